@@ -1,1 +1,1 @@
-"""Package builder/tools."""
+"""The tools tree: the programs that a build drives, unpacked from locked packages and started in place."""
