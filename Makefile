@@ -1,0 +1,44 @@
+# Everything that a person does with this repository. `make` alone prints this list.
+# Paths are relative, so that the folder's own name may hold blanks and accents.
+
+PYTHON ?= python3
+RECIPE ?= podman
+BERTH = .venv/bin/berth
+PYTEST = .venv/bin/python -m pytest
+PASS = $(if $(CONFIG),--config '$(CONFIG)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast test-all lint bench clean
+
+help:         ## print this list
+	@echo "Berth builds small, immutable operating systems that run containers."; echo
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
+	@echo; echo "  RECIPE=minimal|podman|docker chooses what \`run\` boots; CONFIG=FILE hands it a machine config."
+	@echo "  BERTH_MIRROR=URL names a Debian mirror where the host's own apt sources do not."
+
+.venv/ready: pyproject.toml .ci/setup
+	@sh .ci/setup '$(PYTHON)'
+
+setup: .venv/ready ## make .venv with the `berth` command and everything it needs
+
+run: setup    ## build the default recipe and boot its ISO in QEMU to its first healthy container
+	@$(BERTH) build --heal $(RECIPE)
+	@if [ -t 1 ]; then $(BERTH) run $(PASS) $(RECIPE); else $(BERTH) run $(PASS) --until container.healthy $(RECIPE); fi
+
+test: setup   ## run all tests (about 25 minutes on two cores)
+	@sh .ci/tests
+
+test-fast: setup ## run the tests that need no QEMU and no packages (a minute)
+	@$(PYTEST) -q -n 2 -m "not qemu and not packages and not slow" tests
+
+test-all: setup ## run also what takes too long for `make test`
+	@BERTH_TEST_ALL=1 sh .ci/tests
+
+lint: setup   ## ruff and mypy --strict
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . ; .venv/bin/mypy
+
+bench: setup  ## measure sizes, build times and boot times, and print them
+	@.venv/bin/python -m builder.bench
+
+clean:        ## delete what builds and tests left in this folder; downloads stay
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,142 @@
+"""Entry point of `berth`: finds the verb, runs it, and turns every failure into a sentence and a status.
+
+Status 0 done, 1 failed, 2 wrong usage or invalid input, 130 Ctrl-C. Results go to standard output; people's text
+and progress go to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, Protocol, cast
+
+from builder.cli.context import Context
+from builder.errors import BerthError
+
+VERBS: tuple[tuple[str, str], ...] = (
+    ("doctor", "try what the work needs, one line and one cure each"),
+    ("explain", "say more about an error's code"),
+    ("schema", "print the JSON schema of a recipe or a machine config"),
+    ("check", "check machine configs: every error at once, with line and column"),
+    ("lock", "choose packages for a recipe and write its lock; `lock diff` compares two"),
+    ("fetch", "download what a lock names, verified"),
+    ("cache", "show, prune or clean the store of downloads"),
+    ("tools", "list the programs that a build uses, with versions"),
+    ("build", "build a recipe's artifacts: ISO, disk images, update bundle"),
+    ("run", "boot an artifact in QEMU"),
+    ("inspect", "say what an artifact holds"),
+    ("diff", "compare two artifacts: packages, files, bytes"),
+)
+
+
+class Verb(Protocol):
+    """What a verb's module offers."""
+
+    EXAMPLES: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the verb's arguments."""
+
+    def run(self, arguments: argparse.Namespace, context: Context) -> int:
+        """Do the work and return the exit status."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose failures look like every other failure here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with status 2."""
+        self.exit(2, f"berth: {message}\n  try: {self.prog} --help\n")
+
+
+def load_verb(name: str) -> Verb:
+    """Import one verb's module; the others stay unread, for start-up time."""
+    return cast(Verb, importlib.import_module(f"builder.cli.{name}"))
+
+
+def build_parser(verb: str | None) -> argparse.ArgumentParser:
+    """Return the parser; only the named verb's arguments are filled in."""
+    parser = Parser(
+        prog="berth",
+        description="Build small, immutable operating systems whose purpose is to run containers.",
+        epilog="`berth VERB --help` shows a verb's options and examples.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    for name, text in VERBS:
+        sub = verbs.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        if name == verb:
+            module = load_verb(name)
+            sub.epilog = "examples:\n" + module.EXAMPLES.rstrip("\n")
+            module.configure(sub)
+            sub.add_argument("--json", action="store_true", help="print the result as JSON")
+            sub.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
+    return parser
+
+
+def report(error: BerthError, *, as_json: bool) -> None:
+    """Print one failure: for programs on standard output, for people on standard error."""
+    if as_json:
+        fact: dict[str, object] = {"format": "berth.error/1", "code": error.code, "message": error.message}
+        fact["hint"] = error.hint
+        if error.place is not None:
+            fact["file"] = error.place.file
+            if error.place.line:
+                fact["line"] = error.place.line
+        print(json.dumps(fact))
+        return
+    where = f"{error.place}: " if error.place is not None else ""
+    print(f"berth: {where}{error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  try: {error.hint}", file=sys.stderr)
+
+
+def system_failure(error: OSError) -> BerthError:
+    """Turn an error of the operating system into one for people."""
+    name = f" ({error.filename})" if error.filename else ""
+    hint = None
+    if error.errno == 28:
+        hint = "free space, or point BERTH_CACHE and --out to a larger disk"
+    return BerthError(f"{error.strerror or error}{name}", hint=hint)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in words if not word.startswith("-")), None)
+    known = {name for name, _ in VERBS}
+    arguments = build_parser(verb if verb in known else None).parse_args(words)
+    if arguments.version:
+        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other verb needs
+
+        print(f"berth {version('berth-os')}")
+        return 0
+    if arguments.verb is None:
+        build_parser(None).print_help()
+        return 2
+    try:
+        return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=arguments.json))
+    except BerthError as error:
+        report(error, as_json=arguments.json)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\nberth: stopped; nothing is half-written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        report(system_failure(error), as_json=arguments.json)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
