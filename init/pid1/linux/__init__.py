@@ -1,0 +1,1 @@
+"""The only real body of `init.pid1.system`: ctypes, ioctls, netlink. One small file per protocol."""

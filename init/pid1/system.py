@@ -1,0 +1,335 @@
+"""The one door to the kernel: what PID 1 may ask of it, as small protocols whose sum is `System`.
+
+Everything that decides is pure and takes values; everything that acts takes the protocol that it needs. The
+only real body is `init.pid1.linux`; `tests/fakes/system.py` records the calls and lets the n-th one fail.
+
+Every method raises OSError, with the kernel's number, when the kernel refuses; no other exception. Paths are
+text, sizes bytes, times seconds. Nothing here blocks for longer than one disk access, but for the methods that
+take a time limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Spelt so, type checkers take it for true, and `typing` (40 ms under emulation) isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
+else:
+    Protocol = object
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileStatus:
+    """What lstat(2) says of a path. `size` in bytes, `modified` in seconds UTC, `device` is st_rdev."""
+
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    modified: float
+    device: int
+    filesystem: int  # st_dev
+
+
+class Files(Protocol):
+    """Files, folders and links."""
+
+    def read(self, path: str, limit: int = 16 << 20) -> bytes:
+        """Return a file's content, at most `limit` bytes of it."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write into an existing file or device in place with one write(2): /proc, /sys, device nodes."""
+
+    def replace(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Put a file in place whole: a temporary name beside it, fsync, rename, fsync of the folder."""
+
+    def append(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Add to a file's end, making it where it is missing."""
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder, sorted."""
+
+    def status(self, path: str) -> FileStatus:
+        """Return what lstat(2) says; a link is not followed."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a path leads to something (links are followed). Never fails."""
+
+    def make_folder(self, path: str, mode: int = 0o755) -> None:
+        """Make a folder and the ones above it; one that is there already keeps its mode."""
+
+    def make_link(self, path: str, target: str) -> None:
+        """Make a symbolic link at `path`, in place of a link or file that is there."""
+
+    def read_link(self, path: str) -> str:
+        """Return a symbolic link's target as it stands there."""
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Set a path's permissions (links are followed)."""
+
+    def set_owner(self, path: str, uid: int, gid: int) -> None:
+        """Set a path's owner and group (a link's own)."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Move a file within a file system, in place of what is there."""
+
+    def remove(self, path: str) -> None:
+        """Take away one file or link."""
+
+    def remove_tree(self, path: str) -> None:
+        """Take away what is below a folder, and the folder, never crossing into another file system."""
+
+    def empty_tree(self, path: str) -> int:
+        """Take away what is below a folder on its own file system, but for mount points; return how many."""
+
+    def fill_tree(self, source: str, target: str) -> int:
+        """Copy below `target` what is missing there, with owners, modes, links, attributes; return how many."""
+
+
+class Descriptors(Protocol):
+    """Open files. A descriptor is a small number; all are opened close-on-exec."""
+
+    def open(self, path: str, flags: int, mode: int = 0o600) -> int:
+        """Open a file with the flags of open(2); O_CLOEXEC is added."""
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
+
+    def read_from(self, descriptor: int, limit: int) -> bytes:
+        """Read at most `limit` bytes: `b""` at the end, BlockingIOError where nothing is there yet."""
+
+    def write_to(self, descriptor: int, data: bytes) -> int:
+        """Write once; return how many bytes went."""
+
+    def duplicate(self, descriptor: int, number: int) -> None:
+        """Let `number` be the same open file (dup2(2)), inherited by children: for the standard streams."""
+
+    def wait_readable(self, descriptors: Sequence[int], seconds: float | None) -> list[int]:
+        """Wait until one can be read, at most `seconds` (None: for ever); return those that can."""
+
+
+class Mounts(Protocol):
+    """File systems and the root."""
+
+    def mount(self, source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+        """mount(2): `flags` are the MS_… of `init.pid1.mounts`."""
+
+    def unmount(self, target: str, flags: int = 0) -> None:
+        """umount2(2)."""
+
+    def switch_root(self, path: str) -> None:
+        """Make the file system at `path` the root: chdir, MS_MOVE onto `/`, chroot, chdir."""
+
+    def space(self, path: str) -> tuple[int, int]:
+        """Return the bytes that are free for use, and all, of the file system at `path`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableRow:
+    """One row of a device-mapper table: `start` and `length` in sectors of 512 bytes."""
+
+    start: int
+    length: int
+    target: str
+    parameters: str
+
+
+class Blocks(Protocol):
+    """Block devices by the path of their node."""
+
+    def device_size(self, path: str) -> int:
+        """Return a block device's size in bytes."""
+
+    def sector_size(self, path: str) -> int:
+        """Return a block device's logical sector size in bytes."""
+
+    def read_blocks(self, path: str, offset: int, length: int) -> bytes:
+        """Read from a block device or file; shorter at its end."""
+
+    def write_blocks(self, path: str, offset: int, data: bytes) -> None:
+        """Write past the page cache (O_DIRECT) and sync; offset and length are multiples of 512."""
+
+    def resize_partition(self, disk: str, number: int, start: int, length: int) -> None:
+        """Tell the kernel that a partition in use has grown (BLKPG); bytes."""
+
+    def attach_loop(self, path: str, *, read_only: bool = True) -> str:
+        """Attach a file to a free loop device, which goes with its last user; return `/dev/loopN`."""
+
+    def map_device(self, name: str, table: Sequence[TableRow], *, read_only: bool = True) -> str:
+        """Make a device-mapper device; return `/dev/dm-N`."""
+
+    def unmap_device(self, name: str) -> None:
+        """Take a device-mapper device away."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uevent:
+    """One message of the kernel about a device. `variables` holds SUBSYSTEM, MODALIAS, DEVNAME, MAJOR …"""
+
+    action: str  # `add`, `remove`, `change`, `move`, `bind`, `unbind`
+    path: str  # below /sys, beginning with `/devices`
+    variables: Mapping[str, str]
+
+
+class Devices(Protocol):
+    """Kernel modules and the kernel's news about devices."""
+
+    def load_module(self, path: str, parameters: str = "") -> None:
+        """Load a module file (`.ko`, `.ko.xz`, `.ko.zst`); one that is loaded already is fine."""
+
+    def open_uevents(self) -> int:
+        """Return a descriptor that becomes readable when the kernel has news (netlink, non-blocking)."""
+
+    def read_uevents(self, descriptor: int) -> list[Uevent]:
+        """Return the news that have come, without waiting. ENOBUFS: some were lost, look at /sys again."""
+
+
+class Clock(Protocol):
+    """Time and randomness."""
+
+    def now(self) -> float:
+        """Seconds since the kernel started, never going back."""
+
+    def time(self) -> float:
+        """Seconds since 1970, UTC."""
+
+    def set_time(self, seconds: float) -> None:
+        """Set the system's clock."""
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return random bytes, never waiting for the pool (getrandom(2), GRND_INSECURE early)."""
+
+    def add_entropy(self, data: bytes, *, credit: bool) -> None:
+        """Feed a seed to the kernel's pool; `credit` counts it as entropy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinkState:
+    """A network interface. `kind` is rtnetlink's (`bridge`, `veth`, …), empty for hardware."""
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    carrier: bool
+    loopback: bool
+    kind: str
+    master: int  # index of the bridge or bond that it belongs to, 0 for none
+    ethernet: bool
+    alternative_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddressState:
+    """One address of an interface, `address` as CIDR text. `scope` is `global`, `link`, `host` or `site`."""
+
+    index: int
+    address: str
+    scope: str
+    tentative: bool
+
+
+class Network(Protocol):
+    """Interfaces, addresses and routes (rtnetlink). What is there already is not an error."""
+
+    def links(self) -> tuple[LinkState, ...]:
+        """Return all interfaces, by index."""
+
+    def addresses(self) -> tuple[AddressState, ...]:
+        """Return all addresses."""
+
+    def add_link(self, name: str, kind: str, *, parent: str = "", vlan: int = 0, peer: str = "") -> None:
+        """Make a `bridge`, `bond`, `dummy`, `vlan` (of `parent`, number `vlan`) or `veth` (with other end `peer`)."""
+
+    def remove_link(self, name: str) -> None:
+        """Take an interface away."""
+
+    def set_link(
+        self,
+        name: str,
+        *,
+        up: bool | None = None,
+        mtu: int | None = None,
+        mac: str | None = None,
+        master: str | None = None,
+        rename: str | None = None,
+    ) -> None:
+        """Change an interface; None leaves a property alone, `master=""` releases it."""
+
+    def add_alternative_name(self, name: str, alternative: str) -> None:
+        """Let an interface be found by another name, too."""
+
+    def add_address(self, name: str, address: str) -> None:
+        """Give an interface an address (CIDR)."""
+
+    def add_route(
+        self, name: str, to: str, *, via: str | None = None, metric: int | None = None, on_link: bool = False
+    ) -> None:
+        """Add a route through an interface. `to` is CIDR."""
+
+    def open_network_news(self) -> int:
+        """Return a descriptor that becomes readable when links or addresses changed (non-blocking)."""
+
+    def set_hostname(self, name: str) -> None:
+        """sethostname(2)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watchdog:
+    """An open watchdog. `seconds` is the time-out that the driver took; feed it at a third of that."""
+
+    descriptor: int
+    identity: str
+    seconds: int
+    software: bool  # softdog: it can't help when the kernel itself hangs
+
+
+class Power(Protocol):
+    """The end of things."""
+
+    def sync(self) -> None:
+        """Write all that is dirty to the disks; may take as long as they do."""
+
+    def power(self, how: str) -> None:
+        """reboot(2): `reboot`, `poweroff` or `halt`; returns only on a fake."""
+
+    def catch_ctrl_alt_del(self) -> None:
+        """Let Ctrl-Alt-Del be a SIGINT to PID 1, not a sudden reset."""
+
+    def open_watchdog(self, path: str, seconds: int) -> Watchdog:
+        """Open a watchdog and set its time-out; from now on it has to be fed."""
+
+    def feed_watchdog(self, watchdog: Watchdog) -> None:
+        """Put off the reset by the watchdog's time-out."""
+
+    def close_watchdog(self, watchdog: Watchdog) -> None:
+        """Disarm it (the magic close), where the driver allows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildResult:
+    """How a short program ended. `status`: its exit status, minus the signal, or None: ran out of time."""
+
+    status: int | None
+    output: bytes  # stdout and stderr, the first 64 KiB
+
+
+class Children(Protocol):
+    """Short programs that the early half waits for. The running half has `Processes`."""
+
+    def run(
+        self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None
+    ) -> ChildResult:
+        """Run a program to its end or kill it after `seconds`; OSError when it can't be started."""
+
+
+class Early(Files, Descriptors, Mounts, Blocks, Devices, Clock, Network, Power, Children, Protocol):
+    """All that the early half needs. The running half adds to it: `System`."""
+
+
+class System(Early, Protocol):
+    """The whole door. The running half's protocols (processes, signals, cgroups) join it here."""
