@@ -1,0 +1,35 @@
+"""`berth tools`: the programs that a build uses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from builder.cli.context import Context
+from builder.cli.inputs import ready_tools
+
+EXAMPLES = """\
+  berth tools              list the packages of the tools tree, with versions
+  berth tools --json       the same for programs
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--offline", action="store_true", help="use what the store has, ask no mirror")
+    parser.add_argument("--mirror", metavar="URL", help="a Debian mirror's base URL")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Print what is in the tools tree, unpacking it first where needed."""
+    tools = ready_tools(context, offline=arguments.offline, mirror=arguments.mirror)
+    if context.as_json:
+        packages = [{"name": name, "version": version} for name, version in tools.versions()]
+        print(json.dumps({"format": "berth.tools/1", "root": str(tools.root), "packages": packages}))
+        return 0
+    width = max(len(name) for name, _ in tools.versions())
+    for name, version in tools.versions():
+        print(f"{name:{width}}  {version}")
+    print(f"unpacked in {tools.root}", file=sys.stderr)
+    return 0
