@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from init.formats import codec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
@@ -293,3 +299,13 @@ class Machine:
     health: Health = field(default_factory=Health)
     update: Update = field(default_factory=Update)
     install: Install | None = None
+
+
+def encode(machine: Machine) -> dict[str, Any]:
+    """Return the machine as JSON values; what has its default is left out."""
+    return codec.encode(machine)
+
+
+def decode(value: Any) -> Machine:
+    """Return the machine that `encode` gave; raise ValueError with the path of what is wrong."""
+    return codec.decode(Machine, value)
