@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import InputError
-from builder.fetch.store import Store
+from builder.fetch.store import Store, default_root
 from builder.progress import Progress, SilentProgress
 
 
@@ -30,17 +28,6 @@ class Context:
 
             progress = choose_progress(sys.stderr)
         return Context(
-            store=Store(cache_root(os.environ)), progress=progress,
+            store=Store(default_root()), progress=progress,
             build_root=Path("build").absolute(), as_json=as_json,
         )  # fmt: skip
-
-
-def cache_root(environment: os._Environ[str] | dict[str, str]) -> Path:
-    """Return the folder of downloads: `BERTH_CACHE`, else the user's cache folder (XDG Base Directory)."""
-    if given := environment.get("BERTH_CACHE"):
-        return Path(given).absolute()
-    base = environment.get("XDG_CACHE_HOME") or ""
-    home = environment.get("HOME") or ""
-    if not base and not home:
-        raise InputError("no place for downloads is known", hint="set BERTH_CACHE to a folder")
-    return (Path(base) if base else Path(home) / ".cache") / "berth"

@@ -1,0 +1,112 @@
+"""Who may import whom, as one table; every file's syntax tree is walked, late imports included."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STANDARD = set(sys.stdlib_module_names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What modules below `package` may import; `forbidden` takes away from the standard library."""
+
+    package: str
+    own: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+
+
+RULES = (
+    Rule(
+        package="init.formats",
+        own=("init.formats",),
+        forbidden=("os", "socket", "subprocess", "ctypes", "time", "threading", "asyncio"),
+    ),
+    Rule(package="init.dialects", own=("init.formats", "init.dialects"), others=("yaml",)),
+    Rule(
+        package="init.pid1",
+        own=("init.formats", "init.pid1", "init.containers"),
+        forbidden=("subprocess", "asyncio", "threading"),
+    ),
+    Rule(package="init.containers", own=("init.formats", "init.containers")),
+    Rule(package="init.berthctl", own=("init.formats", "init.berthctl")),
+    Rule(
+        package="builder",
+        own=("builder", "init.formats", "init.dialects"),
+        others=(
+            "jinja2", "yaml", "pycdlib", "requests", "urllib3", "truststore", "rich", "pysequoia", "elftools", "backports",
+            "compression", "markupsafe",
+        ),  # fmt: skip
+    ),
+)
+
+# Steps of a build, left to right: a step imports only steps to its left, `cli` and what stands beside it import all.
+STEPS = (
+    "errors", "progress", "steps", "recipe", "fetch", "lock", "tools", "rootfs", "images", "stages", "image", "grub", "artifact",
+    "emulate",
+)  # fmt: skip
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield each imported name, dotted, and its line; relative imports do not exist here."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            assert node.module
+            if node.module in ("init", "builder", "init.pid1"):
+                for alias in node.names:
+                    yield f"{node.module}.{alias.name}", node.lineno
+            else:
+                yield node.module, node.lineno
+
+
+def below(name: str, packages: tuple[str, ...]) -> bool:
+    """Say whether a dotted name is one of the packages or inside one."""
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def is_allowed(name: str, rule: Rule) -> bool:
+    """Decide one import."""
+    if below(name, rule.forbidden):
+        return False
+    return name.split(".")[0] in STANDARD or below(name, rule.own + rule.others)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.package)
+def test_packages_import_only_what_the_table_allows(rule: Rule) -> None:
+    paths = sorted((ROOT / rule.package.replace(".", "/")).rglob("*.py"))
+    assert paths
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in paths
+        for name, line in imports(path)
+        if not is_allowed(name, rule)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_steps_import_only_steps_to_their_left() -> None:
+    wrong = []
+    for position, step in enumerate(STEPS):
+        start = ROOT / "builder" / step
+        for path in sorted(start.rglob("*.py")) if start.is_dir() else [start.with_suffix(".py")]:
+            for name, line in imports(path):
+                if below(name, ("builder",)) and not below(name, tuple(f"builder.{left}" for left in STEPS[: position + 1])):
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    names = {path.stem for path in ROOT.glob("*/**/*.py") if ".venv" not in path.parts}
+    assert not names & {"utils", "util", "helpers", "common", "constants", "manager", "misc"}
