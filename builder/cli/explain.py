@@ -18,27 +18,32 @@ _MORE = {
     "input": "A file that you gave is not what it has to be. Nothing was written.",
     "usage": "The command line is wrong: `berth VERB --help` shows examples. Nothing was done.",
     "recipe": (
-        "A recipe or machine config has an error. All errors of a file are told at once, each with line and column. "
-        "docs/recipe.md lists every key."
+        "A recipe or machine config has an error. All errors of a file are told at once, each with line and "
+        "column. docs/recipe.md lists every key."
     ),
     "lock": (
-        "Packages could not be chosen, or a lock file is damaged. A conflict is told by package names; a dependency that the "
-        "image can do without is waived in the recipe, by name and reason."
+        "Packages could not be chosen, or a lock file is damaged. A conflict is told by package names; a "
+        "dependency that the image can do without is waived in the recipe, by name and reason."
     ),
     "lock-stale": (
-        "A mirror drops a version days after a security update, so a lock grows stale by itself. A build then stops rather than take "
-        "something else. `berth lock RECIPE --update` chooses anew; `berth build --heal RECIPE` locks again only what is gone, into a "
-        "lock of its own below build/."
+        "A mirror drops a version days after a security update, so a lock grows stale by itself. A build then "
+        "stops rather than take something else. `berth lock RECIPE --update` chooses anew; `berth build --heal "
+        "RECIPE` locks again only what is gone, into a lock of its own below build/."
     ),
     "verification": (
-        "A signature, checksum or size is wrong: the mirror, the network or the disk altered something. Nothing that fails this "
-        "is ever used. If it comes again with another mirror, the repository's keys may be too old (builder/keys/)."
+        "A signature, checksum or size is wrong: the mirror, the network or the disk altered something. Nothing "
+        "that fails this is ever used. If it comes again with another mirror, the repository's keys may be too old "
+        "(builder/keys/)."
     ),
     "fetch": "A mirror could not give what was asked, after retries. Name another with --mirror or BERTH_MIRROR.",
-    "offline": "Something is not in the store and --offline forbids asking. The sentence lists what; run `berth fetch` while online.",
+    "offline": (
+        "Something is not in the store and --offline forbids asking. The sentence lists what; run `berth fetch` "
+        "while online."
+    ),
     "build": (
-        "A package or a stage cannot become part of the image: two packages own one path, or a package ships a maintainer script "
-        "that no stage answers for. Excuse a script in the recipe, by name and reason, once you have read it."
+        "A package or a stage cannot become part of the image: two packages own one path, or a package ships a "
+        "maintainer script that no stage answers for. Excuse a script in the recipe, by name and reason, once you "
+        "have read it."
     ),
     "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions.",
 }
