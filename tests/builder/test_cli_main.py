@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from builder.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent

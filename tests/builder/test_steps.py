@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from builder.errors import Place
 from builder.recipe.model import PackageRequest
 from builder.steps import Steps, digest
-from hypothesis import given
-from hypothesis import strategies as st
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
