@@ -1,0 +1,65 @@
+"""The initramfs: PID 1, the Python it needs, and the drivers that reach the root. Nothing in it is listed by hand."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from builder.image import cpio, elf, kernelmodules, pythonfiles
+from builder.rootfs.entry import Kind
+from init.formats.release import APP_PATH, PATH
+
+if TYPE_CHECKING:
+    from builder.image.pythonfiles import Runner
+    from builder.image.treeview import TreeView
+    from init.formats.release import Release
+
+# A script, because the kernel starts `/init` without arguments, and Python finds a package only through sys.path.
+INIT = f"""#!/usr/bin/python3 -ISB
+import sys; sys.path.insert(0, {APP_PATH!r}); from init.pid1.main import main; sys.exit(main())
+"""
+MOUNT_POINTS = ("dev", "proc", "run", "sys", "tmp")
+MERGED = ("bin", "lib", "lib64", "sbin")
+
+
+def contents(view: TreeView, runner: Runner, release: Release) -> tuple[cpio.Node, ...]:
+    """Return all nodes of the initramfs, sorted. Raises BuildError where the tree lacks what is needed."""
+    python = pythonfiles.find(view, runner)
+    modules = kernelmodules.collect(view, release.kernel)
+    programs = elf.closure(view, ["usr/bin/python3", *python.extensions])
+    nodes: dict[str, cpio.Node] = {}
+    for path in (*python.modules, *programs):
+        _copy(view, path, nodes)
+    nodes |= {name: cpio.link(name, f"usr/{name}") for name in MERGED}
+    nodes |= {name: cpio.directory(name) for name in MOUNT_POINTS}
+    # Python warns on stderr where this folder is missing.
+    nodes[f"{python.library}/lib-dynload"] = cpio.directory(f"{python.library}/lib-dynload")
+    for name, data in modules.files.items():
+        nodes[f"{modules.folder}/{name}"] = cpio.file(f"{modules.folder}/{name}", data)
+    for name, text in modules.tables.items():
+        nodes[f"{modules.folder}/{name}"] = cpio.file(f"{modules.folder}/{name}", text.encode())
+    nodes["init"] = cpio.file("init", INIT.encode(), 0o755)
+    nodes[PATH.strip("/")] = cpio.file(PATH.strip("/"), release.to_json().encode())
+    # The kernel opens it for PID 1's first three descriptors before anything is mounted.
+    nodes["dev/console"] = cpio.Node(path="dev/console", mode=stat.S_IFCHR | 0o600, device=(5, 1))
+    return cpio.with_parents(nodes.values())
+
+
+def _copy(view: TreeView, path: str, nodes: dict[str, cpio.Node]) -> None:
+    """Copy a file with the links that lead to it."""
+    for entry in view.links_to(path):
+        if entry.path not in MERGED:
+            nodes[entry.path] = cpio.link(entry.path, entry.target)
+    entry = view.file(path)
+    assert entry.kind is Kind.FILE
+    nodes[entry.path] = cpio.file(entry.path, view.read(path), 0o755 if entry.mode & 0o100 else 0o644)
+
+
+def build(view: TreeView, runner: Runner, release: Release) -> bytes:
+    """Return the compressed archive.
+
+    zstd 19: 0.2 s of a boot under emulation against none at all, for a third of the bytes; one thread, and the size
+    told beforehand, so that the bits depend on nothing else.
+    """
+    plain = cpio.archive(contents(view, runner, release))
+    return runner.run("zstd", "-19", "--single-thread", f"--stream-size={len(plain)}", "-q", "-c", "-", input=plain)

@@ -1,0 +1,262 @@
+"""Which kernel modules the initramfs holds: every driver of a class that can carry the root, and what those depend on.
+
+The classes are rules over the kernel's own folders, so that a newer kernel's new driver of a class comes along. Files
+are `modules.dep`, `modules.alias`, `modules.softdep` and `modules.builtin` in the form of kmod (modules.dep(5)).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import lzma
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.errors import BuildError
+from builder.image.signature import without_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from builder.image.treeview import TreeView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceClass:
+    """Drivers that belong together.
+
+    Patterns are globs over paths below `kernel/` without `.ko…`; `*` stops at no slash.
+    A `needed` class must be in the kernel, built in or as a module, or no root can be mounted.
+    """
+
+    name: str
+    reason: str
+    patterns: tuple[str, ...]
+    needed: bool = False
+
+
+CLASSES: tuple[DeviceClass, ...] = (
+    DeviceClass(
+        name="root",
+        reason="the root's file system and its verification",
+        patterns=("fs/erofs/erofs", "drivers/md/dm-verity"),
+        needed=True,
+    ),
+    DeviceClass(
+        name="live",
+        reason="the root as a file on the ISO, layers in memory over it",
+        patterns=("fs/isofs/isofs", "drivers/block/loop", "fs/overlayfs/overlay"),
+        needed=True,
+    ),
+    DeviceClass(name="state", reason="state is mounted before the switch", patterns=("fs/ext4/ext4",), needed=True),
+    DeviceClass(
+        name="virtual disks",
+        reason="disks of QEMU, Xen, Hyper-V and VMware",
+        patterns=(
+            "drivers/block/virtio_blk",
+            "drivers/block/xen-blkfront",
+            "drivers/scsi/virtio_scsi",
+            "drivers/scsi/hv_storvsc",
+            "drivers/scsi/vmw_pvscsi",
+            "drivers/scsi/xen-scsifront",
+            "drivers/message/fusion/mptspi",
+            "drivers/message/fusion/mptsas",
+            "drivers/virtio/virtio_mmio",
+        ),
+    ),
+    DeviceClass(name="scsi disks and CDs", reason="SATA, USB and SCSI media", patterns=("drivers/scsi/s[dr]_mod",)),
+    DeviceClass(
+        name="sata",
+        reason="SATA controllers, and the IDE of old virtual machines",
+        patterns=("drivers/ata/ahci", "drivers/ata/sata_*", "drivers/ata/ata_*"),
+    ),
+    DeviceClass(
+        name="server scsi",
+        reason="the usual RAID and SAS controllers, and the SCSI controllers that QEMU plays",
+        patterns=(
+            "drivers/scsi/mpt3sas/*",
+            "drivers/scsi/megaraid/megaraid_sas",
+            "drivers/scsi/smartpqi/*",
+            "drivers/scsi/hpsa",
+            "drivers/scsi/aacraid/*",
+            "drivers/scsi/sym53c8xx_2/*",
+            "drivers/scsi/am53c974",
+        ),
+    ),
+    DeviceClass(
+        name="nvme",
+        reason="NVMe drives, also behind Intel's VMD",
+        patterns=("drivers/nvme/host/nvme", "drivers/pci/controller/vmd"),
+    ),
+    DeviceClass(
+        name="usb storage",
+        reason="sticks and disks on USB",
+        patterns=(
+            "drivers/usb/host/xhci-pci*",
+            "drivers/usb/host/[eou]hci-*",
+            "drivers/usb/storage/usb-storage",
+            "drivers/usb/storage/uas",
+        ),
+    ),
+    DeviceClass(
+        name="mmc",
+        reason="eMMC of small industrial boards",
+        patterns=("drivers/mmc/core/mmc_block", "drivers/mmc/host/sdhci-pci", "drivers/mmc/host/sdhci-acpi"),
+    ),
+    DeviceClass(
+        name="watchdog",
+        reason="opened before the root is sought, so that a hang there ends",
+        patterns=(
+            "drivers/watchdog/i6300esb",
+            "drivers/watchdog/iTCO_wdt",
+            "drivers/watchdog/sp5100_tco",
+            "drivers/watchdog/softdog",
+            "drivers/mfd/lpc_ich",
+            "drivers/mfd/intel_pmc_bxt",
+            "drivers/i2c/busses/i2c-i801",
+        ),
+    ),
+    DeviceClass(
+        name="keyboard",
+        reason="to type in rescue",
+        patterns=("drivers/hid/hid-generic", "drivers/hid/usbhid/usbhid", "drivers/input/serio/hyperv-keyboard"),
+    ),
+    DeviceClass(name="hyper-v", reason="the bus that its disks hang on", patterns=("drivers/hv/hv_vmbus",)),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Modules:
+    """The chosen modules of one kernel: path below its folder (`kernel/…/x.ko`) → bytes, and the tables for them."""
+
+    folder: str  # usr/lib/modules/VERSION
+    files: Mapping[str, bytes]
+    tables: Mapping[str, str]  # modules.dep, modules.alias, modules.softdep, modules.builtin
+
+
+def bare(path: str) -> str:
+    """Return a module's path without its suffix (`.ko`, `.ko.xz`, …)."""
+    return re.sub(r"\.ko(\.\w+)?$", "", path)
+
+
+def name_of(path: str) -> str:
+    """Return a module's name as the kernel spells it: with underscores."""
+    return bare(path).rpartition("/")[2].replace("-", "_")
+
+
+def parse_dep(text: str) -> dict[str, tuple[str, ...]]:
+    """Return path → paths it depends on, from `modules.dep`, whose lists are complete already."""
+    table: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        path, colon, depends = line.partition(":")
+        if colon:
+            table[path.strip()] = tuple(depends.split())
+    return table
+
+
+def choose(dep: Mapping[str, tuple[str, ...]], builtin: Iterable[str], classes: tuple[DeviceClass, ...]) -> set[str]:
+    """Return the paths (keys of `dep`) of the modules of these classes.
+
+    Raises BuildError where a needed one is nowhere.
+    """
+    chosen: set[str] = set()
+    for device in classes:
+        for pattern in device.patterns:
+            glob = f"kernel/{pattern}"
+            matches = [path for path in dep if fnmatch.fnmatchcase(bare(path), glob)]
+            chosen.update(matches)
+            if device.needed and not matches and glob not in {bare(path) for path in builtin}:
+                raise BuildError(
+                    f"the kernel has no {name_of(pattern)}, which is needed for {device.reason}",
+                    hint="take its path out of build.modules",
+                )
+    return chosen
+
+
+def with_dependencies(
+    chosen: set[str], dep: Mapping[str, tuple[str, ...]], softdep: str, aliases: Iterable[tuple[str, str]]
+) -> set[str]:
+    """Return the chosen modules with all that they depend on, soft dependencies (`pre:`) included."""
+    by_name = {name_of(path): path for path in dep}
+    soft = _soft_dependencies(softdep)
+    named = list(aliases)
+    result: set[str] = set()
+    todo = list(chosen)
+    while todo:
+        path = todo.pop()
+        if path in result or path not in dep:
+            continue
+        result.add(path)
+        todo.extend(dep[path])
+        for wanted in soft.get(name_of(path), ()):
+            names = {wanted.replace("-", "_"), *(module for pattern, module in named if pattern == wanted)}
+            todo.extend(by_name[name] for name in names if name in by_name)
+    return result
+
+
+def _soft_dependencies(text: str) -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 3 and words[0] == "softdep" and "pre:" in words:
+            before = words[words.index("pre:") + 1 :]
+            before = before[: before.index("post:")] if "post:" in before else before
+            name = words[1].replace("-", "_")
+            table[name] = (*table.get(name, ()), *before)
+    return table
+
+
+def parse_alias(text: str) -> list[tuple[str, str]]:
+    """Return (pattern, module) of each line of `modules.alias`, in its order."""
+    words = (line.split() for line in text.splitlines())
+    return [(line[1], line[2]) for line in words if len(line) == 3 and line[0] == "alias"]
+
+
+def uncompressed(path: str, data: bytes) -> bytes:
+    """Return a module's plain bytes without signature. Raises BuildError for bytes that are no module."""
+    try:
+        if path.endswith(".xz"):
+            data = lzma.decompress(data)
+        plain = without_signature(data)
+    except (lzma.LZMAError, ValueError) as error:
+        raise BuildError(f"kernel module {path}: {error}") from error
+    if not plain.startswith(b"\x7fELF"):
+        raise BuildError(f"kernel module {path}: neither an ELF file nor one packed by xz")
+    return plain
+
+
+def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLASSES) -> Modules:
+    """Return the modules that the initramfs of kernel `version` holds, with tables for them alone."""
+    folder = f"usr/lib/modules/{version}"
+    dep = parse_dep(_table(view, folder, "modules.dep"))
+    alias = parse_alias(_table(view, folder, "modules.alias"))
+    softdep = _table(view, folder, "modules.softdep", missing="")
+    builtin = _table(view, folder, "modules.builtin")
+    chosen = with_dependencies(choose(dep, builtin.split(), classes), dep, softdep, alias)
+    names = {name_of(path) for path in chosen}
+    plain = {path: f"{bare(path)}.ko" for path in dep}
+    return Modules(
+        folder=folder,
+        files={plain[path]: uncompressed(path, view.read(f"{folder}/{path}")) for path in sorted(chosen)},
+        tables={
+            "modules.dep": "".join(
+                f"{plain[path]}:{''.join(f' {plain[other]}' for other in dep[path])}\n" for path in sorted(chosen)
+            ),
+            "modules.alias": "".join(
+                f"alias {pattern} {module}\n" for pattern, module in alias if module.replace("-", "_") in names
+            ),
+            "modules.softdep": "".join(
+                f"softdep {name} pre: {' '.join(before)}\n"
+                for name, before in sorted(_soft_dependencies(softdep).items())
+                if name in names
+            ),
+            "modules.builtin": builtin,
+        },
+    )
+
+
+def _table(view: TreeView, folder: str, name: str, missing: str | None = None) -> str:
+    path = f"{folder}/{name}"
+    if missing is not None and view.find(path) is None:
+        return missing
+    return view.read(path).decode()

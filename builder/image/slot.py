@@ -1,0 +1,174 @@
+"""From a finished root tree to one slot's two images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+from uuid import UUID
+
+from builder.errors import BuildError
+from builder.image import erofs, grubenv, initramfs, ustar, verity
+from builder.image.treeview import Contents, TreeView
+from builder.progress import SilentProgress
+from builder.rootfs.entry import Entry, Tree
+from builder.rootfs.tarstream import write_tar
+
+if TYPE_CHECKING:
+    from builder.progress import Progress
+    from builder.recipe.model import Recipe
+    from init.formats.release import Release
+
+MIB = 1 << 20
+BOOT_PARTITION = 128 * MIB
+CMDLINE_ENV = 1024  # bytes of the environment block
+MOST_CMDLINE = 2047  # Linux on x86: COMMAND_LINE_SIZE is 2048 with its zero byte
+
+# Why each word: docs/architecture.md, "The kernel's command line".
+WORDS = (
+    "quiet",
+    "cryptomgr.notests",  # self tests alone: 29 % of the kernel's instructions up to PID 1
+    "transparent_hugepage=madvise",  # with min_free_kbytes put back by PID 1: 64 to 85 MB of a 1 GiB machine
+    "panic=1",  # the try is spent already, so that the next boot takes the other slot
+    "console=tty0",
+    "console=ttyS0,115200",
+)
+
+
+class Tools(Protocol):
+    """What of the tools tree is needed here."""
+
+    def run(self, tool: str, *arguments: str, input: bytes | BinaryIO | None = None) -> bytes:  # noqa: A002 - its name there
+        """Run a tool and return what it printed; raise ToolError."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotImage:
+    """One slot. `boot` and `root` are what goes into its two partitions; the rest is what they were made of.
+
+    `hash_offset` is in bytes; `cmdline` is the text that stands in `boot`.
+    """
+
+    boot: Path
+    root: Path
+    vmlinuz: Path
+    initramfs: Path
+    root_hash: str
+    hash_offset: int
+    cmdline: str
+
+
+def build_slot(
+    tree: Tree,
+    *,
+    store: Contents,
+    tools: Tools,
+    recipe: Recipe,
+    release: Release,
+    out: Path,
+    progress: Progress | None = None,
+) -> SlotImage:
+    """Write `boot.img`, `root.img`, `vmlinuz` and `initramfs` into the folder `out`.
+
+    The tree holds the kernel as `boot/vmlinuz-VERSION`; `/boot` itself stays out of the root. Equal arguments give
+    equal bytes. Raises BuildError where the tree lacks what a slot needs or an image is larger than its partition.
+    """
+    progress = progress or SilentProgress()
+    out.mkdir(parents=True, exist_ok=True)
+    view = TreeView(tree, store)
+    kernel = view.read(f"boot/vmlinuz-{release.kernel}")
+    task = progress.task("initramfs", unit="steps")
+    packed = initramfs.build(view, tools, release)
+    task.done(f"{len(packed) / MIB:.1f} MiB")
+
+    task = progress.task("root image", unit="steps")
+    root = without_boot(tree)
+    part = out / "root.img.part"
+    tree_id = identity(root, repr(recipe.build.compression))
+    erofs.make(
+        part,
+        tools,
+        lambda stream: write_tar(root, store, stream, release.epoch),
+        compression=recipe.build.compression,
+        uuid=uuid_of("erofs", tree_id),
+        epoch=release.epoch,
+    )
+    # A salt that lasts as long as the machine class: unchanged data keep their hash blocks from release to release.
+    salt = hashlib.sha256(f"berth.verity {release.machine_class}".encode()).digest()
+    sealed = verity.append(part, tools, salt=salt, uuid=uuid_of("verity", tree_id))
+    task.done(f"{part.stat().st_size / MIB:.1f} MiB")
+    fits("root", part.stat().st_size, recipe.build.root_mib * MIB, "raise build.root_mib")
+    publish(part, out / "root.img")
+
+    cmdline = command_line(sealed, recipe.build.cmdline)
+    boot = boot_image(kernel, packed, cmdline, epoch=release.epoch)
+    fits("boot", len(boot), BOOT_PARTITION, "leave out kernel modules in build.modules")
+    for name, data in (("vmlinuz", kernel), ("initramfs", packed), ("boot.img", boot)):
+        (out / f"{name}.part").write_bytes(data)
+        publish(out / f"{name}.part", out / name)
+    return SlotImage(
+        boot=out / "boot.img",
+        root=out / "root.img",
+        vmlinuz=out / "vmlinuz",
+        initramfs=out / "initramfs",
+        root_hash=sealed.root_hash,
+        hash_offset=sealed.hash_offset,
+        cmdline=cmdline,
+    )
+
+
+def command_line(sealed: verity.Verity, extra: tuple[str, ...]) -> str:
+    """Return the slot's kernel command line. Raises BuildError where it would be too long for the kernel."""
+    text = " ".join((*WORDS, f"berth.root={sealed.root_hash},{sealed.hash_offset}", *extra))
+    if len(text) > MOST_CMDLINE - 256:  # GRUB's script and the operator add their words
+        raise BuildError(f"the kernel's command line has {len(text)} letters", hint="shorten build.cmdline")
+    return text
+
+
+def boot_image(kernel: bytes, packed: bytes, cmdline: str, *, epoch: int) -> bytes:
+    """Return the ustar archive that GRUB boots from. Raises BuildError where the command line doesn't fit its block."""
+    try:
+        env = grubenv.block({"cmdline": cmdline}, CMDLINE_ENV)
+    except ValueError as error:
+        raise BuildError(f"the kernel's command line: {error}", hint="shorten build.cmdline") from error
+    return ustar.archive({"vmlinuz": kernel, "initramfs": packed, "cmdline.env": env}, mtime=epoch)
+
+
+def without_boot(tree: Tree) -> Tree:
+    """Return the tree without what is in `/boot`: kernels lie outside of the root, where GRUB can read them."""
+    return Tree(tuple(entry for entry in tree.entries if not entry.path.startswith("boot/")))
+
+
+def identity(tree: Tree, options: str) -> bytes:
+    """Return a digest of everything that a root image is made of."""
+    digest = hashlib.sha256(options.encode())
+    for entry in tree.entries:
+        digest.update(_line(entry).encode() + b"\n")
+    return digest.digest()
+
+
+def _line(entry: Entry) -> str:
+    fields = (entry.path, entry.kind.value, entry.mode, entry.uid, entry.gid, entry.size, entry.sha256, entry.target)
+    return repr((*fields, entry.device, entry.xattrs))
+
+
+def uuid_of(purpose: str, digest: bytes) -> UUID:
+    """Return a UUID of version 8 (RFC 9562: of one's own making) derived from a digest."""
+    value = int.from_bytes(hashlib.sha256(f"berth {purpose} ".encode() + digest).digest()[:16], "big")
+    value = value & ~(0xF << 76) | 8 << 76
+    return UUID(int=value & ~(3 << 62) | 2 << 62)
+
+
+def fits(name: str, size: int, most: int, hint: str) -> None:
+    """Raise BuildError where an image is larger than its partition (both in bytes)."""
+    if size > most:
+        raise BuildError(f"the {name} image is {size} bytes, its partition holds {most}", hint=hint)
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a finished file its name, so that under that name there is never half of one."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(final)
