@@ -1,0 +1,128 @@
+"""Leaves out what the recipe's rules say, and counts what each rule saved.
+
+Two things stay whatever a rule says, for they are owed to others: copyright texts (with the links that lead to
+them), and dpkg's database, which tells scanners what is on the machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from builder.recipe.model import Exclusion
+from builder.rootfs import mergedusr
+from builder.rootfs.entry import Entry, Kind, Tree
+from builder.rootfs.hardlinks import relink
+
+PROTECTED = (
+    "/usr/share/doc/*/copyright",
+    "/usr/share/common-licenses/**",
+    "/usr/lib/berth/**",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What one rule left out. `size` is in bytes, before compression; `files` counts all but directories."""
+
+    pattern: str
+    reason: str
+    files: int
+    size: int
+
+
+def exclude(tree: Tree, rules: Sequence[Exclusion]) -> tuple[Tree, tuple[Saved, ...]]:
+    """Return the tree without what the rules match, and what each rule saved, in the rules' order.
+
+    The first rule that matches a path decides. A directory goes when a rule left it empty.
+    """
+    compiled = [(compile_glob(rule.pattern), [compile_glob(glob) for glob in rule.keep]) for rule in rules]
+    any_rule = re.compile("|".join(f"(?:{match.pattern})" for match, _ in compiled) or r"(?!)")
+    protected = [compile_glob(glob) for glob in PROTECTED]
+    files = [0] * len(rules)
+    sizes = [0] * len(rules)
+    gone: set[str] = set()
+    for node in tree.entries:
+        path = "/" + node.path
+        if node.kind is Kind.DIRECTORY or not any_rule.fullmatch(path) or _is_owed(node, path, protected):
+            continue
+        for number, (match, keep) in enumerate(compiled):
+            if match.fullmatch(path) and not any(glob.fullmatch(path) for glob in keep):
+                gone.add(node.path)
+                files[number] += 1
+                sizes[number] += node.size
+                break
+    kept = relink(node for node in tree.entries if node.path not in gone)
+    saved = tuple(
+        Saved(pattern=rule.pattern, reason=rule.reason, files=files[number], size=sizes[number])
+        for number, rule in enumerate(rules)
+    )
+    return Tree(tuple(_without_emptied(kept, gone))), saved
+
+
+def _is_owed(node: Entry, path: str, protected: Sequence[re.Pattern[str]]) -> bool:
+    if any(glob.fullmatch(path) for glob in protected):
+        return True
+    # `/usr/share/doc/libfoo` is often a link to the folder that holds the copyright text
+    return node.kind is Kind.SYMLINK and path.rpartition("/")[0] == "/usr/share/doc"
+
+
+def _without_emptied(entries: Iterable[Entry], gone: set[str]) -> list[Entry]:
+    """Drop directories that lost all they held (and had held something)."""
+    nodes = list(entries)
+    lost: set[str] = set()
+    for path in gone:
+        parent = path
+        while parent := parent.rpartition("/")[0]:
+            if parent in lost:
+                break
+            lost.add(parent)
+    occupied: set[str] = set()
+    result: list[Entry] = []
+    for node in reversed(nodes):
+        if node.kind is Kind.DIRECTORY and node.path in lost and node.path not in occupied:
+            continue
+        result.append(node)
+        occupied.add(node.path.rpartition("/")[0])
+    result.reverse()
+    return result
+
+
+@lru_cache(maxsize=4096)
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """Compile a glob over whole absolute paths: `*` and `?` stop at slashes, `**` crosses them, `[…]` as usual.
+
+    A pattern that names a path through `/bin`, `/sbin`, `/lib` or `/lib64` means the same below `/usr`.
+    """
+    if pattern.startswith("/"):
+        pattern = "/" + mergedusr.resolve(pattern[1:])
+    return re.compile(translate(pattern), re.DOTALL)
+
+
+def translate(pattern: str) -> str:
+    """Return the regular expression of a glob."""
+    output: list[str] = []
+    position = 0
+    while position < len(pattern):
+        letter = pattern[position]
+        if pattern.startswith("**", position):
+            output.append(".*")
+            position += 2
+            continue
+        position += 1
+        if letter == "*":
+            output.append("[^/]*")
+        elif letter == "?":
+            output.append("[^/]")
+        elif letter == "[" and "]" in pattern[position + 1 :]:
+            end = pattern.index("]", position + 1)
+            inside = pattern[position:end].replace("\\", r"\\")
+            if inside.startswith("!"):
+                inside = "^" + inside[1:]
+            output.append(f"[{inside}]")
+            position = end + 1
+        else:
+            output.append(re.escape(letter))
+    return "".join(output)

@@ -1,0 +1,90 @@
+"""From a lock to a tree: read all packages, lay them over one another, leave out what the recipe does not want."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.errors import BuildError
+from builder.lock.model import Lock, LockedPackage
+from builder.progress import Progress
+from builder.recipe.model import Recipe
+from builder.rootfs.deb import Deb, read_deb
+from builder.rootfs.entry import Tree
+from builder.rootfs.exclude import Saved, exclude
+from builder.rootfs.modinfo import read_needs
+from builder.rootfs.modulecut import cut_modules, modules_of
+from builder.rootfs.selection import select_packages
+from builder.rootfs.tree import merge
+
+if TYPE_CHECKING:
+    from builder.fetch.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unpacked:
+    """What unpacking gave. `whole` has everything that the packages ship, `tree` what the recipe's rules leave.
+
+    `saved` says what each rule for paths left out, `cut` each rule for modules, both in the recipe's order.
+    `kernel_version` is `uname -r` of the one kernel, "" where there is none.
+    """
+
+    debs: tuple[Deb, ...]
+    whole: Tree
+    tree: Tree
+    saved: tuple[Saved, ...]
+    cut: tuple[Saved, ...]
+    kernel_version: str
+
+
+def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> Unpacked:
+    """Unpack the packages of the root tree from the store, where `builder.fetch` has put them.
+
+    Raises BuildError for a package that may not be unpacked, for two that claim one path, and for a missing kernel.
+    """
+    debs = read_all(select_packages(lock, recipe), store, progress)
+    whole = merge(debs)
+    version = kernel_version(whole)
+    tree, saved = exclude(whole, recipe.build.exclude)
+    modules = modules_of(tree)
+    cut: tuple[Saved, ...] = ()
+    if recipe.build.modules and modules:
+        tree, cut = cut_modules(tree, recipe.build.modules, read_needs(modules, store))
+    return Unpacked(debs=debs, whole=whole, tree=tree, saved=saved, cut=cut, kernel_version=version)
+
+
+def read_all(packages: Sequence[LockedPackage], store: Store, progress: Progress) -> tuple[Deb, ...]:
+    """Read packages side by side: what takes the time (decompressing, hashing, writing) runs outside Python's lock."""
+    task = progress.task("unpack", total=len(packages), unit="packages")
+
+    def read(package: LockedPackage) -> Deb:
+        deb = read_deb(store.path(package.sha256), name=package.name, store=store, sha256=package.sha256)
+        if deb.version != package.version:
+            raise BuildError(
+                f"the package file of {package.name} has version {deb.version}, and the lock says {package.version}",
+                hint="run `berth lock RECIPE --update`",
+            )
+        task.advance(1)
+        return deb
+
+    largest_first = sorted(packages, key=lambda package: -package.size)
+    with ThreadPoolExecutor() as pool:
+        found = {deb.name: deb for deb in pool.map(read, largest_first)}
+    task.done()
+    return tuple(found[name] for name in sorted(found))
+
+
+def kernel_version(tree: Tree) -> str:
+    """Return `uname -r` of the kernel in a tree, "" where there is none; raise BuildError where there are several."""
+    versions = {
+        node.path.split("/")[3] for node in tree.entries
+        if node.path.startswith("usr/lib/modules/") and node.path.count("/") == 3
+    }  # fmt: skip
+    if len(versions) > 1:
+        raise BuildError(
+            f"the tree would hold more than one kernel: {', '.join(sorted(versions))}",
+            hint="name one kernel only: `build.kernel` chooses it, `build.packages` need not",
+        )
+    return next(iter(versions), "")
