@@ -35,17 +35,48 @@ class LockedPackage:
     size: int
     sha256: str
     depends: tuple[str, ...] = ()  # Pre-Depends and Depends, verbatim groups, so that healing needs no index of old
+    provides: tuple[str, ...] = ()  # verbatim, with versions
+    conflicts: tuple[str, ...] = ()  # Conflicts and Breaks, verbatim
+    parts: tuple[str, ...] = ()  # sorted names of the LockedParts that it belongs to
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedPart:
+    """A set of packages that is solved for itself.
+
+    `root` is the machine without a kernel, `kernel-full` and `kernel-cloud` what either kernel adds to it, and
+    `image-NAME` a baked container image. `requests` are the names that the recipe asks for.
+    """
+
+    name: str
+    requests: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedWaiver:
+    """A dependency that the recipe does without: see `builder.recipe.model.Waiver`."""
+
+    package: str
+    depends: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """All inputs that come from outside the repository. `epoch` is SOURCE_DATE_EPOCH (seconds, UTC)."""
+    """All inputs that come from outside the repository. `epoch` is SOURCE_DATE_EPOCH (seconds, UTC).
+
+    `healed_from` is the SHA-256 of the lock file that this one replaces while its files are gone from the mirror,
+    empty for a lock that was made by `berth lock`.
+    """
 
     recipe: str
     architecture: str
     epoch: int
     releases: tuple[LockedRelease, ...]
     packages: tuple[LockedPackage, ...]  # sorted by name
+    suite: str = ""
+    parts: tuple[LockedPart, ...] = ()
+    waived: tuple[LockedWaiver, ...] = ()
+    healed_from: str = ""
 
     def by_name(self) -> dict[str, LockedPackage]:
         """Return a fresh index by package name."""

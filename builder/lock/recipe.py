@@ -1,0 +1,68 @@
+"""Locks a recipe: from names and a suite to packages by hash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builder.lock.archive import Archive, Source, open_archive
+from builder.lock.depends import is_waived
+from builder.lock.model import Lock, LockedPart, LockedWaiver
+from builder.lock.select import ROOT, image_part, kernel_part
+from builder.lock.solve import Solver, solve_parts
+from builder.recipe.model import PackageRequest
+
+if TYPE_CHECKING:
+    from builder.progress import Progress
+    from builder.recipe.model import Recipe, Waiver
+
+# Both are in every lock, so that `--set build.kernel=cloud` needs no other.
+_KERNELS = {"full": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
+
+
+def recipe_parts(recipe: Recipe) -> dict[str, tuple[PackageRequest, ...]]:
+    """Return what each part of the recipe's lock is asked to have. Pure."""
+    build = recipe.build
+    parts = {ROOT: build.packages}
+    if build.kernel != "none":
+        for kernel, package in _KERNELS.items():
+            parts[kernel_part(kernel)] = (PackageRequest(name=package, place=recipe.machine_place),)
+    parts.update({image_part(image.name): image.packages for image in build.images if image.packages})
+    return parts
+
+
+def lock_recipe(recipe: Recipe, source: Source, solver: Solver, *, previous: Lock | None = None) -> Lock:
+    """Lock `recipe` with the newest versions that the mirror has.
+
+    `previous` is the lock that there was: no Release file older than its own is believed. Raises LockError,
+    FetchError, VerificationError.
+    """
+    archive = open_archive(
+        source, recipe.build.suite, recipe.build.architecture, previous=previous.releases if previous else ()
+    )
+    return lock_from(recipe, archive, solver, source.progress)
+
+
+def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progress) -> Lock:
+    """Lock `recipe` from indexes that are already there. Raises LockError."""
+    parts = recipe_parts(recipe)
+    waive = recipe.build.waive
+    packages = solve_parts(solver, archive.universe, parts, waive)
+    for waiver in waive:
+        if not any(is_waived(package.name, group, (waiver,)) for package in packages for group in package.depends):
+            progress.note(f"{waiver.place}: nothing here depends on {waiver.depends} by way of {waiver.package}: the waiver can go")
+    return Lock(
+        recipe=recipe.name,
+        suite=archive.suite,
+        architecture=archive.architecture,
+        epoch=max(release.date for release in archive.releases),
+        releases=archive.releases,
+        packages=packages,
+        parts=tuple(LockedPart(name=name, requests=tuple(one.name for one in requests)) for name, requests in parts.items()),
+        waived=locked_waivers(waive),
+    )
+
+
+def locked_waivers(waive: tuple[Waiver, ...]) -> tuple[LockedWaiver, ...]:
+    """Return the waivers as a lock keeps them: sorted, without reasons."""
+    pairs = sorted({(waiver.package, waiver.depends) for waiver in waive})
+    return tuple(LockedWaiver(package=package, depends=depends) for package, depends in pairs)
