@@ -1,0 +1,196 @@
+"""Reads an OCI image layout (a folder or a tar of one) into an Image, everything verified against the recipe's digest.
+
+    oci-layout            {"imageLayoutVersion": "1.0.0"}
+    index.json            names the manifests
+    blobs/sha256/HEX      manifests, configurations, layers, each by its own SHA-256
+
+The digest in the recipe is a manifest's or an index'; the index.json itself is signed by nobody and only says what
+is there. Sizes are compared with what the descriptors state before bytes are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from builder.errors import BuildError, InputError, VerificationError
+from builder.images.image import Content, Image, Layer
+from builder.images.tarlayer import read_layer
+
+_SMALL = 4 << 20  # bytes; no manifest or configuration is larger, as registries hold
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+
+
+class _Source(Protocol):
+    def open(self, path: str) -> BinaryIO: ...
+
+
+class _Folder:
+    """A layout as a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def open(self, path: str) -> BinaryIO:
+        return (self._root / path).open("rb")
+
+
+class _Archive:
+    """A layout as a tar file."""
+
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
+        self._members = {member.name.removeprefix("./"): member for member in archive if member.isreg()}
+
+    def open(self, path: str) -> BinaryIO:
+        member = self._members.get(path)
+        stream = self._archive.extractfile(member) if member else None
+        if stream is None:
+            raise FileNotFoundError(path)
+        return io.BufferedReader(stream)  # type: ignore[type-var]
+
+
+def read_layout(path: Path, digest: str, *, name: str, store: Content, architecture: str = "amd64") -> Image:
+    """Return the image `digest` (`sha256:…`) of the layout at `path`.
+
+    Raise InputError where there is no layout, VerificationError where a byte is not what its digest says,
+    BuildError for what cannot become part of a slot.
+    """
+    with _opened(path, name) as source:
+        reader = _Reader(source, name)
+        manifest = reader.manifest(digest, architecture)
+        try:
+            document = json.loads(manifest)
+            config_descriptor, layer_descriptors = document["config"], document["layers"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise VerificationError(f"the image {name}: its manifest cannot be understood: {error}") from error
+        config = reader.small(config_descriptor)
+        diff_ids = _diff_ids(config, name)
+        if len(diff_ids) != len(layer_descriptors):
+            count = len(layer_descriptors)
+            raise VerificationError(f"the image {name} has {count} layers but {len(diff_ids)} diff_ids")
+        layers: list[Layer] = []
+        for descriptor, diff_id in zip(layer_descriptors, diff_ids, strict=True):
+            with reader.stream(descriptor) as stream:
+                layers.append(read_layer(stream, diff_id, below=layers, image=name, content=store))
+    return Image(name=name, layers=tuple(layers), config=config, manifest=manifest, created=_created(config))
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[_Source]:
+    try:
+        if path.is_dir():
+            yield _Folder(path)
+            return
+        with tarfile.open(path) as archive:
+            yield _Archive(archive)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"the image {name} is no complete OCI layout: {error.filename or error} is not there",
+            hint="`skopeo copy docker://IMAGE oci:PATH` makes one",
+        ) from error
+    except tarfile.TarError as error:
+        raise InputError(f"the image {name}: {path} is neither a folder nor a tar file: {error}") from error
+    except OSError as error:
+        raise InputError(f"the image {name}: {path} cannot be read: {error.strerror or error}") from error
+
+
+class _Reader:
+    def __init__(self, source: _Source, name: str) -> None:
+        self._source = source
+        self._name = name
+
+    def manifest(self, digest: str, architecture: str) -> bytes:
+        """Return the manifest's bytes, through an index where `digest` names one."""
+        for _ in range(3):  # an index may hold an index
+            data = self._blob(digest, None)
+            document = _object(data, self._name)
+            if "manifests" not in document or document.get("mediaType") not in (*_INDEXES, None):
+                return data
+            digest = self._choose(document["manifests"], architecture)
+        raise VerificationError(f"the image {self._name}: indexes stand in indexes too deep")
+
+    def _choose(self, manifests: list[dict[str, Any]], architecture: str) -> str:
+        there = []
+        for descriptor in manifests:
+            platform = descriptor.get("platform", {})
+            there.append(str(platform.get("architecture")))
+            if platform.get("os", "linux") == "linux" and platform.get("architecture", architecture) == architecture:
+                return str(descriptor["digest"])
+        raise BuildError(f"the image {self._name} is not there for {architecture}, only for {', '.join(there)}")
+
+    def small(self, descriptor: dict[str, Any]) -> bytes:
+        """Return a blob that is held in memory."""
+        return self._blob(descriptor["digest"], descriptor.get("size"))
+
+    def _blob(self, digest: str, size: int | None) -> bytes:
+        with self._source.open(_blob_path(digest, self._name)) as stream:
+            data = stream.read(_SMALL + 1)
+        if len(data) > _SMALL or (size is not None and len(data) != size):
+            raise VerificationError(f"the image {self._name}: {digest} has not the size that is stated")
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            raise VerificationError(f"the image {self._name}: {digest} has other content than its name says")
+        return data
+
+    @contextmanager
+    def stream(self, descriptor: dict[str, Any]) -> Iterator[BinaryIO]:
+        """Give a layer's bytes, compressed or not; verified before the first one is given."""
+        digest = str(descriptor["digest"])
+        with self._source.open(_blob_path(digest, self._name)) as stream:
+            if f"sha256:{_sha256(stream)}" != digest:
+                raise VerificationError(f"the image {self._name}: {digest} has other content than its name says")
+            stream.seek(0)
+            yield stream
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while data := stream.read(1 << 20):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _blob_path(digest: object, name: str) -> str:
+    algorithm, _, value = str(digest).partition(":")
+    if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise VerificationError(
+            f"the image {name}: `{digest}` is no digest that is known here", hint="`sha256:` and 64 hex digits"
+        )
+    return f"blobs/sha256/{value}"
+
+
+def _object(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise VerificationError(f"the image {name}: its manifest is no JSON") from error
+    if not isinstance(document, dict):
+        raise VerificationError(f"the image {name}: its manifest is no JSON object")
+    return document
+
+
+def _diff_ids(config: bytes, name: str) -> list[str]:
+    try:
+        return [str(digest).removeprefix("sha256:") for digest in _object(config, name)["rootfs"]["diff_ids"]]
+    except (KeyError, TypeError) as error:
+        raise VerificationError(f"the image {name}: its configuration names no layers") from error
+
+
+def _created(config: bytes) -> int:
+    """Return the image's own date; 0 where it has none. Only shown to people."""
+    import datetime  # noqa: PLC0415 - rarely needed
+
+    try:
+        text = str(json.loads(config)["created"])[:19]
+        return int(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp())
+    except (KeyError, ValueError):
+        return 0
