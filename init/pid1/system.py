@@ -4,8 +4,8 @@ Everything that decides is pure and takes values; everything that acts takes the
 only real body is `init.pid1.linux`; `tests/fakes/system.py` records the calls and lets the n-th one fail.
 
 Every method raises OSError, with the kernel's number, when the kernel refuses; no other exception. Paths are
-text, sizes bytes, times seconds. Nothing here blocks for longer than one disk access, but for the methods that
-take a time limit.
+text, sizes bytes, times seconds. Nothing here blocks for longer than one disk access, but for methods that take
+a time limit.
 """
 
 from __future__ import annotations
@@ -82,11 +82,8 @@ class Files(Protocol):
     def remove_tree(self, path: str) -> None:
         """Take away what is below a folder, and the folder, never crossing into another file system."""
 
-    def empty_tree(self, path: str) -> int:
-        """Take away what is below a folder on its own file system, but for mount points; return how many."""
-
     def fill_tree(self, source: str, target: str) -> int:
-        """Copy below `target` what is missing there, with owners, modes, links, attributes; return how many."""
+        """Copy below `target` what is missing there, with owner, mode, links, attributes; return how many."""
 
 
 class Descriptors(Protocol):
@@ -120,8 +117,8 @@ class Mounts(Protocol):
     def unmount(self, target: str, flags: int = 0) -> None:
         """umount2(2)."""
 
-    def switch_root(self, path: str) -> None:
-        """Make the file system at `path` the root: chdir, MS_MOVE onto `/`, chroot, chdir."""
+    def switch_root(self, path: str) -> int:
+        """Make the file system at `path` the root, then empty the initramfs; return how many nodes went."""
 
     def space(self, path: str) -> tuple[int, int]:
         """Return the bytes that are free for use, and all, of the file system at `path`."""
@@ -156,7 +153,10 @@ class Blocks(Protocol):
         """Tell the kernel that a partition in use has grown (BLKPG); bytes."""
 
     def attach_loop(self, path: str, *, read_only: bool = True) -> str:
-        """Attach a file to a free loop device, which goes with its last user; return `/dev/loopN`."""
+        """Attach a file to a free loop device; return `/dev/loopN`."""
+
+    def detach_loop(self, device: str) -> None:
+        """Let go of a loop device's file."""
 
     def map_device(self, name: str, table: Sequence[TableRow], *, read_only: bool = True) -> str:
         """Make a device-mapper device; return `/dev/dm-N`."""
@@ -243,7 +243,7 @@ class Network(Protocol):
         """Return all addresses."""
 
     def add_link(self, name: str, kind: str, *, parent: str = "", vlan: int = 0, peer: str = "") -> None:
-        """Make a `bridge`, `bond`, `dummy`, `vlan` (of `parent`, number `vlan`) or `veth` (with other end `peer`)."""
+        """Make a `bridge`, `bond`, `dummy`, `vlan` (number `vlan` on `parent`) or `veth` (to `peer`)."""
 
     def remove_link(self, name: str) -> None:
         """Take an interface away."""
@@ -321,9 +321,7 @@ class ChildResult:
 class Children(Protocol):
     """Short programs that the early half waits for. The running half has `Processes`."""
 
-    def run(
-        self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None
-    ) -> ChildResult:
+    def run(self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> ChildResult:
         """Run a program to its end or kill it after `seconds`; OSError when it can't be started."""
 
 
@@ -331,5 +329,115 @@ class Early(Files, Descriptors, Mounts, Blocks, Devices, Clock, Network, Power, 
     """All that the early half needs. The running half adds to it: `System`."""
 
 
-class System(Early, Protocol):
-    """The whole door. The running half's protocols (processes, signals, cgroups) join it here."""
+# --- the running half -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spawn:
+    """A program to start, in a session of its own. A stream of None is /dev/null.
+
+    `argv[0]` is the program's path; `cgroup` the folder of the cgroup that it starts in; `terminal` a device that
+    becomes its three streams and its controlling terminal.
+    """
+
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    cgroup: str | None = None
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    folder: str = "/"
+    terminal: str | None = None
+
+
+class Processes(Protocol):
+    """Children, and the children of children that nobody else waits for."""
+
+    def spawn(self, spawn: Spawn) -> int:
+        """Start a program; return its pid. What fails after the fork is said on its stderr, and it ends with 127."""
+
+    def reap(self) -> list[tuple[int, int]]:
+        """Return those that ended since, without waiting: (pid, exit status or minus the signal)."""
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to one process."""
+
+    def signal_session(self, pid: int, number: int) -> None:
+        """Send a signal to the process group that a spawned program leads."""
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to every process but PID 1."""
+
+    def allow_open_files(self, soft: int, hard: int) -> None:
+        """Set how many files a process may open (RLIMIT_NOFILE), inherited by children."""
+
+    def make_pipe(self) -> tuple[int, int]:
+        """Return the reading end, which never waits, and the writing end of a pipe."""
+
+
+class Signals(Protocol):
+    """Signals that PID 1 itself gets."""
+
+    def open_signals(self, numbers: tuple[int, ...]) -> int:
+        """Block these signals; return a descriptor that becomes readable when one came."""
+
+    def read_signals(self, descriptor: int) -> list[int]:
+        """Return the numbers that came, without waiting."""
+
+
+class Poll(Protocol):
+    """Waiting for many descriptors at once."""
+
+    def watch(self, descriptor: int, *, writable: bool = False) -> None:
+        """From now on wait until a descriptor is readable (or writable, too)."""
+
+    def unwatch(self, descriptor: int) -> None:
+        """Don't wait for it any more; before it is closed."""
+
+    def wait(self, seconds: float | None) -> list[int]:
+        """Wait at most `seconds`; return the descriptors with news."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Peer:
+    """Who is at the other end of a local socket, as the kernel knows it. `groups` begins with the primary one."""
+
+    pid: int
+    uid: int
+    groups: tuple[int, ...]
+
+
+class Sockets(Protocol):
+    """Sockets by number; none of them waits. Data go through `read_from` and `write_to`."""
+
+    def listen_local(self, path: str, mode: int) -> int:
+        """Listen on a stream socket at a path, in place of one that is there."""
+
+    def listen_datagrams(self, path: str, mode: int) -> int:
+        """Receive datagrams on a socket at a path, in place of one that is there."""
+
+    def listen_tcp(self, port: int) -> int:
+        """Listen on a TCP port, on all addresses of both families."""
+
+    def accept(self, descriptor: int) -> tuple[int, str]:
+        """Take a connection; return its descriptor and the peer's address (empty for a local one)."""
+
+    def peer(self, descriptor: int) -> Peer:
+        """Tell who is at the other end of a local stream."""
+
+    def receive(self, descriptor: int, limit: int) -> bytes:
+        """Return one datagram; BlockingIOError where there is none."""
+
+
+class Cgroups(Protocol):
+    """Cgroup folders; their files are written by `Files.write`."""
+
+    def remove_group(self, path: str) -> None:
+        """Take away a cgroup and those below it; what is gone already is fine, EBUSY when one is not empty."""
+
+
+class System(Early, Processes, Signals, Poll, Sockets, Cgroups, Protocol):
+    """The whole door."""

@@ -1,0 +1,237 @@
+"""Logs: what services say, stamped, capped, kept in memory and in rotated files.
+
+PID 1 reads each service's pipe without waiting. A line longer than `LINE_MOST` bytes is cut into several. Lines stand
+in one ring in memory (bounded by bytes, so that `berthctl logs` answers on a machine without any disk) and, once a
+folder is given, in `FOLDER/NAME.log`, one write(2) a batch and nothing held back: what was read is in the page cache,
+and outlives PID 1. A file that grew to `file_most` bytes becomes `NAME.log.1`. A line of a file is
+
+    2026-11-25T08:01:02.123Z 12.345678 text
+
+: the time of day, the seconds since the kernel started, what was said.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from init.pid1.loop import Loop
+    from init.pid1.system import System
+
+LINE_MOST = 8192  # bytes
+READ_MOST = 65536  # bytes of one pipe in one turn: a chatty service must not starve the others
+RING_MOST = 256 * 1024  # bytes of text in memory
+FILE_MOST_DISK = 4 << 20
+FILE_MOST_MEMORY = 128 << 10
+FOLDER = "/var/log/berth"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line. `time` is seconds since 1970 UTC, `t` seconds since the kernel started."""
+
+    number: int
+    time: float
+    t: float
+    name: str
+    text: str
+
+
+class Splitter:
+    """Cuts a stream of bytes into lines: at newlines, and where one is longer than `LINE_MOST`."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take more bytes; return the lines that are complete."""
+        *whole, rest = (self._rest + data).split(b"\n")
+        lines = []
+        for line in whole:
+            lines += _cut(line)
+        while len(rest) > LINE_MOST:
+            lines.append(_text(rest[:LINE_MOST]))
+            rest = rest[LINE_MOST:]
+        self._rest = rest
+        return lines
+
+    def finish(self) -> list[str]:
+        """Return what stands there without a newline: the program ended."""
+        rest, self._rest = self._rest, b""
+        return _cut(rest) if rest else []
+
+
+def _cut(line: bytes) -> list[str]:
+    return [_text(line[at : at + LINE_MOST]) for at in range(0, max(len(line), 1), LINE_MOST)]
+
+
+def _text(data: bytes) -> str:
+    return data.rstrip(b"\r").decode("utf-8", "replace")
+
+
+class Ring:
+    """The newest lines of all services, bounded by the bytes of their text."""
+
+    def __init__(self, most: int = RING_MOST) -> None:
+        self._lines: deque[Line] = deque()
+        self._bytes = 0
+        self._most = most
+
+    def add(self, line: Line) -> None:
+        """Add a line, and drop the oldest where there is no room."""
+        self._lines.append(line)
+        self._bytes += len(line.text) + 64
+        while self._bytes > self._most and len(self._lines) > 1:
+            self._bytes -= len(self._lines.popleft().text) + 64
+
+    def newest(self, count: int, name: str | None = None) -> list[Line]:
+        """Return the newest lines, oldest first, of one service or of all."""
+        found: list[Line] = []
+        for line in reversed(self._lines):
+            if len(found) >= count:
+                break
+            if name is None or line.name == name:
+                found.append(line)
+        return found[::-1]
+
+
+def stamp(seconds: float) -> str:
+    """Return a time of day in UTC as RFC 3339 text with milliseconds (`datetime` costs 10 ms to import)."""
+    whole = int(seconds)
+    days, rest = divmod(whole, 86400)
+    # Days to a date: Howard Hinnant's civil_from_days, eras of 400 years that begin in March.
+    days += 719468
+    era, day = divmod(days, 146097)
+    year_of_era = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year_of_era + year_of_era // 4 - year_of_era // 100
+    shifted = (5 * day + 2) // 153
+    date = day - (153 * shifted + 2) // 5 + 1
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    hour, minute = divmod(rest // 60, 60)
+    milliseconds = int((seconds - whole) * 1000)
+    return f"{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{rest % 60:02}.{milliseconds:03}Z"
+
+
+class Logs:
+    """All logs. `open_pipe` gives a service's writing end; PID 1's own lines go through `say`."""
+
+    def __init__(self, system: System, loop: Loop) -> None:
+        self._system = system
+        self._loop = loop
+        self.ring = Ring()
+        self.lost = 0  # lines that could not be written to their file
+        self._number = 0
+        self._pipes: dict[str, tuple[int, int]] = {}
+        self._splitters: dict[str, Splitter] = {}
+        self._folder: str | None = None
+        self._file_most = FILE_MOST_MEMORY
+        self._sizes: dict[str, int] = {}
+        self._early: list[Line] = []
+        self._listeners: list[Callable[[Line], None]] = []
+
+    def listen(self, listener: Callable[[Line], None]) -> None:
+        """Call `listener` with every line from now on."""
+        self._listeners.append(listener)
+
+    def forget(self, listener: Callable[[Line], None]) -> None:
+        """Don't call a listener any more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def pipe(self, name: str) -> int | None:
+        """Return what a service writes into; None, and a line that says so, where no pipe can be had."""
+        if name not in self._pipes:
+            try:
+                reading, writing = self._system.make_pipe()
+                self._loop.watch(reading, f"log of {name}", lambda: self._read(name, reading))
+            except OSError as error:
+                self.say(name, f"its output is lost, for there is no pipe: {error}")
+                return None
+            self._pipes[name] = (reading, writing)
+            self._splitters[name] = Splitter()
+        return self._pipes[name][1]
+
+    def _read(self, name: str, reading: int) -> None:
+        try:
+            data = self._system.read_from(reading, READ_MOST)
+        except BlockingIOError:
+            return
+        self._add(name, self._splitters[name].feed(data))
+
+    def drain(self, name: str, *, finish: bool) -> None:
+        """Read what a process that ended left in its pipe; `finish`: nobody will end a line that was begun."""
+        if name not in self._pipes:
+            return
+        reading = self._pipes[name][0]
+        splitter = self._splitters[name]
+        for _ in range(64):  # a pipe holds 64 KiB; a child of it that lives on may go on writing
+            try:
+                data = self._system.read_from(reading, READ_MOST)
+            except OSError:
+                break
+            if not data:
+                break
+            self._add(name, splitter.feed(data))
+        if finish:
+            self._add(name, splitter.finish())
+
+    def say(self, name: str, text: str) -> None:
+        """Add one line (or several) under a name."""
+        self._add(name, [part for part in text.splitlines() if part] or [""])
+
+    def _add(self, name: str, texts: Iterable[str]) -> None:
+        now, wall = self._system.now(), self._system.time()
+        lines = []
+        for text in texts:
+            self._number += 1
+            line = Line(number=self._number, time=wall, t=now, name=name, text=text)
+            self.ring.add(line)
+            lines.append(line)
+            for listener in list(self._listeners):
+                listener(line)
+        if self._folder is not None:
+            self._write(name, lines)
+        else:
+            self._early = (self._early + lines)[-4096:]
+
+    def keep_in(self, folder: str, file_most: int) -> None:
+        """From now on keep lines in files of this folder, those that came before it too."""
+        self._system.make_folder(folder, 0o755)
+        self._folder, self._file_most = folder, file_most
+        early, self._early = self._early, []
+        by_name: dict[str, list[Line]] = {}
+        for line in early:
+            by_name.setdefault(line.name, []).append(line)
+        for name, lines in by_name.items():
+            self._write(name, lines)
+
+    def let_go(self) -> None:
+        """Write into no file any more: its file system is about to be unmounted."""
+        self._folder = None
+
+    def _write(self, name: str, lines: list[Line]) -> None:
+        if not lines:
+            return
+        path = f"{self._folder}/{_file_name(name)}.log"
+        text = "".join(f"{stamp(line.time)} {line.t:.6f} {line.text}\n" for line in lines)
+        data = text.encode("utf-8", "replace")
+        try:
+            if name not in self._sizes:
+                self._sizes[name] = self._system.status(path).size if self._system.exists(path) else 0
+            if self._sizes[name] and self._sizes[name] + len(data) > self._file_most:
+                self._system.rename(path, f"{path}.1")
+                self._sizes[name] = 0
+            self._system.append(path, data, 0o640)
+            self._sizes[name] += len(data)
+        except OSError:
+            self.lost += len(lines)  # no room: what is in the ring has to do
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip(".") or "_"

@@ -1,0 +1,170 @@
+"""All services together, pure: which may start, which may stop, in what order.
+
+A waiting service starts when everything in its `after` is ready: another service that is up (or a one-shot that is
+done), or a target (`network`). A name that nobody declared holds nothing up. At a shutdown the order is reversed:
+a service is asked to stop as soon as nothing that came after it lives any more; all that may stop, stop at once,
+each with its own time-out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from init.pid1 import service as machine
+from init.pid1.service import ALIVE, AT_REST, Health, Running, State
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from init.formats.service import Service
+
+NETWORK = "network"
+TARGETS = frozenset((NETWORK,))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """An action of one service's machine."""
+
+    name: str
+    action: machine.Action
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Supervisor:
+    """Every service by name, and the targets that were reached. `closing`: nothing starts any more."""
+
+    services: Mapping[str, Running] = field(default_factory=dict)
+    targets: frozenset[str] = frozenset()
+    closing: bool = False
+
+
+Outcome = tuple[Supervisor, list[Ask]]
+
+
+def load(supervisor: Supervisor, services: Iterable[Service], now: float) -> Outcome:
+    """Take on services, and start those that may. A name that is there already keeps what runs."""
+    known = dict(supervisor.services)
+    for service in services:
+        known.setdefault(service.name, Running(service=service, since=now))
+    asks = []
+    for name in sorted(in_cycle(known)):
+        running = known[name]
+        known[name] = replace(running, service=replace(running.service, after=()))
+        asks.append(Ask(name=name, action=machine.Note(text="waits for itself through `after`: started at once")))
+    after, more = _settle(replace(supervisor, services=known), now)
+    return after, asks + more
+
+
+def reach(supervisor: Supervisor, target: str, now: float) -> Outcome:
+    """A target is reached: start what waited for it."""
+    return _settle(replace(supervisor, targets=supervisor.targets | {target}), now)
+
+
+def deliver(supervisor: Supervisor, name: str, event: machine.Event, now: float) -> Outcome:
+    """Hand an event to one service. Starts and restarts mean nothing while the machine goes down."""
+    running = supervisor.services.get(name)
+    if running is None:
+        return supervisor, []
+    if supervisor.closing and isinstance(event, machine.Start | machine.Again):
+        return supervisor, []
+    after, actions = machine.step(running, event, now)
+    asks = [Ask(name=name, action=action) for action in actions]
+    services = dict(supervisor.services)
+    services[name] = after
+    supervisor, more = _settle(replace(supervisor, services=services), now)
+    return supervisor, asks + more
+
+
+def close(supervisor: Supervisor, now: float) -> Outcome:
+    """Begin to stop everything, in reverse order."""
+    return _settle(replace(supervisor, closing=True), now)
+
+
+def at_rest(supervisor: Supervisor) -> bool:
+    """Tell whether nothing runs any more and nothing will start."""
+    return all(running.state in AT_REST for running in supervisor.services.values())
+
+
+def _settle(supervisor: Supervisor, now: float) -> Outcome:
+    """Start (or when closing, stop) whatever may be, until nothing changes."""
+    services = dict(supervisor.services)
+    asks: list[Ask] = []
+    changed = True
+    while changed:
+        changed = False
+        for name, running in services.items():
+            event = _due(supervisor, services, running)
+            if event is None:
+                continue
+            after, actions = machine.step(running, event, now)
+            services[name] = after
+            asks += [Ask(name=name, action=action) for action in actions]
+            changed = True
+    return replace(supervisor, services=services), asks
+
+
+def _due(supervisor: Supervisor, services: Mapping[str, Running], running: Running) -> machine.Event | None:
+    if supervisor.closing:
+        if running.state in (State.WAITING, State.BACKOFF):
+            return machine.Stop()
+        if running.state not in ALIVE and not (running.state is State.DONE and running.ready):
+            return None
+        if running.next is machine.Next.STOP and running.state is not State.DONE:
+            return None
+        name = running.service.name
+        held = any(name in other.service.after and other.state in ALIVE for other in services.values())
+        return None if held else machine.Stop()
+    if running.state is not State.WAITING:
+        return None
+    ready = all(_satisfied(supervisor, services, name) for name in running.service.after)
+    return machine.Start() if ready else None
+
+
+def _satisfied(supervisor: Supervisor, services: Mapping[str, Running], name: str) -> bool:
+    if name in services:
+        return services[name].ready
+    return name in supervisor.targets or name not in TARGETS
+
+
+def in_cycle(services: Mapping[str, Running]) -> set[str]:
+    """Return the services that wait, through others, for themselves."""
+
+    def reaches(start: str) -> bool:
+        seen: set[str] = set()
+        todo = [name for name in services[start].service.after if name in services]
+        while todo:
+            name = todo.pop()
+            if name == start:
+                return True
+            if name not in seen:
+                seen.add(name)
+                todo += [further for further in services[name].service.after if further in services]
+        return False
+
+    return {name for name in services if reaches(name)}
+
+
+def healthy(running: Running) -> bool:
+    """Tell whether the release gate may count a container as healthy: it is, or it did its work and ended well."""
+    return running.health is Health.HEALTHY or (running.state is State.DONE and running.status == 0)
+
+
+def reasons(supervisor: Supervisor, *, required_only: bool = False) -> tuple[str, ...]:
+    """Return one sentence for each service that is not as it should be."""
+    said = []
+    for name, running in supervisor.services.items():
+        service = running.service
+        if required_only and not service.required:
+            continue
+        if running.state is State.FAILED:
+            said.append(f"{name} failed ({machine.describe(running.status)})")
+        elif service.is_container and not healthy(running) and running.state is not State.STOPPED:
+            said.append(f"container {name} is {running.state}, not healthy")
+        elif required_only and running.state is State.STOPPED:
+            said.append(f"container {name} is stopped")
+        elif running.state is State.BACKOFF:
+            said.append(f"{name} ends again and again ({machine.describe(running.status)})")
+    return tuple(said)
