@@ -1,1 +1,8 @@
-"""Package builder/recipe."""
+"""Recipes: read, merged and checked; `load` is the door."""
+
+from builder.recipe.diagnose import RecipeErrors
+from builder.recipe.model import Recipe
+from builder.recipe.parse import find, load
+from builder.recipe.requests import image_requests, requests
+
+__all__ = ["Recipe", "RecipeErrors", "find", "image_requests", "load", "requests"]

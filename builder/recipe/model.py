@@ -106,7 +106,7 @@ class Build:
     machine_class: str | None
     suite: str
     architecture: str
-    kernel: str  # `full` or `cloud`
+    kernel: str  # `full`, `cloud` or `none`
     engine: str  # `none`, `crun`, `podman` or `docker`
     packages: tuple[PackageRequest, ...]
     images: tuple[BakedImage, ...]
@@ -134,3 +134,4 @@ class Recipe:
     build: Build
     machine: Mapping[str, Any]
     machine_place: Place
+    machine_node: Any = None  # the same half as a tree that knows its places, for the compiler's diagnostics

@@ -1,0 +1,122 @@
+"""From a recipe's file to a `Recipe`: found, read, merged with what it extends, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from builder.errors import Place, RecipeError
+from builder.recipe.diagnose import RecipeErrors
+from builder.recipe.make import make_build
+from builder.recipe.model import Recipe
+from builder.recipe.schema import RECIPE
+from builder.recipe.sets import tree
+from init.dialects.diagnostic import Place as NodePlace
+from init.dialects.diagnostic import Report, Unreadable
+from init.dialects.merge import REPLACE, merge
+from init.dialects.position import Mapping, Node, Scalar, parse, plain_value
+from init.dialects.shape import INVALID
+from init.dialects.text import decode
+
+SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
+_LONGEST_CHAIN = 8
+
+
+def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | None = None) -> Recipe:
+    """Return the recipe of that name or path, with `--set` applied.
+
+    A name is looked for in `recipes` (by default `./recipes`), then among the shipped ones; with `/` or `.yaml` it is
+    a path. Raise RecipeErrors with everything that is wrong, RecipeError where there is no such recipe, and UsageError
+    for a wrong `--set`.
+    """
+    path = find(name_or_path, recipes)
+    report = Report()
+    node = _read_chain(path, recipes, report, ())
+    for assignment in sets:
+        over = tree(assignment)
+        node = _merge_recipes(node, over, concatenate=False)
+    fields = RECIPE.read(node, "", report)
+    if report.errors or fields is INVALID:
+        raise RecipeErrors(report.all())
+    if "build" not in fields:
+        report.error(node.place, "", "the key `build` is missing", code="missing")
+        raise RecipeErrors(report.all())
+    build = make_build(fields.get("build"), report)
+    if build is None or report.errors:
+        raise RecipeErrors(report.all())
+    machine = fields.get("machine") or Mapping((), NodePlace(str(path)))
+    if not isinstance(machine, Mapping):
+        report.error(machine.place, "machine", "expected a map", code="type")
+        raise RecipeErrors(report.all())
+    place = Place(file=machine.place.file, line=machine.place.line, column=machine.place.column)
+    return Recipe(
+        name=path.stem,
+        path=path,
+        build=build,
+        machine=plain_value(machine),
+        machine_place=place,
+        machine_node=machine,
+    )
+
+
+def find(name_or_path: str | Path, recipes: Path | None = None) -> Path:
+    """Return the file of a recipe; raise RecipeError that lists what there is."""
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise RecipeError(f"{path}: there is no such recipe file")
+        return path
+    folders = [recipes if recipes is not None else Path("recipes"), SHIPPED]
+    for folder in folders:
+        path = folder / f"{text}.yaml"
+        if path.is_file():
+            return path
+    known = sorted({each.stem for folder in folders if folder.is_dir() for each in folder.glob("*.yaml")})
+    raise RecipeError(f"there is no recipe of the name {text}", hint=f"there are: {', '.join(known) or 'none'}")
+
+
+def _read_chain(path: Path, recipes: Path | None, report: Report, seen: tuple[Path, ...]) -> Node:
+    """Return a recipe's tree with all that it extends beneath it."""
+    node = _read_file(path, report)
+    extends = node.get("extends") if isinstance(node, Mapping) else None
+    if not isinstance(extends, Scalar):
+        return node
+    chain = (*seen, path.resolve())
+    name = extends.text
+    place = Place(file=extends.place.file, line=extends.place.line, column=extends.place.column)
+    try:
+        parent = find(path.parent / name if "/" in name or name.endswith(".yaml") else name, recipes or path.parent)
+    except RecipeError as error:
+        raise RecipeError(f"extends: {error.message}", hint=error.hint, place=place) from error
+    if parent.resolve() in chain or len(chain) >= _LONGEST_CHAIN:
+        raise RecipeError("extends: the recipes extend each other in a circle", place=place)
+    base = _read_chain(parent, recipes, report, chain)
+    return _merge_recipes(base, node, concatenate=True)
+
+
+def _read_file(path: Path, report: Report) -> Node:
+    file = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"{file}: {error.strerror}") from error
+    try:
+        node = parse(decode(data, file=file), report, file=file, tags=frozenset({REPLACE}))
+    except Unreadable as error:
+        report.add(error.diagnostic)
+        raise RecipeErrors(report.all()) from error
+    return node if node is not None else Mapping((), NodePlace(file, 1, 1))
+
+
+def _merge_recipes(base: Node, over: Node, *, concatenate: bool) -> Node:
+    """Merge the two halves, each by its rule: lists of `build` are added to, those of `machine` replaced."""
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return over
+    entries: dict[str, tuple[Scalar, Any]] = {key.text: (key, value) for key, value in base.entries}
+    for key, value in over.entries:
+        beneath = entries.get(key.text)
+        lists = concatenate and key.text == "build"
+        entries[key.text] = (key, merge(beneath[1] if beneath else None, value, concatenate=lists))
+    return Mapping(tuple(entries.values()), over.place)
