@@ -1,0 +1,103 @@
+"""Modules by device: first for the devices that are there (coldplug), then for each that the kernel tells of."""
+
+from __future__ import annotations
+
+from init.formats.release import MODULES_PATH
+from init.pid1.modules import ModuleIndex, canonical
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from init.pid1.system import Early, Uevent
+
+_BUSES = "/sys/bus"
+_TABLES = ("modules.dep", "modules.alias", "modules.softdep")
+
+
+def read_index(system: Early) -> ModuleIndex:
+    """Read depmod's tables for the running kernel; raise OSError when there is no `modules.dep`."""
+    kernel = system.read("/proc/sys/kernel/osrelease").decode().strip()
+    folder = f"{MODULES_PATH}/{kernel}"
+    texts = {"modules.dep": system.read(f"{folder}/modules.dep").decode()}
+    for name in _TABLES[1:]:
+        try:
+            texts[name] = system.read(f"{folder}/{name}").decode()
+        except OSError:
+            continue  # a tree without it has no aliases or soft dependencies
+    return ModuleIndex(folder, texts)
+
+
+class Devices:
+    """Loads modules for devices. Nothing is loaded twice, and no failure ends anything: it is noted."""
+
+    def __init__(self, index: ModuleIndex) -> None:
+        self.index = index
+        self.problems: list[str] = []
+        self.loaded: list[str] = []
+        self._done: set[str] = set()
+        self._aliases: set[str] = set()
+
+    def load(self, system: Early, alias: str) -> bool:
+        """Load what an alias or a name stands for; return whether a module is there for it."""
+        loaded = [self._load_module(system, name) for name in self.index.wanted(alias)]
+        return bool(loaded) and all(loaded)
+
+    def _load_module(self, system: Early, name: str) -> bool:
+        for path in self.index.closure(name):
+            module = canonical(path)
+            if module in self._done:
+                continue
+            self._done.add(module)
+            try:
+                system.load_module(path)
+            except OSError as error:
+                # ENODEV is a driver's way to say that its device isn't there after all.
+                self.problems.append(f"module {module}: {error.strerror}")
+                return False
+            self.loaded.append(module)
+        return True
+
+    def for_device(self, system: Early, modalias: str) -> None:
+        """Load the modules for one device; each alias is looked up once."""
+        if modalias and modalias not in self._aliases:
+            self._aliases.add(modalias)
+            self.load(system, modalias)
+
+    def coldplug(self, system: Early, buses: Iterable[str] | None = None) -> None:
+        """Load the modules for all devices that are there; devices that these bring forth come as uevents."""
+        for modalias in self.present(system, buses):
+            self.for_device(system, modalias)
+
+    def present(self, system: Early, buses: Iterable[str] | None = None) -> list[str]:
+        """Return the aliases of all devices that are there."""
+        found = []
+        try:
+            names = list(buses) if buses is not None else system.names(_BUSES)
+        except OSError as error:
+            self.problems.append(f"{_BUSES}: {error.strerror}")
+            return []
+        for bus in names:
+            try:
+                devices = system.names(f"{_BUSES}/{bus}/devices")
+            except OSError:
+                continue  # a bus without devices, or one that has just gone
+            for device in devices:
+                path = f"{_BUSES}/{bus}/devices/{device}/modalias"
+                if not system.exists(path):
+                    continue
+                try:
+                    found.append(system.read(path, 4096).decode("utf-8", "replace").strip())
+                except OSError:
+                    continue  # the device went away meanwhile
+        return found
+
+    def handle(self, system: Early, event: Uevent) -> None:
+        """Do what one uevent asks for."""
+        if event.action in ("add", "change") and "MODALIAS" in event.variables:
+            self.for_device(system, event.variables["MODALIAS"])
+
+    def again(self, index: ModuleIndex) -> None:
+        """Go on with another set of modules, after the switch of the root: look at every device once more."""
+        self.index = index
+        self._aliases.clear()

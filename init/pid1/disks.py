@@ -1,0 +1,88 @@
+"""The block devices that there are, and the GUID partition table of each: which disk is the one that booted.
+
+A disk is known by the GUID of its partition `record-0` alone, never by a label: two disks may carry the same names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from init.formats import gpt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.system import Early
+
+_CLASS = "/sys/class/block"
+_NEVER = ("loop", "dm-", "ram", "zram", "fd", "nbd")  # what can't hold a root image by itself
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockDevice:
+    """One disk or partition. `disk` is the disk's name for a partition, and `number` its number there."""
+
+    name: str
+    disk: str
+    number: int | None
+
+    @property
+    def path(self) -> str:
+        """The device's node."""
+        return f"/dev/{self.name}"
+
+
+def present(system: Early) -> tuple[BlockDevice, ...]:
+    """Return the disks and partitions that are there and hold something, disks first; raise OSError."""
+    found = []
+    for name in system.names(_CLASS):
+        if name.startswith(_NEVER):
+            continue
+        device = _describe(system, name)
+        if device is not None:
+            found.append(device)
+    return tuple(sorted(found, key=lambda device: (device.number is not None, device.name)))
+
+
+def _describe(system: Early, name: str) -> BlockDevice | None:
+    try:
+        if int(system.read(f"{_CLASS}/{name}/size", 64) or b"0") == 0:
+            return None  # a drive without a medium
+        if not system.exists(f"{_CLASS}/{name}/partition"):
+            return BlockDevice(name=name, disk=name, number=None)
+        number = int(system.read(f"{_CLASS}/{name}/partition", 64))
+        disk = system.read_link(f"{_CLASS}/{name}").split("/")[-2]
+    except (OSError, ValueError, IndexError):
+        return None  # it went away meanwhile
+    return BlockDevice(name=name, disk=disk, number=number)
+
+
+def read_table(system: Early, path: str) -> gpt.Table | None:
+    """Return a disk's partition table: the primary, or the backup where that is damaged. None: no GPT."""
+    primary = system.read_blocks(path, gpt.SECTOR, gpt.SECTOR + gpt.ARRAY_BYTES)
+    try:
+        return gpt.decode(primary[: gpt.SECTOR], primary[gpt.SECTOR :])
+    except ValueError:
+        pass
+    size = system.device_size(path)
+    start = size - gpt.SECTOR - gpt.ARRAY_BYTES
+    if start <= 0:
+        return None
+    backup = system.read_blocks(path, start, gpt.SECTOR + gpt.ARRAY_BYTES)
+    try:
+        return gpt.decode(backup[gpt.ARRAY_BYTES :], backup[: gpt.ARRAY_BYTES])
+    except ValueError:
+        return None
+
+
+def is_booted(table: gpt.Table, record: str) -> bool:
+    """Tell whether a disk is the one whose record GRUB used: by the GUID of its `record-0`."""
+    found = table.named("record-0")
+    return found is not None and found[1].guid == record.upper()
+
+
+def partition(devices: tuple[BlockDevice, ...], disk: str, number: int) -> BlockDevice | None:
+    """Return the device of a disk's partition by number."""
+    for device in devices:
+        if device.disk == disk and device.number == number:
+            return device
+    return None

@@ -1,0 +1,312 @@
+"""From `/init` to the switched root, and what the root needs before the first service.
+
+Two halves. Until the switch each step is essential: the first failure ends in rescue, or, when a slot of a disk was
+booted, in a reboot, for its try is spent and the other slot comes. After the switch nothing is essential any more:
+each failure is said, noted in `degraded`, and the boot goes on. No exception leaves `run`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+
+from init.formats import cmdline
+from init.formats.release import PATH as RELEASE_PATH
+from init.formats.release import Release
+from init.pid1 import devices as device_modules
+from init.pid1 import identity, mounts, root, settings, state, watchdog
+from init.pid1.messages import Messages
+from init.pid1.state import NO_STATE, Growth, StateMount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from init.pid1.devices import Devices
+    from init.pid1.system import Early, Watchdog
+
+    class Events(Protocol):
+        """Where events go; never blocks, never fails."""
+
+        def emit(self, event: str, **fields: object) -> None:
+            """Tell of one event."""
+
+
+SYSROOT = "/sysroot"
+WAIT_SECONDS = 20.0
+"""How long a root may take to appear. A slow USB stick takes 5 to 10 seconds."""
+_FEED_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlyResult:
+    """How the early half ended: `outcome` is `root`, `rescue` or `reboot`, `reason` a sentence for the latter two."""
+
+    outcome: str
+    reason: str = ""
+    command_line: cmdline.CommandLine = field(default_factory=lambda: cmdline.parse(""))
+    release: Release | None = None
+    media: str = "direct"  # `disk`, `iso`, `direct`
+    slot: str | None = None
+    disk: str | None = None
+    medium: str | None = None
+    record: tuple[str, ...] = ()
+    state: StateMount = NO_STATE
+    growth: Growth | None = None
+    machine_id: str = ""
+    degraded: tuple[str, ...] = ()
+    watchdog: Watchdog | None = None
+    uevents: int | None = None
+    devices: Devices | None = None
+    unmount: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+def run(system: Early, events: Events, previous: EarlyResult | None = None) -> EarlyResult:
+    """Boot to the root. `previous` is the result that ended in rescue, when this is another try."""
+    boot = _Boot(system, events, previous)
+    try:
+        boot.reach_root()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return boot.give_up(f"{boot.step}: {where}{error.strerror or error}")
+    except _NoRootError as error:
+        return boot.give_up(str(error))
+    except Exception as error:  # the last net: PID 1 must not end, whatever is wrong with it
+        return boot.give_up(f"{boot.step}: {type(error).__name__}: {error}")
+    try:
+        boot.settle_in()
+    except Exception as error:  # the same; the root is there, so the machine goes on as it is
+        boot.note(f"{boot.step}: {type(error).__name__}: {error}")
+    return boot.result("root", "")
+
+
+class _NoRootError(Exception):
+    """There is no root, or none was asked for."""
+
+
+class _Boot:
+    """One boot's progress. `step` says in words what is being done, for the message when it fails."""
+
+    def __init__(self, system: Early, events: Events, previous: EarlyResult | None) -> None:
+        self._system = system
+        self._events = events
+        self._previous = previous
+        self.step = "starting"
+        self._messages = Messages(system)
+        self._line = previous.command_line if previous else cmdline.parse("")
+        self._devices = previous.devices if previous else None
+        self._uevents = previous.uevents if previous else None
+        self._watchdog = previous.watchdog if previous else None
+        self._found: root.Found | None = None
+        self._release: Release | None = None
+        self._state = NO_STATE
+        self._growth: Growth | None = None
+        self._machine_id = ""
+        self._record: tuple[str, ...] = ()
+        self._degraded: list[str] = []
+
+    # Until the switch: OSError ends it.
+
+    def reach_root(self) -> None:
+        """Find the root, check it, and make it the root."""
+        system = self._system
+        if self._previous is None:
+            self.step = "mounting the kernel's file systems"
+            mounts.perform_all(system, mounts.FIRST)
+        self._messages.open_consoles()
+        self._events.emit("init.started")
+        self.step = "reading the kernel command line"
+        self._line = cmdline.parse(system.read("/proc/cmdline", 65536).decode("utf-8", "replace"))
+        self.attempt("catching Ctrl-Alt-Del", system.catch_ctrl_alt_del)
+        self._plug_in()
+        if self._line.rescue and self._previous is None:
+            raise _NoRootError("the kernel command line asks for rescue")
+        if self._line.root_hash is None or self._line.root_offset is None:
+            raise _NoRootError("the kernel command line names no root (berth.root=HASH,OFFSET)")
+        self._found = self._find_root()
+        self.attempt("opening a watchdog", self._watch)
+        self.step = f"mounting the root from {self._found.device}"
+        root.mount(system, self._found, self._line.root_hash, self._line.root_offset, SYSROOT)
+        self._messages.say(f"root: {self._found.device}, verity {self._line.root_hash[:12]}…")
+        self._switch()
+
+    def _plug_in(self) -> None:
+        """Load the modules for the devices that are there, and those that no device asks for."""
+        system = self._system
+        self.step = "reading the module tables"
+        if self._devices is None:
+            self._devices = device_modules.Devices(device_modules.read_index(system))
+        self.step = "listening to the kernel's news about devices"
+        if self._uevents is None:
+            self._uevents = system.open_uevents()  # first this, so that none is missed
+        self._devices.coldplug(system)
+        needed = root.NEEDED + (root.NEEDED_FOR_ISO if self._line.media == "iso" else ())
+        for name in needed:
+            self._devices.load(system, name)  # a kernel may have it built in: the mount will tell
+
+    def _find_root(self) -> root.Found:
+        """Wait for the root, by the kernel's news and never by sleeping."""
+        system, devices, uevents = self._system, self._devices, self._uevents
+        assert devices is not None
+        assert uevents is not None
+        self.step = "looking for the root"
+        search = root.Search(self._line)
+        deadline = system.now() + WAIT_SECONDS
+        while True:
+            found = search.look(system)
+            if found is not None:
+                return found
+            left = deadline - system.now()
+            if left <= 0:
+                break
+            if self._watchdog is not None:
+                system.feed_watchdog(self._watchdog)
+            if system.wait_readable([uevents], min(left, _FEED_SECONDS)):
+                self._take_news(search)
+        for line in search.explain():
+            self._messages.say(line)
+        self._messages.say(f"drivers: {' '.join(devices.loaded) or 'none'}")
+        raise _NoRootError(f"no root was found within {WAIT_SECONDS:.0f} s")
+
+    def _take_news(self, search: root.Search) -> None:
+        assert self._devices is not None
+        assert self._uevents is not None
+        try:
+            news = self._system.read_uevents(self._uevents)
+        except OSError:  # some were lost: look at everything again
+            self._devices.coldplug(self._system)
+            return
+        for event in news:
+            self._devices.handle(self._system, event)
+            if event.variables.get("SUBSYSTEM") == "block":
+                search.forget(event.variables.get("DEVNAME", ""))
+
+    def _switch(self) -> None:
+        system = self._system
+        self.step = "reading the release's name"
+        text = system.read(f"{SYSROOT}{RELEASE_PATH}", 65536).decode("utf-8", "replace")
+        self._release = Release.from_json(text)
+        self.step = "switching to the root"
+        for place in mounts.MOVED:
+            system.mount(place, SYSROOT + place, "", mounts.MOVE)
+        system.switch_root(SYSROOT)
+        importlib.invalidate_caches()  # the folders on sys.path are others now
+
+    # After the switch: everything is tried.
+
+    def attempt(self, what: str, action: Callable[[], object]) -> bool:
+        """Do one thing; when the kernel refuses, say so and go on."""
+        self.step = what
+        try:
+            action()
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            self.note(f"{what}: {where}{error.strerror or error}")
+            return False
+        return True
+
+    def note(self, problem: str) -> None:
+        """Say and keep what isn't as it ought to be."""
+        self._degraded.append(problem)
+        self._messages.say(problem)
+
+    def settle_in(self) -> None:
+        """Make the root usable: file systems, modules, memory, state, identity, clock, loopback."""
+        system = self._system
+        for problem in mounts.perform_all(system, mounts.AFTER_SWITCH):
+            self.note(problem)
+        for path, target in mounts.LINKS:
+            self.attempt(f"linking {path}", mounts.link(system, path, target))
+        self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
+        self.attempt("reading the root's module tables", self._plug_in_again)
+        self.attempt("opening a watchdog", self._watch)
+        for setting in settings.for_memory(settings.memory(system)):
+            self.attempt(f"setting {setting.path}", setting.write_to(system))
+        self._use_state()
+        self.attempt("bringing up the loopback interface", lambda: system.set_link("lo", up=True))
+        self.attempt("naming the machine", lambda: system.set_hostname(settings.HOSTNAME))
+        self._messages.close_consoles()
+
+    def _plug_in_again(self) -> None:
+        """The initramfs has the modules that reach a root; now all are there."""
+        assert self._devices is not None
+        self._devices.again(device_modules.read_index(self._system))
+        self._devices.coldplug(self._system)
+
+    def _watch(self) -> None:
+        assert self._devices is not None
+        self._watchdog = watchdog.open_best(self._system, self._devices, self._watchdog)
+
+    def _use_state(self) -> None:
+        system = self._system
+        self.step = "mounting state"
+        self._feed()
+        self._state = state.mount_state(system, self._found)
+        self._feed()
+        if self._state.problem:
+            self.note(self._state.problem)
+        for problem in state.spread(system, self._state):
+            self.note(problem)
+        self.attempt("looking for a larger disk", self._plan_growth)
+        self.attempt("finding the boot record", self._find_record)
+        self.attempt("naming the machine's id", self._identify)
+        epoch = self._release.epoch if self._release else 0
+        self.attempt("setting the clock", lambda: identity.set_clock(system, epoch))
+        self.attempt("feeding the random seed", lambda: identity.use_seed(system))
+
+    def _feed(self) -> None:
+        if self._watchdog is not None:
+            dog = self._watchdog
+            self.attempt("feeding the watchdog", lambda: self._system.feed_watchdog(dog))
+
+    def _plan_growth(self) -> None:
+        if self._state.kind == "ext4" and not self._state.fresh:
+            self._growth = state.growth_of(self._system, self._found, self._state.device)
+
+    def _find_record(self) -> None:
+        self._record = root.record_partitions(self._system, self._found)
+
+    def _identify(self) -> None:
+        try:
+            self._machine_id = identity.machine_id(self._system)
+        except OSError:
+            self._machine_id = identity.new_machine_id(self._system.random_bytes(16))
+            raise
+        finally:
+            if self._machine_id:
+                self._system.replace("/etc/machine-id", self._machine_id.encode() + b"\n", 0o444)
+
+    # The end.
+
+    def give_up(self, reason: str) -> EarlyResult:
+        """End without a root: in a reboot where GRUB has another slot to try, else in rescue."""
+        slot_booted = root.Search(self._line).media == "disk" and not self._line.rescue
+        outcome = "reboot" if slot_booted and self._previous is None else "rescue"
+        self._messages.say(f"{reason}: {outcome}")
+        return self.result(outcome, reason)
+
+    def result(self, outcome: str, reason: str) -> EarlyResult:
+        """Return what became of it."""
+        found = self._found
+        return EarlyResult(
+            outcome=outcome,
+            reason=reason,
+            command_line=self._line,
+            release=self._release,
+            media=found.media if found else root.Search(self._line).media,
+            slot=self._line.slot,
+            disk=found.disk if found else None,
+            medium=root.MEDIUM if found and found.media == "iso" else None,
+            record=self._record,
+            state=self._state,
+            growth=self._growth,
+            machine_id=self._machine_id,
+            degraded=tuple(self._degraded),
+            watchdog=self._watchdog,
+            uevents=self._uevents,
+            devices=self._devices,
+            unmount=state.unmount_order() if outcome == "root" and self._state.kind != "none" else (),
+            messages=tuple(self._messages.lines),
+        )

@@ -1,0 +1,68 @@
+"""The end of things: reboot(2) (linux/reboot.h) and watchdogs (linux/watchdog.h)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+from init.pid1.linux import libc
+from init.pid1.system import Watchdog
+
+_COMMANDS = {"reboot": 0x01234567, "poweroff": 0x4321FEDC, "halt": 0xCDEF0123}
+_DISABLE_CTRL_ALT_DEL = 0
+_WDIOC_GETSUPPORT = 0x80285700
+_WDIOC_SETTIMEOUT = 0xC0045706
+_WDIOC_GETTIMEOUT = 0x80045707
+
+
+class PowerCalls:
+    """The body of `system.Power`."""
+
+    def sync(self) -> None:
+        """Write all that is dirty to the disks."""
+        os.sync()
+
+    def power(self, how: str) -> None:
+        """reboot(2)."""
+        libc.reboot(_COMMANDS[how])
+
+    def catch_ctrl_alt_del(self) -> None:
+        """Let Ctrl-Alt-Del be a SIGINT to PID 1."""
+        libc.reboot(_DISABLE_CTRL_ALT_DEL)
+
+    def open_watchdog(self, path: str, seconds: int) -> Watchdog:
+        """Open a watchdog and set its time-out, which some drivers round or refuse."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            support = fcntl.ioctl(descriptor, _WDIOC_GETSUPPORT, bytes(40))
+            identity = support[8:40].split(b"\0")[0].decode("ascii", "replace")
+            taken = _timeout(descriptor, seconds)
+        except OSError:
+            _disarm(descriptor)
+            raise
+        software = identity == "Software Watchdog"
+        return Watchdog(descriptor=descriptor, identity=identity, seconds=taken, software=software)
+
+    def feed_watchdog(self, watchdog: Watchdog) -> None:
+        """Put off the reset."""
+        os.write(watchdog.descriptor, b"\0")
+
+    def close_watchdog(self, watchdog: Watchdog) -> None:
+        """Disarm it."""
+        _disarm(watchdog.descriptor)
+
+
+def _timeout(descriptor: int, seconds: int) -> int:
+    try:
+        answer = fcntl.ioctl(descriptor, _WDIOC_SETTIMEOUT, struct.pack("i", seconds))
+    except OSError:
+        answer = fcntl.ioctl(descriptor, _WDIOC_GETTIMEOUT, bytes(4))  # fixed in hardware
+    return int(struct.unpack("i", answer)[0])
+
+
+def _disarm(descriptor: int) -> None:
+    try:
+        os.write(descriptor, b"V")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""What the early half says to people: to every console that the kernel has, and kept for the log."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.system import Early
+
+_ACTIVE = "/sys/class/tty/console/active"
+
+
+class Messages:
+    """Lines for people. Writing them never fails and never waits: a console may be a wire that nobody reads."""
+
+    def __init__(self, system: Early) -> None:
+        self._system = system
+        self._consoles: list[int] = []
+        self.lines: list[str] = []
+
+    def open_consoles(self) -> None:
+        """Find the kernel's consoles and make the first of them the standard streams of PID 1."""
+        system = self._system
+        try:
+            main = system.open("/dev/console", os.O_RDWR | os.O_NOCTTY)
+            for number in (0, 1, 2):
+                system.duplicate(main, number)
+            if main > 2:
+                system.close(main)
+            names = system.read(_ACTIVE).decode("ascii", "replace").split()
+        except OSError as error:
+            self.say(f"no console could be opened: {error.strerror}")
+            return
+        for name in names:
+            try:
+                flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
+                self._consoles.append(system.open(f"/dev/{name}", flags))
+            except OSError as error:
+                self.say(f"console {name} could not be opened: {error.strerror}")
+
+    def say(self, text: str) -> None:
+        """Tell people one thing; the line has the seconds since the kernel started."""
+        line = f"[{self._system.now():9.3f}] berth: {text}"
+        self.lines.append(line)
+        for console in self._consoles or (2,):
+            try:
+                self._system.write_to(console, line.encode() + b"\r\n")
+            except OSError:
+                continue  # nobody can be told of it
+
+    def close_consoles(self) -> None:
+        """Let go of the consoles: from here on the running half has them."""
+        while self._consoles:
+            try:
+                self._system.close(self._consoles.pop())
+            except OSError:
+                continue

@@ -1,0 +1,146 @@
+"""Which module files a device or a name needs: `modules.alias`, `modules.dep`, `modules.softdep` of depmod(8).
+
+Pure. Thousands of alias patterns stand against some hundred devices at each boot, so the patterns are put into
+buckets by the letters before their first wildcard, and matched by a matcher of our own: compiling a regular
+expression for each would cost more than the whole match.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_WILDCARDS = "*?["
+_LONGEST_KEY = 20  # `pci:v00008086d00001C` tells vendor and half of the device: buckets of a few patterns
+
+
+def canonical(name: str) -> str:
+    """Return a module's name as the kernel has it: from `a/b/dm-verity.ko.xz` or `dm-verity` to `dm_verity`."""
+    return name.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern with `*`, `?` and `[a-f0]` fits the whole text, as fnmatch(3) without flags."""
+    at = place = 0
+    star, resume = -1, 0
+    while place < len(text):
+        step = _match_one(pattern, at, text[place])
+        if at < len(pattern) and pattern[at] == "*":
+            star, resume = at, place
+            at += 1
+        elif step:
+            at += step
+            place += 1
+        elif star >= 0:
+            resume += 1
+            at, place = star + 1, resume
+        else:
+            return False
+    while at < len(pattern) and pattern[at] == "*":
+        at += 1
+    return at == len(pattern)
+
+
+def _match_one(pattern: str, at: int, letter: str) -> int:
+    """Return how many letters of the pattern, from `at`, stand for this one letter; 0 when they don't."""
+    if at >= len(pattern):
+        return 0
+    if pattern[at] == "[":
+        end = pattern.find("]", at + 1)
+        if end > 0:
+            return end + 1 - at if _in_set(pattern[at + 1 : end], letter) else 0
+    return 1 if pattern[at] in ("?", letter) else 0
+
+
+def _in_set(members: str, letter: str) -> bool:
+    at = 0
+    while at < len(members):
+        if members[at + 1 : at + 2] == "-" and at + 2 < len(members):
+            if members[at] <= letter <= members[at + 2]:
+                return True
+            at += 3
+        else:
+            if members[at] == letter:
+                return True
+            at += 1
+    return False
+
+
+class ModuleIndex:
+    """What depmod wrote about one kernel's modules, ready to be asked."""
+
+    __slots__ = ("_aliases", "_before", "_files", "_lengths", "_needs", "folder")
+
+    def __init__(self, folder: str, texts: Mapping[str, str]) -> None:
+        """Read `modules.dep`, `modules.alias` and `modules.softdep` by name; a missing one is as if empty."""
+        self.folder = folder
+        self._files: dict[str, str] = {}
+        self._needs: dict[str, tuple[str, ...]] = {}
+        self._aliases: dict[str, list[tuple[str, str]]] = {}
+        self._before: dict[str, tuple[str, ...]] = {}
+        self._read_dependencies(texts.get("modules.dep", ""))
+        self._read_aliases(texts.get("modules.alias", ""))
+        self._read_soft(texts.get("modules.softdep", ""))
+        self._lengths = tuple(sorted({len(key) for key in self._aliases}))
+
+    def _read_dependencies(self, text: str) -> None:
+        for line in text.splitlines():
+            path, colon, needs = line.partition(":")
+            if colon:
+                self._files[canonical(path)] = path
+                self._needs[canonical(path)] = tuple(needs.split())
+
+    def _read_aliases(self, text: str) -> None:
+        for line in text.splitlines():
+            word, _, rest = line.partition(" ")
+            pattern, _, module = rest.rpartition(" ")
+            name = canonical(module)
+            if word != "alias" or name not in self._files:
+                continue
+            literal = min((at for at in map(pattern.find, _WILDCARDS) if at >= 0), default=len(pattern))
+            self._aliases.setdefault(pattern[: min(literal, _LONGEST_KEY)], []).append((pattern, name))
+
+    def _read_soft(self, text: str) -> None:
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) > 3 and words[0] == "softdep" and words[2] == "pre:":
+                before = words[3 : words.index("post:")] if "post:" in words else words[3:]
+                self._before[canonical(words[1])] = tuple(before)
+
+    def wanted(self, alias: str) -> tuple[str, ...]:
+        """Return the modules whose alias fits a MODALIAS or a name, without repetition, in the file's order."""
+        name = canonical(alias)
+        if name in self._files:
+            return (name,)
+        found: dict[str, None] = {}
+        for length in self._lengths:
+            for pattern, module in self._aliases.get(alias[:length], ()) if length <= len(alias) else ():
+                if matches(pattern, alias):
+                    found[module] = None
+        return tuple(found)
+
+    def closure(self, name: str) -> tuple[str, ...]:
+        """Return the paths to load for a module, in order: soft dependencies, dependencies deepest first, itself."""
+        paths: dict[str, None] = {}
+        self._collect(canonical(name), paths, set())
+        return tuple(f"{self.folder}/{path}" for path in paths)
+
+    def _collect(self, name: str, paths: dict[str, None], seen: set[str]) -> None:
+        if name in seen or name not in self._files:
+            return
+        seen.add(name)
+        for soft in self._before.get(name, ()):
+            for module in self.wanted(soft):
+                self._collect(module, paths, seen)
+        for need in reversed(self._needs[name]):
+            self._collect(canonical(need), paths, seen)
+        paths[self._files[name]] = None
+
+    def __len__(self) -> int:
+        """Return how many modules there are."""
+        return len(self._files)
+
+    def names(self) -> Iterable[str]:
+        """Return the modules' names."""
+        return self._files.keys()

@@ -1,0 +1,54 @@
+"""What the kernel is set to before the first service: memory for the users, a name until the configuration has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init.pid1.system import Early
+
+FACTORY_ETC = "/usr/share/factory/etc"
+HOSTNAME = "berth"
+_SMALL = 2 << 30  # bytes
+_HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
+_RESERVE = "/proc/sys/vm/min_free_kbytes"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """A value that is written into one of the kernel's files."""
+
+    path: str
+    value: str
+
+    def write_to(self, system: Early) -> Callable[[], None]:
+        """Return the act of writing it; it raises OSError."""
+        return lambda: system.write(self.path, self.value.encode())
+
+
+def memory(system: Early) -> int:
+    """Return the machine's memory in bytes; 0 when it can't be told."""
+    try:
+        text = system.read("/proc/meminfo", 4096).decode("ascii", "replace")
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "MemTotal:" and words[1].isdecimal():
+            return int(words[1]) * 1024
+    return 0
+
+
+def for_memory(total: int) -> tuple[Setting, ...]:
+    """Return the settings for so many bytes.
+
+    With huge pages on, khugepaged raises the kernel's reserve from 4 to 45 MB, which a small machine never gains
+    back; with `madvise` whoever asks for them still gets them. The reserve is put back after the first write, which
+    raises it (measured: 64 to 85 MB of 1 GiB).
+    """
+    if not 0 < total <= _SMALL:
+        return ()
+    return (Setting(path=_HUGE_PAGES, value="madvise"), Setting(path=_RESERVE, value="4096"))

@@ -1,0 +1,232 @@
+"""State: the one place that is written, partition 9 of the disk that booted, or memory where there is none.
+
+| partition 9                     | what happens                                                            |
+|---------------------------------|-------------------------------------------------------------------------|
+| first and last MiB are zero     | grown to the disk's end, ext4 made, mounted                             |
+| mounts as ext4                  | used                                                                    |
+| mounts after `e2fsck -p`        | used                                                                    |
+| anything else                   | never written to: memory, and the machine is degraded                   |
+| none (ISO, kernel from outside) | memory                                                                  |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from init.formats import disk, gpt
+from init.formats.service import Readiness, Restart, Service
+from init.pid1 import disks, mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.root import Found
+    from init.pid1.system import Early
+
+PLACE = "/run/berth/state"
+FACTORY_VAR = "/usr/share/factory/var"
+IN_MEMORY = "size=50%,mode=755"
+"""The cap of a state in memory: half of it, so that writing never starves the machine."""
+
+FOLDERS = (
+    ("var", "/var", 0o755),
+    ("home", "/home", 0o755),
+    ("root", "/root", 0o700),
+    ("srv", "/srv", 0o755),
+    ("opt", "/opt", 0o755),
+    ("usr-local", "/usr/local", 0o755),
+    ("mnt", "/mnt", 0o755),
+)
+"""Name on state, where it is seen, permissions."""
+
+_MIB = disk.MIB
+_MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state")
+_CHECK = ("/usr/sbin/e2fsck", "-p")
+_MOUNTED = mounts.NO_SUID | mounts.NO_DEVICES | mounts.NO_ACCESS_TIME
+_SECONDS = 50  # below the watchdog's time-out: nobody feeds it meanwhile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateMount:
+    """What state is. `problem` is a sentence when it isn't what it ought to be: then the machine is degraded."""
+
+    kind: str  # `ext4`, `memory`, or `none` when not even memory could be had
+    device: str | None
+    fresh: bool  # made in this boot
+    problem: str | None
+
+
+NO_STATE = StateMount(kind="none", device=None, fresh=False, problem=None)
+"""Before it was looked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """What to write so that partition 9 reaches the disk's end: bytes, offset by offset, backup before primary."""
+
+    disk: str
+    partition: str
+    start: int
+    length: int
+    writes: tuple[tuple[int, bytes], ...]
+
+
+def is_blank(first: bytes, last: bytes) -> bool:
+    """Tell whether a partition is blank, from its first and its last MiB. One read short isn't."""
+    return len(first) == len(last) == _MIB and not any(first) and not any(last)
+
+
+def plan_growth(table: gpt.Table, disk_path: str, partition: str, disk_bytes: int) -> Growth | None:
+    """Return what makes state reach the disk's end; None when it does, or when the table isn't Berth's."""
+    sectors = disk_bytes // disk.SECTOR
+    entry = table.entries.get(disk.STATE)
+    if entry is None or entry.name != "state":
+        return None
+    wanted = disk.state_sectors(sectors, entry.first)
+    if entry.first + wanted - 1 <= entry.last or any(
+        other.first > entry.first for number, other in table.entries.items() if number != disk.STATE
+    ):
+        return None
+    grown = gpt.grown(table, sectors=sectors, number=disk.STATE, last=entry.first + wanted - 1)
+    encoded = gpt.encode(grown)
+    backup_at = (sectors - disk.GPT_SECTORS) * disk.SECTOR
+    return Growth(
+        disk=disk_path,
+        partition=partition,
+        start=entry.first * disk.SECTOR,
+        length=wanted * disk.SECTOR,
+        writes=((backup_at, encoded.backup), (disk.SECTOR, encoded.primary)),
+    )
+
+
+def grow_partition(system: Early, growth: Growth) -> None:
+    """Write the table, backup first, and tell the kernel; raise OSError. Each write is synced."""
+    for offset, data in growth.writes:
+        system.write_blocks(growth.disk, offset, data)
+    system.resize_partition(growth.disk, disk.STATE, growth.start, growth.length)
+
+
+def grow_mounted(system: Early, growth: Growth) -> tuple[Service, ...]:
+    """Grow a state that is in use; return the one-shot service that grows the file system. Raise OSError."""
+    grow_partition(system, growth)
+    return (
+        Service(
+            name="grow-state",
+            argv=("/usr/sbin/resize2fs", growth.partition),
+            readiness=Readiness.EXIT,
+            restart=Restart.NO,
+            start_timeout=3600.0,
+        ),
+    )
+
+
+def find_partition(system: Early, found: Found | None) -> str | None:
+    """Return the node of the booted disk's state partition; None when there is no such disk or partition."""
+    if found is None or found.disk is None or found.table is None:
+        return None
+    named = found.table.named("state")
+    if named is None:
+        return None
+    device = disks.partition(disks.present(system), found.disk.removeprefix("/dev/"), named[0])
+    return device.path if device is not None else None
+
+
+def growth_of(system: Early, found: Found | None, partition: str | None) -> Growth | None:
+    """Return the growth that the booted disk's state could have; raise OSError."""
+    if found is None or found.disk is None or found.table is None or partition is None:
+        return None
+    return plan_growth(found.table, found.disk, partition, system.device_size(found.disk))
+
+
+def mount_state(system: Early, found: Found | None) -> StateMount:
+    """Mount state at `PLACE`, from disk or from memory. Never raises OSError: `problem` says what happened."""
+    try:
+        partition = find_partition(system, found)
+        if partition is not None:
+            return _from_disk(system, found, partition)
+        expected = found is not None and found.media == "disk"
+        problem = "the disk has no state partition: what is written is lost at power-off" if expected else None
+    except OSError as error:
+        problem = f"state can't be used ({_words(error)}): what is written is lost at power-off"
+    return _in_memory(system, problem)
+
+
+def _from_disk(system: Early, found: Found | None, partition: str) -> StateMount:
+    size = system.device_size(partition)
+    first = system.read_blocks(partition, 0, _MIB)
+    last = system.read_blocks(partition, max(0, size - _MIB), _MIB)
+    fresh = is_blank(first, last)
+    if fresh:
+        growth = growth_of(system, found, partition)
+        if growth is not None:
+            grow_partition(system, growth)
+        _must_work(system, (*_MAKE, partition))
+    step = mounts.MountStep(
+        source=partition, target=PLACE, kind="ext4", flags=_MOUNTED, data="errors=remount-ro"
+    )
+    try:
+        mounts.perform(system, step)
+    except OSError as error:
+        result = system.run((*_CHECK, partition), seconds=_SECONDS)
+        if result.status not in (0, 1):  # 1: errors were corrected
+            raise OSError(error.errno, f"{error.strerror}; e2fsck -p: status {result.status}") from error
+        mounts.perform(system, step)
+    return StateMount(kind="ext4", device=partition, fresh=fresh, problem=None)
+
+
+def _must_work(system: Early, argv: tuple[str, ...]) -> None:
+    result = system.run(argv, seconds=_SECONDS)
+    if result.status != 0:
+        said = result.output.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise OSError(5, f"{argv[0]} ended with {result.status}: {said}")
+
+
+def _in_memory(system: Early, problem: str | None) -> StateMount:
+    step = mounts.MountStep(
+        source="tmpfs", target=PLACE, kind="tmpfs", flags=mounts.NO_SUID | mounts.NO_DEVICES, data=IN_MEMORY
+    )
+    try:
+        mounts.perform(system, step)
+    except OSError as error:
+        return StateMount(
+            kind="none", device=None, fresh=True, problem=f"there is nowhere to write ({_words(error)})"
+        )
+    return StateMount(kind="memory", device=None, fresh=True, problem=problem)
+
+
+def _words(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def spread(system: Early, state: StateMount) -> tuple[str, ...]:
+    """Show state's folders at their places and fill `/var`; return a sentence for each that failed."""
+    if state.kind == "none":
+        return ()
+    problems = []
+    for name, place, mode in FOLDERS:
+        try:
+            _show(system, name, place, mode)
+        except OSError as error:
+            problems.append(f"{place} can't be written to ({_words(error)})")
+    return tuple(problems)
+
+
+def _show(system: Early, name: str, place: str, mode: int) -> None:
+    """Bind the folder; where the image has files of its own at the place, lay state over them."""
+    folder = f"{PLACE}/{name}"
+    system.make_folder(folder, mode)
+    if place == "/var" and system.exists(FACTORY_VAR):
+        system.fill_tree(FACTORY_VAR, folder)
+    if not system.names(place):
+        mounts.perform(system, mounts.MountStep(source=folder, target=place, flags=mounts.BIND))
+        return
+    work = f"{PLACE}/.overlay-{name}"
+    system.make_folder(work, 0o700)
+    data = f"lowerdir={place},upperdir={folder},workdir={work}"
+    mounts.perform(
+        system, mounts.MountStep(source="overlay", target=place, kind="overlay", flags=_MOUNTED, data=data)
+    )
+
+
+def unmount_order() -> tuple[str, ...]:
+    """Return the places to unmount at shutdown, in order: what is shown first, state itself last."""
+    return (*(place for _, place, _ in reversed(FOLDERS)), PLACE)
