@@ -87,7 +87,7 @@ def find(view: TreeView, runner: Runner, roots: tuple[str, ...] = (ROOT_MODULE,)
         **modules_below(view, library),
         **modules_below(view, APP_PATH.strip("/")),
     }
-    reply = _scan(view, runner, modules, (*roots, *BY_NAME))
+    reply = _scan(view, runner, interpreter.rpartition("/")[2], modules, (*roots, *BY_NAME))
     missing: dict[str, str] = reply["missing"]
     for name, by in sorted(missing.items()):
         raise BuildError(
@@ -103,7 +103,9 @@ def find(view: TreeView, runner: Runner, roots: tuple[str, ...] = (ROOT_MODULE,)
     )
 
 
-def _scan(view: TreeView, runner: Runner, modules: dict[str, Module], roots: tuple[str, ...]) -> dict[str, Any]:
+def _scan(
+    view: TreeView, runner: Runner, python: str, modules: dict[str, Module], roots: tuple[str, ...]
+) -> dict[str, Any]:
     request = {
         "modules": {
             name: {"file": str(view.stored(module.path)), "form": module.form, "package": module.package}
@@ -113,6 +115,7 @@ def _scan(view: TreeView, runner: Runner, modules: dict[str, Module], roots: tup
         "late": [OWN_PACKAGE],
     }
     program = Path(__file__).with_name("scan_imports.py")
-    reply = runner.run("python3.13", "-ISB", str(program), input=json.dumps(request).encode())
+    # Not isolated (-I): the tools tree's Python finds its library by PYTHONHOME.
+    reply = runner.run(python, "-sSBP", str(program), input=json.dumps(request).encode())
     answer: dict[str, Any] = json.loads(reply)
     return answer

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import UUID
 
 from builder.errors import BuildError
-from builder.image import erofs, grubenv, initramfs, ustar, verity
-from builder.image.treeview import Contents, TreeView
+from builder.image import erofs, initramfs, ustar, verity
+from builder.image.treeview import TreeView
 from builder.progress import SilentProgress
 from builder.rootfs.entry import Entry, Tree
 from builder.rootfs.tarstream import write_tar
+from init.formats import envblock
 
 if TYPE_CHECKING:
+    from builder.fetch.store import Store
     from builder.progress import Progress
     from builder.recipe.model import Recipe
     from init.formats.release import Release
@@ -63,7 +65,7 @@ class SlotImage:
 def build_slot(
     tree: Tree,
     *,
-    store: Contents,
+    store: Store,
     tools: Tools,
     recipe: Recipe,
     release: Release,
@@ -130,7 +132,7 @@ def command_line(sealed: verity.Verity, extra: tuple[str, ...]) -> str:
 def boot_image(kernel: bytes, packed: bytes, cmdline: str, *, epoch: int) -> bytes:
     """Return the ustar archive that GRUB boots from. Raises BuildError where the command line doesn't fit its block."""
     try:
-        env = grubenv.block({"cmdline": cmdline}, CMDLINE_ENV)
+        env = envblock.encode({"cmdline": cmdline}, CMDLINE_ENV)
     except ValueError as error:
         raise BuildError(f"the kernel's command line: {error}", hint="shorten build.cmdline") from error
     return ustar.archive({"vmlinuz": kernel, "initramfs": packed, "cmdline.env": env}, mtime=epoch)

@@ -1,0 +1,84 @@
+"""What kind of thing a file is that somebody wants to run, told by its content and never by its name."""
+
+from __future__ import annotations
+
+import enum
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.errors import InputError, Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Kind(enum.StrEnum):
+    """Kinds of image that can be run."""
+
+    ISO = "iso"
+    RAW = "raw"
+    QCOW2 = "qcow2"
+    BUNDLE = "bundle"
+    SLOT = "slot"  # a folder with boot.img and root.img
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """An image that was looked into."""
+
+    path: Path
+    kind: Kind
+
+
+def detect(path: Path, *, direct: bool = False) -> Image:
+    """Return what `path` is.
+
+    A folder stands for the ISO in it, or with `direct` for its bundle or its slot's two images.
+    Raises InputError where it is nothing that can be run.
+    """
+    if path.is_dir():
+        return _in_folder(path, direct=direct)
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+            file.seek(0x8001)
+            iso = file.read(5) == b"CD001"  # ECMA-119, 8.1: the first volume descriptor is in sector 16
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+    if iso:
+        return Image(path=path, kind=Kind.ISO)
+    if head.startswith(b"QFI\xfb"):
+        return Image(path=path, kind=Kind.QCOW2)
+    if head[512:520] == b"EFI PART":
+        return Image(path=path, kind=Kind.RAW)
+    if head[257:262] == b"ustar" and {"boot.img", "root.img"} <= members(path).keys():
+        return Image(path=path, kind=Kind.BUNDLE)
+    raise InputError(
+        f"{path} is no image: neither an ISO, nor a disk with a GPT, nor qcow2, nor a bundle",
+        hint="give the .iso, .raw or .qcow2 that `berth build` made, or the folder it made them in",
+        place=Place(file=str(path)),
+    )
+
+
+def _in_folder(folder: Path, *, direct: bool) -> Image:
+    if direct and (folder / "boot.img").is_file() and (folder / "root.img").is_file():
+        return Image(path=folder, kind=Kind.SLOT)
+    suffix = "bundle" if direct else "iso"
+    found = sorted(folder.glob(f"*.{suffix}"))
+    if len(found) != 1:
+        raise InputError(
+            f"{folder} holds {len(found)} files *.{suffix}; one is needed",
+            hint="name the image itself",
+            place=Place(file=str(folder)),
+        )
+    return detect(found[0])
+
+
+def members(path: Path) -> dict[str, tuple[int, int]]:
+    """Return name → (offset, size), in bytes, of a ustar archive's members. Raises InputError where it is damaged."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            return {member.name: (member.offset_data, member.size) for member in archive}
+    except (tarfile.TarError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}", place=Place(file=str(path))) from error

@@ -1,0 +1,55 @@
+"""A machine config as a NoCloud disk, cloud-init's own form: FAT, labelled `cidata`, `user-data` and `meta-data`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+from builder.errors import InputError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LABEL = "cidata"
+MOST = 4 << 20  # bytes of a config: far beyond any that is meant
+_SPARE_KIB = 512
+
+
+class Runner(Protocol):
+    """What of the tools tree is needed here."""
+
+    def run(self, tool: str, *arguments: str, env: Mapping[str, str] | None = None) -> bytes:
+        """Run a tool and return what it printed; raise ToolError."""
+
+
+def instance_id(config: bytes) -> str:
+    """Return `i-` and 16 hex digits of the config's SHA-256: another config is another instance."""
+    return "i-" + hashlib.sha256(config).hexdigest()[:16]
+
+
+def read_config(path: Path) -> bytes:
+    """Return a config's bytes. Raises InputError where it can't be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            config = file.read(MOST + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+    if len(config) > MOST:
+        raise InputError(f"{path} is larger than {MOST >> 20} MiB", place=Place(file=str(path)))
+    return config
+
+
+def make_disk(config: bytes, image: Path, runner: Runner) -> None:
+    """Write a NoCloud disk to `image`; other files are made beside it and taken away. Raises ToolError."""
+    files = {"user-data": config, "meta-data": f"instance-id: {instance_id(config)}\n".encode()}
+    size = (len(config) + 1023) // 1024 + _SPARE_KIB
+    image.unlink(missing_ok=True)
+    runner.run("mkfs.fat", "-C", "-n", LABEL, "-i", hashlib.sha256(config).hexdigest()[:8], str(image), str(size))
+    for name, data in files.items():
+        source = image.with_name(f"{image.name}.{name}")
+        source.write_bytes(data)
+        try:
+            runner.run("mcopy", "-i", str(image), str(source), f"::{name}", env={"MTOOLS_SKIP_CHECK": "1"})
+        finally:
+            source.unlink()
