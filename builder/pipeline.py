@@ -17,9 +17,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.artifact.bom import write_bom
+from builder.artifact.bundle import write_bundle
+from builder.artifact.iso import write_iso
+from builder.artifact.manifest import make_manifest, write_manifest
+from builder.artifact.output import Artifact
+from builder.artifact.qcow2 import write_qcow2
+from builder.artifact.raw import write_raw
 from builder.errors import BuildError
+from builder.grub.core import disk_loader, iso_loader
+from builder.image import SlotImage, build_slot
+from builder.images import bake
+from builder.recipe import compile_machine
 from builder.recipe.model import Recipe
+from builder.rootfs.unpack import Unpacked, build_tree
+from builder.stages import run_stages
+from builder.stages.context import StageContext
 from builder.steps import Steps, code_digest, digest
+from init.formats.machine import encode
 from init.formats.release import Release
 
 if TYPE_CHECKING:
@@ -28,6 +43,7 @@ if TYPE_CHECKING:
     from builder.fetch.store import Store
     from builder.lock.model import Lock
     from builder.progress import Progress
+    from builder.rootfs.entry import Entry, Tree
     from builder.tools.call import Tools
 
 # What decides over the bits of an image, as paths below the repository.
@@ -42,16 +58,6 @@ TREE_CODE = (
 )
 SLOT_CODE = ("builder/image",)
 ARTIFACT_CODE = ("builder/artifact", "builder/grub", "init/formats")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Artifact:
-    """One file that a build gives. `size` in bytes; `path` is absolute."""
-
-    kind: str  # `iso`, `raw`, `qcow2`, `bundle`, `manifest`, `sbom`
-    path: Path
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,3 +169,134 @@ def exclusive(out: Path, name: str) -> Iterator[None]:
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def build(order: Order) -> Built:
+    """Build every artifact of a recipe into `order.out`, or find that nothing has changed.
+
+    Each file appears whole or not at all, the manifest last. Raises BerthError.
+    """
+    inputs = inputs_digest(order)
+    with exclusive(order.out, order.recipe.name):
+        # A baked config changes the ISO alone, so it names no release.
+        key = digest(inputs, order.config)
+        last = read_record(order.out, order.recipe.name, key)
+        if last is not None:
+            return last
+        built = _build(order, inputs)
+        write_record(order.out, key, built)
+        return built
+
+
+def _build(order: Order, inputs: str) -> Built:
+    unpacked = build_tree(order.lock, order.recipe, order.store, order.progress)
+    release = release_of(order.recipe, order.lock, inputs, unpacked.kernel_version)
+    tree = root_tree(order, unpacked, release)
+    slot = slot_image(order, tree, release)
+    artifacts = write_artifacts(order, unpacked, tree, slot, release)
+    return Built(
+        recipe=order.recipe.name, release=release, lock_sha256=order.lock_sha256, artifacts=artifacts, reused=False
+    )
+
+
+def root_tree(order: Order, unpacked: Unpacked, release: Release) -> Tree:
+    """Return the machine's whole root: packages, baked images, and what the stages make of them."""
+    machine = compile_machine(order.recipe)
+    images = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+    context = StageContext(
+        recipe=order.recipe,
+        lock=order.lock,
+        store=order.store,
+        tools=order.tools,
+        release=release,
+        kernel_version=unpacked.kernel_version,
+        machine_json=json.dumps(encode(machine.machine), indent=1, sort_keys=True) + "\n",
+        machine_document=machine.document.decode(),
+        images=images,
+        progress=order.progress,
+    )
+    tree, _ = run_stages(unpacked, context)
+    return tree
+
+
+def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
+    """Return the slot's images, from the cache of steps where the same tree was packed before."""
+    build = order.recipe.build
+    key = digest(
+        [entry_key(entry) for entry in tree.entries],
+        build.compression,
+        build.cmdline,
+        build.root_mib,
+        release,
+        order.tools.key,
+        code_digest(*SLOT_CODE, "builder/rootfs/tarstream.py"),
+    )
+    facts = "slot.json"
+
+    def make(folder: Path) -> None:
+        slot = build_slot(
+            tree, store=order.store, tools=order.tools, recipe=order.recipe, release=release, out=folder,
+            progress=order.progress,
+        )  # fmt: skip
+        text = json.dumps({"root_hash": slot.root_hash, "hash_offset": slot.hash_offset, "cmdline": slot.cmdline})
+        (folder / facts).write_text(text)
+
+    folder = order.steps.folder("slot", key, make)
+    return SlotImage(
+        boot=folder / "boot.img",
+        root=folder / "root.img",
+        vmlinuz=folder / "vmlinuz",
+        initramfs=folder / "initramfs",
+        **json.loads((folder / facts).read_text()),
+    )
+
+
+def entry_key(entry: Entry) -> list[object]:
+    """Return what of an entry gets into an image."""
+    return [
+        entry.path, entry.kind.value, entry.mode, entry.uid, entry.gid, entry.sha256, entry.target, entry.device,
+        [(name, value.hex()) for name, value in entry.xattrs],
+    ]  # fmt: skip
+
+
+def write_artifacts(
+    order: Order, unpacked: Unpacked, tree: Tree, slot: SlotImage, release: Release
+) -> tuple[Artifact, ...]:
+    """Write every artifact and return them, the manifest last."""
+    out, name, build = order.out, order.recipe.name, order.recipe.build
+    manifest = make_manifest(
+        recipe=order.recipe, lock=order.lock, release=release, tree=tree, slot=slot, lock_sha256=order.lock_sha256,
+        savings=(*unpacked.saved, *unpacked.cut),
+    )  # fmt: skip
+    text = manifest.to_json()
+    task = order.progress.task("artifacts", unit="files")
+    kind = "" if build.kernel == "full" else ", VM image"
+    iso = write_iso(
+        slot=slot, release=release, manifest=text, tools=order.tools, out=out / f"{name}.iso",
+        loader=iso_loader(order.tools, root_hash=slot.root_hash, title=f"Berth {name} {release.version}{kind}"),
+        user_data=order.config,
+    )  # fmt: skip
+    check_budget(iso, build.budget)
+    raw = write_raw(
+        slot=slot, release=release, manifest=text, loader=disk_loader(order.tools), tools=order.tools,
+        out=out / f"{name}.raw", root_mib=build.root_mib,
+    )  # fmt: skip
+    written = (
+        iso,
+        raw,
+        write_qcow2(raw=raw.path, out=out / f"{name}.qcow2"),
+        write_bundle(slot=slot, release=release, manifest=text, out=out / f"{name}.bundle"),
+        write_bom(lock=order.lock, release=release, out=out / f"{name}.spdx.json"),
+        write_manifest(manifest, out=out / f"{name}.manifest.json"),
+    )
+    task.done(f"{len(written)} files, ISO {iso.size / 1e6:.1f} MB")
+    return written
+
+
+def check_budget(iso: Artifact, budget: int | None) -> None:
+    """Raise BuildError where the ISO is larger than the recipe allows (both in bytes)."""
+    if budget is not None and iso.size > budget:
+        raise BuildError(
+            f"the ISO has {iso.size / 1e6:.1f} MB, and the recipe's budget is {budget / 1e6:.1f} MB",
+            hint="`berth inspect` shows what is large; leave something out, or raise build.budget",
+        )

@@ -7,7 +7,7 @@ import json
 import sys
 
 from builder.cli.context import Context
-from builder.cli.inputs import ready_tools
+from builder.cli.inputs import add_network, network_of, ready_tools
 
 EXAMPLES = """\
   berth tools              list the packages of the tools tree, with versions
@@ -17,13 +17,12 @@ EXAMPLES = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--offline", action="store_true", help="use what the store has, ask no mirror")
-    parser.add_argument("--mirror", metavar="URL", help="a Debian mirror's base URL")
+    add_network(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print what is in the tools tree, unpacking it first where needed."""
-    tools = ready_tools(context, offline=arguments.offline, mirror=arguments.mirror)
+    tools = ready_tools(context, network_of(arguments))
     if context.as_json:
         packages = [{"name": name, "version": version} for name, version in tools.versions()]
         print(json.dumps({"format": "berth.tools/1", "root": str(tools.root), "packages": packages}))

@@ -1,0 +1,92 @@
+"""`berth build`: from a recipe to its artifacts."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from builder.cli.context import Context
+from builder.cli.inputs import add_network, network_of, ready_lock, ready_tools
+from builder.cli.watch import show_bytes
+from builder.errors import InputError, Place
+from builder.lock.file import render_lock
+from builder.pipeline import Built, Order, build
+from builder.recipe import load
+from builder.steps import Steps
+
+EXAMPLES = """\
+  berth build podman                               everything into build/out/podman/
+  berth build minimal --set build.kernel=cloud     the small kernel for virtual machines
+  berth build ./mine.yaml --out /tmp/mine --config box1.yaml
+  berth build podman --offline                     with what the store has
+"""
+_LARGEST_CONFIG = 1 << 20  # bytes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path with `/` or `.yaml`")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where artifacts go (default: build/out/NAME)")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a machine config to put on the ISO")
+    add_network(parser, heal=True)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Build, and print what came of it."""
+    started = time.monotonic()
+    recipe = load(arguments.recipe, arguments.set)
+    config = read_config(arguments.config) if arguments.config else None
+    network = network_of(arguments)
+    tools = ready_tools(context, network)
+    lock = ready_lock(recipe, tools, context, network)
+    built = build(
+        Order(
+            recipe=recipe,
+            lock=lock,
+            lock_sha256=hashlib.sha256(render_lock(lock).encode()).hexdigest(),
+            store=context.store,
+            tools=tools,
+            steps=Steps(context.build_root / "steps"),
+            out=(arguments.out or context.build_root / "out" / recipe.name).absolute(),
+            config=config,
+            progress=context.progress,
+        )
+    )
+    show(built, as_json=context.as_json, seconds=time.monotonic() - started)
+    return 0
+
+
+def read_config(path: Path) -> bytes:
+    """Read a machine config; raise InputError where it can't be one."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_CONFIG + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+    if len(data) > _LARGEST_CONFIG:
+        raise InputError("a machine config has at most 1 MiB", place=Place(file=str(path)))
+    return data
+
+
+def show(built: Built, *, as_json: bool, seconds: float) -> None:
+    """Print the result: one object for programs, a line per artifact for people."""
+    if as_json:
+        fact = {
+            "format": "berth.build/1",
+            "recipe": built.recipe,
+            "version": built.release.version,
+            "class": built.release.machine_class,
+            "lock_sha256": built.lock_sha256,
+            "artifacts": [artifact.to_json() for artifact in built.artifacts],
+        }
+        print(json.dumps(fact))
+        return
+    how = "nothing changed" if built.reused else "built"
+    print(f"  {built.recipe} {built.release.version}: {how} ({seconds:.1f} s)", file=sys.stderr)
+    for artifact in built.artifacts:
+        print(f"{artifact.kind:9} {show_bytes(artifact.size):>9}  {artifact.path}")

@@ -1,0 +1,102 @@
+"""What several verbs need before they can work: a recipe, its lock, the packages, the tools tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from builder.errors import FetchError, LockError, Place
+from builder.fetch.http import Client
+from builder.fetch.mirrors import Mirrors, find_mirrors
+from builder.lock.apt import AptSolver
+from builder.lock.archive import Source
+from builder.lock.ensure import ensure_packages
+from builder.lock.select import for_build
+from builder.recipe import find
+from builder.tools.tree import tools_key, tools_tree
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from builder.cli.context import Context
+    from builder.lock.model import Lock
+    from builder.recipe.model import Recipe
+    from builder.tools.call import Tools
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """What the user said about the network. With `heal`, what a mirror no longer has is locked again."""
+
+    mirror: tuple[str, ...] = ()
+    offline: bool = False
+    heal: bool = False
+
+
+def add_network(parser: argparse.ArgumentParser, *, heal: bool = False) -> None:
+    """Add the options that every verb with a network has."""
+    parser.add_argument("--offline", action="store_true", help="use what the store has, ask nobody")
+    parser.add_argument(
+        "--mirror", metavar="URL", action="append", default=[],
+        help="a Debian mirror's base URL; a second one is the security archive's",
+    )  # fmt: skip
+    if heal:
+        parser.add_argument(
+            "--heal", action="store_true",
+            help="lock again only what the mirror no longer has, into build/locks; the recipe's own lock stays",
+        )  # fmt: skip
+
+
+def network_of(arguments: argparse.Namespace) -> Network:
+    """Read the options that `add_network` added."""
+    return Network(mirror=tuple(arguments.mirror), offline=arguments.offline, heal=getattr(arguments, "heal", False))
+
+
+def open_source(context: Context, network: Network) -> Source:
+    """Return whom to ask. Where no mirror is known, that is an error only once one has to be asked."""
+    mirrors: Mirrors | None = None
+    if not network.offline:
+        try:
+            mirrors = find_mirrors(network.mirror)
+        except FetchError:
+            if network.heal:
+                raise
+    return Source(
+        store=context.store, mirrors=mirrors, progress=context.progress, client=Client(), offline=network.offline
+    )
+
+
+def lock_path(recipe_path: Path) -> Path:
+    """Return the lock beside a recipe; say how to make one where there is none."""
+    path = recipe_path.with_suffix(".lock")
+    if not path.is_file():
+        raise LockError(
+            "this recipe has no lock yet", place=Place(file=str(recipe_path)), hint=f"berth lock {recipe_path}"
+        )
+    return path
+
+
+def ready_tools(context: Context, network: Network) -> Tools:
+    """Return the tools tree, its packages fetched and unpacked where needed."""
+    root = context.build_root / "tools"
+
+    def missing(lock: Lock) -> Lock:
+        return replace(lock, packages=()) if (root / tools_key(lock)[:32]).is_dir() else lock
+
+    lock = ensure_packages(
+        lock_path(find("tools")), open_source(context, network), select=missing,
+        heal_into=context.build_root / "locks" / "tools.lock" if network.heal else None,
+    )  # fmt: skip
+    return tools_tree(lock, context.store, root, context.progress)
+
+
+def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:
+    """Return the recipe's lock with every package that a build of it needs in the store."""
+    build = recipe.build
+    return ensure_packages(
+        lock_path(recipe.path), open_source(context, network),
+        select=lambda lock: for_build(lock, build.kernel),
+        heal_into=context.build_root / "locks" / f"{recipe.name}.lock" if network.heal else None,
+        solver=lambda: AptSolver(tools, context.store, build.architecture),
+    )  # fmt: skip
