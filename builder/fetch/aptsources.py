@@ -1,8 +1,8 @@
 """Reads apt's sources of the host, in both formats of sources.list(5), to find a Debian mirror.
 
-A host may be no Debian, or have other vendors' archives beside it. A source counts as Debian's when its suite is one
-of Debian's code names, its components have `main`, and it is either checked with Debian's archive keys or lies below a
-path whose last part is `debian` or `debian-security`. What an altered or wrong mirror gives fails the signature check later.
+A host may be no Debian, or have other vendors' archives beside it. A source counts as Debian's when its suite is
+one of Debian's code names, its components have `main`, and it is either checked with Debian's archive keys or lies
+below a path whose last part is `debian` or `debian-security`. A wrong guess fails at the signature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _CODE_NAMES = frozenset(
-    "buster bullseye bookworm trixie forky duke sid oldoldstable oldstable stable testing unstable".split()
+    [
+        "buster",
+        "bullseye",
+        "bookworm",
+        "trixie",
+        "forky",
+        "duke",
+        "sid",
+        "oldoldstable",
+        "oldstable",
+        "stable",
+        "testing",
+        "unstable",
+    ]
 )
 _SECURITY_SUFFIXES = ("-security",)
 _OTHER_SUFFIXES = ("-updates", "-backports", "-proposed-updates")
@@ -132,7 +145,12 @@ def _kind(source: AptSource) -> str | None:
     if "main" not in source.components:
         return None
     path = urlsplit(source.uri).path.rstrip("/").rpartition("/")[2]
-    if "debian-archive" not in source.signed_by and path not in {"debian", "debian-security", "debian.list", "debian-security.list"}:
+    if "debian-archive" not in source.signed_by and path not in {
+        "debian",
+        "debian-security",
+        "debian.list",
+        "debian-security.list",
+    }:
         return None
     kinds = set()
     for suite in source.suites:
@@ -146,7 +164,7 @@ def _kind(source: AptSource) -> str | None:
 
 
 def _base(uri: str) -> str | None:
-    """Return the base address that a URI stands for; Debian's cloud images name a file with a list (`mirror+file:`)."""
+    """Return the base address of a URI; Debian's cloud images name a file with a list (`mirror+file:`)."""
     if uri.startswith("mirror+file:"):
         try:
             lines = Path(unquote(urlsplit(uri).path)).read_text(encoding="utf-8").splitlines()

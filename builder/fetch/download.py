@@ -13,7 +13,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from builder.errors import BerthError, FetchError, VerificationError
 from builder.fetch.http import Gone, Interrupted, RangeRefused, shown
@@ -21,10 +21,13 @@ from builder.fetch.store import explain_full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from io import BufferedRandom
     from pathlib import Path
 
     from builder.fetch.http import Client
     from builder.fetch.store import Store
+
+_ASLEEP = 60.0  # seconds without a byte after which another build's download is not waited for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +70,7 @@ def bring(
         failures: list[BerthError] = []
         for url in wanted.urls:
             try:
-                _from_one(client, url, part, wanted, patience, report)
+                _from_one(client, url, part, wanted=wanted, patience=patience, report=report)
                 store.adopt(part.path, wanted.sha256)
                 return
             except (FetchError, VerificationError) as failure:
@@ -84,11 +87,11 @@ def wait_before(attempt: int, patience: Patience, asked: float | None = None) ->
 @dataclass(slots=True)
 class _Part:
     path: Path
-    stream: BinaryIO
+    stream: BufferedRandom
 
 
 def _from_one(
-    client: Client, url: str, part: _Part, wanted: Wanted, patience: Patience, report: Callable[[int], object]
+    client: Client, url: str, part: _Part, *, wanted: Wanted, patience: Patience, report: Callable[[int], object]
 ) -> None:
     start = _reusable(part, wanted.size)
     report(start)
@@ -111,7 +114,8 @@ def _from_one(
             if attempt > patience.attempts:
                 raise FetchError(
                     f"{wanted.title}: {failure.message} ({patience.attempts} attempts)",
-                    hint=failure.hint or "what came so far is kept: run the same command again, or choose another mirror",
+                    hint=failure.hint
+                    or "what came so far is kept: run the same command again, or choose another mirror",
                 ) from failure
             wait_before(attempt - 1, patience, failure.after)
             resumed = True
@@ -168,15 +172,32 @@ def _cut(part: _Part, size: int) -> int:
 
 @contextlib.contextmanager
 def _partial(store: Store, sha256: str) -> Iterator[_Part]:
+    """Open the file that what came of `sha256` is kept in, locked for this thread."""
     path = store.root / "partial" / sha256
     while True:
         with explain_full_disk(store.root):
             stream = path.open("a+b")
         with stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            # The one who had it may have moved it into the store: then this is another file's descriptor.
+            if not _lock(stream):
+                path = store.scratch() / sha256  # its owner is asleep or hangs: fetch for ourselves
+                continue
+            # The one who had it may have moved it into the store: then this descriptor's file has another name.
             if path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
                 yield _Part(path, stream)
                 return
-            if store.has(sha256):
-                continue
+
+
+def _lock(stream: BufferedRandom) -> bool:
+    """Wait for the file's lock. False when another one has it and nothing has come for it for a minute."""
+    size, since = -1, time.monotonic()
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            now = os.fstat(stream.fileno()).st_size
+            if now != size:
+                size, since = now, time.monotonic()
+            elif time.monotonic() - since > _ASLEEP:
+                return False
+            time.sleep(0.05)

@@ -111,11 +111,12 @@ class Client:
         except requests.exceptions.SSLError as error:
             raise Refused(
                 f"{shown(url)}: its certificate is not trusted ({_innermost(error)})",
-                hint="if a company's authority signs here, add it to the system's trust store or name its file in SSL_CERT_FILE",
+                hint="does a company's authority sign? Add it to the system's trust store or name it in SSL_CERT_FILE",
             ) from None
         except requests.exceptions.ProxyError as error:
             raise Interrupted(
-                f"{shown(url)}: the proxy cannot be used ({_innermost(error)})", hint="check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+                f"{shown(url)}: the proxy cannot be used ({_innermost(error)})",
+                hint="check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
             ) from None
         except requests.exceptions.InvalidURL as error:
             raise Refused(f"{shown(url)}: this is no address that can be asked ({_innermost(error)})") from None
@@ -181,7 +182,8 @@ class Client:
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) > limit:
             raise Refused(
-                f"{name}: the server wants to send {announced} bytes where at most {limit} are right" + _web_page(response)
+                f"{name}: the server wants to send {announced} bytes where at most {limit} are right"
+                + _web_page(response)
             )
         left = limit
         mark, came = time.monotonic(), 0
@@ -215,7 +217,9 @@ def _innermost(error: BaseException) -> str:
     """Say what went wrong at the bottom: the layers above only repeat the address."""
     seen: BaseException = error
     while True:
-        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__ or (seen.args[0] if seen.args else None)
+        inner = (
+            getattr(seen, "reason", None) or seen.__cause__ or seen.__context__ or (seen.args[0] if seen.args else None)
+        )
         if not isinstance(inner, BaseException) or inner is seen:
             break
         seen = inner
@@ -284,10 +288,8 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools
         return manager
 
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        host, _ = super().build_connection_pool_key_attributes(request, True, cert)
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {"ssl_context": self._context} if host.get("scheme") == "https" else {}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:

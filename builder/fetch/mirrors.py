@@ -18,7 +18,7 @@ import yaml
 from builder.errors import FetchError, InputError, Place, UsageError
 from builder.fetch.aptsources import read_sources
 
-_HOW = "give a Debian mirror's address: BERTH_MIRROR=https://…/debian (a second address, if the security archive is not beside it)"
+_HOW = "name a Debian mirror: BERTH_MIRROR=https://…/debian (and a second address, if …/debian-security is elsewhere)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

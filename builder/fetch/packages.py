@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ class FilesGone(LockStale):
 
 
 def missing_packages(lock: Lock, store: Store, progress: Progress) -> tuple[LockedPackage, ...]:
-    """Return the packages of `lock` that the store lacks. All content is verified; what is damaged is removed and said."""
+    """Return the packages of `lock` that the store lacks. All are verified; what is damaged is removed and said."""
 
     def lacks(package: LockedPackage) -> bool:
         try:
@@ -64,8 +65,8 @@ def fetch_lock(
 ) -> None:
     """Make every .deb of `lock` present and verified in `store`.
 
-    Raises OfflineError naming all that is missing, FilesGone naming all that the mirror no longer has, and FetchError or
-    VerificationError for what fails otherwise. Whatever came stays in the store.
+    Raises OfflineError naming all that is missing, FilesGone naming all that the mirror no longer has, and FetchError
+    or VerificationError for what fails otherwise. Whatever came stays in the store.
     """
     missing = missing_packages(lock, store, progress)
     if not missing:
@@ -75,7 +76,9 @@ def fetch_lock(
     _check_space(store, sum(package.size for package in missing))
     own = client or Client()
     try:
-        _fetch(lock, missing, store, mirrors, progress, own, patience or Patience())
+        _fetch(
+            lock, missing, store=store, mirrors=mirrors, progress=progress, client=own, patience=patience or Patience()
+        )
     finally:
         if client is None:
             own.close()
@@ -84,6 +87,7 @@ def fetch_lock(
 def _fetch(
     lock: Lock,
     missing: Sequence[LockedPackage],
+    *,
     store: Store,
     mirrors: Mirrors,
     progress: Progress,
@@ -120,7 +124,9 @@ def _fetch(
 
 def _offline(lock: Lock, missing: Sequence[LockedPackage]) -> OfflineError:
     total = sum(package.size for package in missing)
-    lines = [f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})" for package in missing]
+    lines = [
+        f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})" for package in missing
+    ]
     return OfflineError(
         f"{len(missing)} packages of {lock.recipe} are not in the store ({total / 1e6:.1f} MB):\n" + "\n".join(lines),
         hint=f"with a network: berth fetch {lock.recipe}",
@@ -128,8 +134,6 @@ def _offline(lock: Lock, missing: Sequence[LockedPackage]) -> OfflineError:
 
 
 def _check_space(store: Store, needed: int) -> None:
-    import shutil
-
     free = shutil.disk_usage(store.root).free
     if free < needed + (64 << 20):  # partial files and unpacked contents need some more
         raise FetchError(

@@ -35,7 +35,7 @@ def for_each(items: Sequence[T], work: Callable[[T], R], *, threads: int) -> lis
                 at, item = waiting.pop()
             try:
                 result = work(item)
-            except BaseException as failure:  # noqa: BLE001 - raised again by the thread that waits
+            except BaseException as failure:
                 with changed:
                     failures.append(failure)
             else:

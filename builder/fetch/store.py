@@ -21,6 +21,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _CHUNK = 1 << 20  # bytes; large enough that hashing, not calling, takes the time
+_USED_AGAIN = 86400  # seconds after which a use is noted again
 
 
 class Readable(Protocol):
@@ -57,7 +59,7 @@ class BlobDamaged(VerificationError):
     def __init__(self, sha256: str, path: Path) -> None:
         super().__init__(
             f"a file of the store was damaged and is taken away: {path}",
-            hint="run the same command again: what is missing is fetched or made anew. If it comes back, check the disk.",
+            hint="run the same command again: what is missing is fetched or made anew. Comes it back, check the disk",
         )
         self.sha256 = sha256
         self.path = path
@@ -91,7 +93,12 @@ class Store:
 
     def has(self, sha256: str) -> bool:
         """Tell whether the blob is there. Cheap: its content is not checked."""
-        return self.path(sha256).is_file()
+        path = self.path(sha256)
+        try:
+            _mark_used(path, path.stat())
+        except FileNotFoundError:
+            return False
+        return True
 
     def verify(self, sha256: str) -> bool:
         """Tell whether the blob is there with the right content; a damaged one is taken away."""
@@ -103,8 +110,11 @@ class Store:
 
     def read(self, sha256: str) -> bytes:
         """Return the whole content, verified. Raises BlobMissing, BlobDamaged."""
+        path = self.path(sha256)
         try:
-            data = self.path(sha256).read_bytes()
+            with path.open("rb") as stream:
+                _mark_used(path, os.fstat(stream.fileno()))
+                data = stream.read()
         except FileNotFoundError:
             raise BlobMissing(sha256) from None
         if hashlib.sha256(data).hexdigest() != sha256:
@@ -116,17 +126,21 @@ class Store:
 
         Raises BlobMissing, BlobDamaged.
         """
+        path = self.path(sha256)
         try:
-            stream = self.path(sha256).open("rb")
+            stream = path.open("rb")
         except FileNotFoundError:
             raise BlobMissing(sha256) from None
         try:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
-                raise self._take_away(sha256)
+            _mark_used(path, os.fstat(stream.fileno()))
+            good = hashlib.file_digest(stream, "sha256").hexdigest() == sha256
             stream.seek(0)
         except BaseException:
             stream.close()
             raise
+        if not good:
+            stream.close()
+            raise self._take_away(sha256)
         return stream
 
     def put(self, data: bytes) -> str:
@@ -145,20 +159,9 @@ class Store:
         `sha256` and `size` (bytes), where given, must be met: VerificationError, and nothing is kept. No more
         than `size` bytes are read from a stream that goes on.
         """
-        digest = hashlib.sha256()
-        length = 0
         temporary = self._temporary()
         with explain_full_disk(self.root), _removed_on_error(temporary):
-            with temporary.open("wb") as out:
-                while chunk := stream.read(_CHUNK):
-                    length += len(chunk)
-                    if size is not None and length > size:
-                        raise VerificationError(f"larger than the {size} bytes that it should have")
-                    digest.update(chunk)
-                    out.write(chunk)
-                out.flush()
-                os.fsync(out.fileno())
-            found = digest.hexdigest()
+            found, length = _copy(stream, temporary, size)
             if size is not None and length != size:
                 raise VerificationError(f"{length} bytes instead of {size}")
             if sha256 is not None and found != sha256:
@@ -180,7 +183,7 @@ class Store:
 
         What a killed build leaves is removed by the next `sweep`.
         """
-        return Path(_make_unique(self._own_scratch(), directory=True))
+        return _make_unique(self._own_scratch())
 
     def sweep(self) -> int:
         """Remove private folders whose owners are gone. Return how many were removed."""
@@ -220,6 +223,29 @@ class Store:
         return BlobDamaged(sha256, path)
 
 
+def _copy(stream: Readable, target: Path, size: int | None) -> tuple[str, int]:
+    """Write `stream` to `target`, synced, and return SHA-256 and length. VerificationError beyond `size` bytes."""
+    digest = hashlib.sha256()
+    length = 0
+    with target.open("wb") as out:
+        while chunk := stream.read(_CHUNK):
+            length += len(chunk)
+            if size is not None and length > size:
+                raise VerificationError(f"larger than the {size} bytes that it should have")
+            digest.update(chunk)
+            out.write(chunk)
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest(), length
+
+
+def _mark_used(path: Path, status: os.stat_result) -> None:
+    """Renew the time by which `prune` judges, at most once a day. In a store that others own it stays."""
+    if time.time() - status.st_mtime > _USED_AGAIN:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
 @contextlib.contextmanager
 def explain_full_disk(root: Path) -> Iterator[None]:
     """Turn the operating system's word for a full, read-only or forbidden disk into an error for people."""
@@ -243,11 +269,10 @@ def _removed_on_error(path: Path) -> Iterator[None]:
         raise
 
 
-def _make_unique(parent: Path, *, directory: bool) -> str:
+def _make_unique(parent: Path) -> Path:
     path = parent / secrets.token_hex(8)
-    if directory:
-        path.mkdir(mode=0o700)
-    return str(path)
+    path.mkdir(mode=0o700)
+    return path
 
 
 def _lock_folder(folder: Path, *, wait: bool) -> int | None:
@@ -270,7 +295,7 @@ def _lock_folder(folder: Path, *, wait: bool) -> int | None:
 def _claim_folder(parent: Path) -> Path:
     """Make a folder and lock it for as long as this process lives: the lock ends with it, even by `kill -9`."""
     while True:
-        folder = Path(_make_unique(parent, directory=True))
+        folder = _make_unique(parent)
         if _lock_folder(folder, wait=True) is not None:  # the descriptor stays open on purpose
             return folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class Source:
     progress: Progress
     client: Client
     keys: Path = KEYS
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
     offline: bool = False
     now: float | None = None
 
@@ -66,9 +66,7 @@ def suites_of(suite: str) -> tuple[tuple[str, str], ...]:
     return ((suite, "main"), (f"{suite}-updates", "main"), (f"{suite}-security", "security"))
 
 
-def open_archive(
-    source: Source, suite: str, architecture: str, *, previous: Sequence[LockedRelease] = ()
-) -> Archive:
+def open_archive(source: Source, suite: str, architecture: str, *, previous: Sequence[LockedRelease] = ()) -> Archive:
     """Fetch and verify all indexes of `suite`. `previous` are a lock's releases: nothing older is believed.
 
     Raises OfflineError, FetchError, VerificationError.
@@ -82,9 +80,7 @@ def open_archive(
 
     def release_of(pair: tuple[str, str]) -> Release:
         data = _get_release(source, pair[0], pair[1])
-        return verify_release(
-            data, suite=pair[0], archive=pair[1], keys=keys, previous=previous, now=source.now
-        )
+        return verify_release(data, suite=pair[0], archive=pair[1], keys=keys, previous=previous, now=source.now)
 
     releases = for_each(suites_of(suite), release_of, threads=3)
     indexes = for_each(releases, lambda release: _index_of(source, release, architecture), threads=3)
@@ -100,7 +96,7 @@ def open_archive(
 def _get_release(source: Source, suite: str, archive: str) -> bytes:
     assert source.mirrors is not None
     url = source.mirrors.url(archive, f"dists/{suite}/InRelease")
-    hint = f"the mirror is named by {source.mirrors.origin}; BERTH_MIRROR names another, with a second address for security updates"
+    hint = f"the mirror is named by {source.mirrors.origin}; BERTH_MIRROR names another (main, then security)"
     for attempt in range(1, source.patience.attempts + 1):
         try:
             return source.client.get(url, limit=_MOST_RELEASE)
@@ -126,7 +122,9 @@ def _index_of(source: Source, release: Release, architecture: str) -> PackageInd
 
 
 def _bring_index(source: Source, release: Release, plain: IndexFile) -> None:
-    packed = next((release.files[plain.path + end] for end in (".xz", ".gz") if plain.path + end in release.files), None)
+    packed = next(
+        (release.files[plain.path + end] for end in (".xz", ".gz") if plain.path + end in release.files), None
+    )
     if packed is None:
         _bring_file(source, release, plain)
         return
@@ -159,7 +157,9 @@ def _bring_file(source: Source, release: Release, file: IndexFile) -> None:
     try:
         bring(source.client, source.store, wanted, patience=source.patience, report=task.advance)
     except Gone as failure:
-        raise FetchError(failure.message, hint="the mirror is incomplete, or just being updated: try again later") from None
+        raise FetchError(
+            failure.message, hint="the mirror is incomplete, or just being updated: try again later"
+        ) from None
     task.done()
 
 

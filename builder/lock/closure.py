@@ -83,9 +83,7 @@ def close(universe: Universe, requests: Sequence[str], waive: Sequence[Waiver]) 
 _NEVER = "berth-never-there"
 
 
-def _propagate(
-    universe: Universe, waive: Sequence[Waiver], state: _State
-) -> tuple[str, list[LockedPackage]] | None:
+def _propagate(universe: Universe, waive: Sequence[Waiver], state: _State) -> tuple[str, list[LockedPackage]] | None:
     """Add all that has one answer. Return who asks and the options of the first open choice, or None at the end."""
     while True:
         choices: list[tuple[str, str]] = []
@@ -117,7 +115,12 @@ def _is_met(chosen: dict[str, LockedPackage], group: str) -> bool:
         package = chosen.get(relation.name)
         if package is not None and relation.accepts(package.version):
             return True
-    return any(provided_version(package, relation) for relation in parse_group(group) for package in chosen.values() if package.provides)
+    return any(
+        provided_version(package, relation)
+        for relation in parse_group(group)
+        for package in chosen.values()
+        if package.provides
+    )
 
 
 def _options(universe: Universe, group: str) -> list[LockedPackage]:
@@ -181,16 +184,14 @@ def problems(packages: Sequence[LockedPackage], waive: Sequence[Waiver]) -> list
                 if clash:
                     found.append(
                         Unsolvable(
-                            f"{package.name} {package.version} refuses {clash}, and there is {other.name} {other.version}",
+                            f"{package.name} {package.version} refuses {clash}, which is there",
                             {package.name, other.name},
                         )
                     )
     return found
 
 
-def reach(
-    packages: Iterable[LockedPackage], requests: Iterable[str], waive: Sequence[Waiver]
-) -> dict[str, str]:
+def reach(packages: Iterable[LockedPackage], requests: Iterable[str], waive: Sequence[Waiver]) -> dict[str, str]:
     """Return the names of `packages` that `requests` lead to, each with the name that asked for it first."""
     by_name = {package.name: package for package in packages}
     why: dict[str, str] = {}

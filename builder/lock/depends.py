@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from builder.lock.model import LockedPackage
     from builder.recipe.model import Waiver
 
-_RELATION = re.compile(r"([a-z0-9A-Z][a-zA-Z0-9.+-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^)\s]+)\s*\))?$")
+_RELATION = re.compile(
+    r"([a-z0-9A-Z][a-zA-Z0-9.+-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^)\s]+)\s*\))?$"
+)
 _OLD = {"<": "<=", ">": ">="}  # what the two obsolete operators mean
 
 
@@ -60,7 +62,8 @@ def provided_version(package: LockedPackage, relation: Relation) -> bool:
     if package.name == relation.name:
         return relation.accepts(package.version)
     return any(
-        given.name == relation.name and (relation.operator is None or (bool(given.version) and relation.accepts(given.version)))
+        given.name == relation.name
+        and (relation.operator is None or (bool(given.version) and relation.accepts(given.version)))
         for text in package.provides
         for given in parse_group(text)
     )

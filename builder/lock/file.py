@@ -102,7 +102,9 @@ def parse_lock(text: str, file: str) -> Lock:
     try:
         value = json.loads(text, object_pairs_hook=_no_twice)
     except json.JSONDecodeError as error:
-        raise LockError(f"not JSON: {error.msg}", place=Place(file=file, line=error.lineno, column=error.colno)) from None
+        raise LockError(
+            f"not JSON: {error.msg}", place=Place(file=file, line=error.lineno, column=error.colno)
+        ) from None
     except (ValueError, RecursionError) as error:
         raise LockError(f"not a lock: {error}", place=Place(file=file)) from None
     reader = _Reader(text, file)
@@ -158,7 +160,9 @@ class _Reader:
     def fail(self, message: str, near: str = "") -> NoReturn:
         at = self.text.find(near) if near else -1
         line = self.text.count("\n", 0, at) + 1 if at >= 0 else 0
-        raise LockError(message, place=Place(file=self.file, line=line), hint="a lock is written by `berth lock`, not by hand")
+        raise LockError(
+            message, place=Place(file=self.file, line=line), hint="a lock is written by `berth lock`, not by hand"
+        )
 
     def take(self, value: dict[str, Any], key: str, kind: type[T], near: str, default: T | None = None) -> T:
         found = value.pop(key, default)

@@ -99,7 +99,7 @@ def parse_record(record: bytes, suite: str) -> LockedPackage:
 
 def checked_filename(filename: str) -> str:
     """Return `filename` if it is a relative path that stays below the archive's base. Raises ValueError."""
-    if filename.startswith("/") or posixpath.normpath(filename) != filename or filename.startswith(".."):
+    if filename.startswith(("/", "..")) or posixpath.normpath(filename) != filename:
         raise ValueError(f"the file name {filename!r} leaves the archive")
     if any(character in filename for character in "?#\\") or not filename.isprintable():
         raise ValueError(f"the file name {filename!r} has characters that no archive uses")

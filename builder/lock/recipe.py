@@ -12,6 +12,7 @@ from builder.lock.solve import Solver, solve_parts
 from builder.recipe.model import PackageRequest
 
 if TYPE_CHECKING:
+    from builder.lock.model import LockedPackage
     from builder.progress import Progress
     from builder.recipe.model import Recipe, Waiver
 
@@ -47,9 +48,8 @@ def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progre
     parts = recipe_parts(recipe)
     waive = recipe.build.waive
     packages = solve_parts(solver, archive.universe, parts, waive)
-    for waiver in waive:
-        if not any(is_waived(package.name, group, (waiver,)) for package in packages for group in package.depends):
-            progress.note(f"{waiver.place}: nothing here depends on {waiver.depends} by way of {waiver.package}: the waiver can go")
+    for waiver in _idle_waivers(waive, packages):
+        progress.note(f"{waiver.place}: {waiver.package} does not depend on {waiver.depends}: the waiver can go")
     return Lock(
         recipe=recipe.name,
         suite=archive.suite,
@@ -57,9 +57,16 @@ def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progre
         epoch=max(release.date for release in archive.releases),
         releases=archive.releases,
         packages=packages,
-        parts=tuple(LockedPart(name=name, requests=tuple(one.name for one in requests)) for name, requests in parts.items()),
+        parts=tuple(
+            LockedPart(name=name, requests=tuple(one.name for one in requests)) for name, requests in parts.items()
+        ),
         waived=locked_waivers(waive),
     )
+
+
+def _idle_waivers(waive: tuple[Waiver, ...], packages: tuple[LockedPackage, ...]) -> tuple[Waiver, ...]:
+    groups = [(package.name, group) for package in packages for group in package.depends]
+    return tuple(waiver for waiver in waive if not any(is_waived(name, group, (waiver,)) for name, group in groups))
 
 
 def locked_waivers(waive: tuple[Waiver, ...]) -> tuple[LockedWaiver, ...]:

@@ -59,7 +59,7 @@ def load_keys(folder: Path, *, now: float | None = None) -> tuple[pysequoia.Cert
     for path in sorted(folder.glob("*.asc")):
         try:
             found = pysequoia.Cert.split_file(str(path))
-        except Exception as error:  # noqa: BLE001 - pysequoia raises nothing more exact
+        except Exception as error:
             raise BerthError(f"{path}: this is no OpenPGP key ({_first_line(error)})") from None
         keys += [key for key in found if not key.is_revoked and (key.expiration is None or key.expiration > moment)]
     if not keys:
@@ -81,7 +81,9 @@ def verify_release(
     fields = fields_of(text)
     names = {fields.get("Codename", ""), fields.get("Suite", "")}
     if suite not in names:
-        raise VerificationError(f"the mirror gives the Release file of {fields.get('Codename', 'no suite')} for {suite}")
+        raise VerificationError(
+            f"the mirror gives the Release file of {fields.get('Codename', 'no suite')} for {suite}"
+        )
     locked = LockedRelease(
         suite=suite,
         archive=archive,
@@ -103,7 +105,7 @@ def _verified_text(data: bytes, keys: Sequence[pysequoia.Cert], suite: str) -> t
         )
     try:
         result = pysequoia.verify(bytes=data, store=lambda _: list(keys))
-    except Exception as error:  # noqa: BLE001 - pysequoia raises nothing more exact
+    except Exception as error:
         raise VerificationError(
             f"the signature of the Release file of {suite} is not good: {_first_line(error)}",
             hint="the file was altered, or is signed by a key that builder/keys does not have: try another mirror",
@@ -139,7 +141,8 @@ def _check_age(release: LockedRelease, previous: Sequence[LockedRelease], now: f
     for known in previous:
         if known.suite == release.suite and release.date < known.date:
             raise VerificationError(
-                f"the Release file of {release.suite} is of {day(release.date)}, older than the lock's of {day(known.date)}",
+                f"the Release file of {release.suite} is of {day(release.date)}, "
+                f"older than the lock's of {day(known.date)}",
                 hint="the mirror went back or hides updates; choose another",
             )
 

@@ -34,8 +34,8 @@ def solve_parts(
 ) -> tuple[LockedPackage, ...]:
     """Solve all parts of a recipe and return their packages, each with the names of its parts.
 
-    `root` and all kernels are solved together, each image for itself: an image is a file system of its own, and may hold what
-    the root refuses. Raises LockError with the place of the request that has no answer.
+    `root` and all kernels are solved together, each image for itself: an image is a file system of its own, and may
+    hold what the root refuses. Raises LockError with the place of the request that has no answer.
     """
     together = [name for name in parts if not name.startswith("image-")]
     groups = [together, *([name] for name in parts if name.startswith("image-"))]
@@ -46,7 +46,11 @@ def solve_parts(
         solution = _solve_one(solver, universe, requests, waive)
         chosen |= {package.name: package for package in solution}
         _assign(group, parts, solution, waive, members)
-    return tuple(replace(chosen[name], parts=tuple(sorted(members.get(name, ())))) for name in sorted(chosen) if members.get(name))
+    return tuple(
+        replace(chosen[name], parts=tuple(sorted(members.get(name, ()))))
+        for name in sorted(chosen)
+        if members.get(name)
+    )
 
 
 def _assign(
@@ -105,10 +109,11 @@ def _refuse_forbidden(
         chain = [name]
         while why.get(chain[-1]):
             chain.append(why[chain[-1]])
-        asker = chain[1] if len(chain) > 1 else name
         place = next((request.place for request in requests if request.name == chain[-1]), requests[0].place)
         raise LockError(
             f"{name} would be part of the image: {' is needed by '.join(chain)}",
             place=place,
-            hint=f"waive it: build.waive: [{{package: {asker}, depends: {name}, reason: …}}]",
+            hint=f"waive it: build.waive: [{{package: {chain[1]}, depends: {name}, reason: …}}]"
+            if len(chain) > 1
+            else "take it out of build.packages: Berth has a PID 1 of its own",
         )

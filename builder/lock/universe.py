@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from builder.lock.depends import provided_version
 from builder.lock.version import order
 
 if TYPE_CHECKING:
@@ -93,8 +94,6 @@ def _gives(package: LockedPackage, name: str) -> bool:
 
 def fulfilling(universe: Universe, relation: Relation) -> tuple[LockedPackage, ...]:
     """Return the candidates that fulfil `relation`: the package of that name first, then those that provide it."""
-    from builder.lock.depends import provided_version
-
     real = universe.candidate(relation.name)
     found = [real] if real is not None and relation.accepts(real.version) else []
     found += [
