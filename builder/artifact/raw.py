@@ -19,7 +19,7 @@ from builder.tools.call import Tools
 from init.formats import bootrecord, disk, gpt
 from init.formats.release import Release
 
-SLOT = "a"
+SLOT: bootrecord.Slot = "a"
 MANIFEST_ON_ESP = "berth/manifest.json"
 
 
@@ -37,11 +37,17 @@ def write_raw(
     """Write the disk image `out`. Raises BuildError where a slot image does not fit, or the disk cannot be written."""
     sectors = disk.smallest_mib(root_mib=root_mib, state_mib=state_mib) * disk.SECTORS_PER_MIB
     layout = disk.lay_out(sectors, root_mib=root_mib)
-    volume = _esp(slot, release, manifest, loader, tools, layout)
+    volume = esp.make_esp(
+        tools,
+        _esp_files(loader, manifest, layout.number(disk.ESP)),
+        size=layout.number(disk.ESP).size_bytes,
+        epoch=release.epoch,
+        volume_id=identity.volume_id(slot.root_hash),
+    )
     with replacing(out) as file:
         file.truncate(sectors * disk.SECTOR)
         write_tables(file, layout, slot.root_hash, loader)
-        _fill(file, layout.named("esp"), io.BytesIO(volume))
+        _fill(file, layout.number(disk.ESP), io.BytesIO(volume))
         record = bootrecord.encode(bootrecord.fresh(SLOT))
         for number in disk.RECORDS:
             _fill(file, layout.number(number), io.BytesIO(record))
@@ -79,15 +85,11 @@ def write_tables(file: BinaryIO, layout: disk.Layout, root_hash: str, loader: Di
     file.write(biosboot.placed_core(loader.core, bios.first, bios.size_bytes))
 
 
-def _esp(
-    slot: SlotImage, release: Release, manifest: bytes, loader: DiskLoader, tools: Tools, layout: disk.Layout
-) -> bytes:
+def _esp_files(loader: DiskLoader, manifest: bytes, partition: disk.Partition) -> dict[str, bytes]:
     files = {esp.FALLBACK: loader.efi, MANIFEST_ON_ESP: manifest}
-    size = layout.named("esp").size_bytes
-    if esp.smallest_size(files) > size:
+    if esp.smallest_size(files) > partition.size_bytes:
         raise BuildError(f"the manifest has {len(manifest)} bytes, too many for the EFI system partition")
-    volume_id = identity.volume_id(slot.root_hash)
-    return esp.make_esp(tools, files, size=size, epoch=release.epoch, volume_id=volume_id)
+    return files
 
 
 def _fill(file: BinaryIO, partition: disk.Partition, source: BinaryIO) -> None:

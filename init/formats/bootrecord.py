@@ -340,7 +340,7 @@ def plan(copies: tuple[bytes, bytes], wanted: Record) -> tuple[Write, ...]:
         return (Write(copy=0, data=data), Write(copy=1, data=data))
     unsound = [copy for copy in (1 - index, index) if not is_sound(copies[copy])]
     if replace(wanted, sequence=record.sequence) == record:
-        return _mending(copies, index, record, unsound)
+        return _mending(index, record, unsound)
     data = encode(replace(wanted, sequence=(record.sequence + 1) % 3))
     writes = [Write(copy=1 - index, data=data)]
     if index in unsound:
@@ -348,9 +348,7 @@ def plan(copies: tuple[bytes, bytes], wanted: Record) -> tuple[Write, ...]:
     return tuple(writes)
 
 
-def _mending(
-    copies: tuple[bytes, bytes], index: int, record: Record, unsound: list[int]
-) -> tuple[Write, ...]:
+def _mending(index: int, record: Record, unsound: list[int]) -> tuple[Write, ...]:
     """Return the writes that make damaged copies sound without a change to the record in force."""
     if not unsound:
         return ()

@@ -83,12 +83,12 @@ def write(block: bytes, values: Mapping[str, str]) -> bytes | None:
     """Return the block after `save_env -f FILE NAMES…` with these values; None where GRUB writes nothing."""
     if len(block) <= len(SIGNATURE) or not block.startswith(SIGNATURE):
         return None
-    changed: bytes | None = block
     for name, value in values.items():
-        changed = _set(changed, name.encode(), _escaped(value.encode()))
+        changed = _set(block, name.encode(), _escaped(value.encode()))
         if changed is None:
             return None
-    return changed
+        block = changed
+    return block
 
 
 def _set(block: bytes, name: bytes, value: bytes) -> bytes | None:

@@ -131,9 +131,7 @@ def encode(table: Table) -> Encoded:
     last = table.sectors - 1
     primary = _encode_header(table, array=array, here=1, other=last, array_at=2)
     backup = _encode_header(table, array=array, here=last, other=1, array_at=last - ARRAY_SECTORS)
-    return Encoded(
-        protective_mbr=protective_mbr(table.sectors), primary=primary + array, backup=array + backup
-    )
+    return Encoded(protective_mbr=protective_mbr(table.sectors), primary=primary + array, backup=array + backup)
 
 
 def decode(header: bytes, array: bytes) -> Table:

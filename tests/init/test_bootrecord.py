@@ -1,0 +1,266 @@
+"""The boot record's rules, over all records, damages of both copies, and interruptions of every write.
+
+Invariants, as the names of the tests say them:
+- GRUB never boots a slot without the record in force afterwards having one try less for it.
+- At most three boots per slot happen between two refills, whatever single copy is damaged; then rescue.
+- A confirmed slot with tries comes back when the other one's are spent.
+- One interruption of one write never loses both copies: afterwards the old record is in force, or the new one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from init.formats import bootrecord, disk, envblock
+from init.formats.bootrecord import COPY_BYTES, Record, SlotState, current, decide, decode, encode
+
+STATES = [SlotState(tries=tries, good=good) for tries in range(4) for good in (False, True)]
+BODIES = [
+    Record(sequence=0, order=order, a=a, b=b) for order in (("a", "b"), ("b", "a")) for a in STATES for b in STATES
+]
+RECORDS = [replace(body, sequence=sequence) for body in BODIES for sequence in range(3)]
+STALE = Record(sequence=0, order=("a", "b"), a=SlotState(tries=3, good=True), b=SlotState(tries=3, good=True))
+
+
+def _poke(copy: bytes, offset: int, data: bytes) -> bytes:
+    return copy[:offset] + data + copy[offset + len(data) :]
+
+
+# Each turns a sound copy into a damaged one. `readable`/`writable`: what GRUB can still do with it.
+DAMAGES = {
+    "sound": lambda copy: copy,
+    "no header": lambda copy: bytes(disk.SECTOR) + copy[disk.SECTOR :],
+    "header's name": lambda copy: _poke(copy, 2, b"X"),
+    "signature": lambda copy: _poke(copy, disk.SECTOR, b"X"),
+    "last byte of the tail": lambda copy: _poke(copy, COPY_BYTES - 1, b"\0"),
+    "middle of the tail": lambda copy: _poke(copy, COPY_BYTES - 100, b"\n"),
+    "check": lambda copy: copy.replace(b"check=1/", b"check=2/"),
+    "a value": lambda copy: copy.replace(b"\nseq=", b"\nseq=7"),
+    "a name": lambda copy: copy.replace(b"\nseq=", b"\nsEq="),
+    "key twice": lambda copy: copy.replace(b"\ncheck=", b"\nseq=7\ncheck=")[:COPY_BYTES],
+    "lost newline": lambda copy: copy.replace(b"\ntries_a", b"#tries_a"),
+    "zeros": lambda copy: copy[: disk.SECTOR] + bytes(disk.SECTOR),
+    "ones": lambda copy: copy[: disk.SECTOR] + b"\xff" * disk.SECTOR,
+    "noise": lambda copy: copy[: disk.SECTOR] + random.Random(1).randbytes(disk.SECTOR),
+    "half written": lambda copy: copy[: disk.SECTOR + 256] + b"\xff" * 256,
+}
+UNWRITABLE_READABLE = {"last byte of the tail", "half written"}
+
+
+def pairs() -> Iterator[tuple[Record, tuple[bytes, bytes]]]:
+    """Every record in force as each copy, beside an older one and an equally new one, both damaged in every way."""
+    for body, (damage0, damage1) in itertools.product(BODIES[::7], itertools.product(DAMAGES, DAMAGES)):
+        for index in (0, 1):
+            stale = replace(STALE, sequence=2)
+            sound = [encode(stale), encode(stale)]
+            sound[index] = encode(body)
+            yield body, (DAMAGES[damage0](sound[0]), DAMAGES[damage1](sound[1]))
+
+
+def test_every_record_survives_being_written_and_read() -> None:
+    assert len({encode(record) for record in RECORDS}) == 384
+    for record in RECORDS:
+        copy = encode(record)
+        assert len(copy) == COPY_BYTES
+        assert decode(copy) == record
+        assert bootrecord.is_sound(copy)
+
+
+def test_the_newer_copy_is_in_force_for_all_sequences() -> None:
+    for first, second in itertools.product(range(3), repeat=2):
+        records = (replace(STALE, sequence=first), replace(STALE, sequence=second))
+        assert bootrecord.newer(*records) == (1 if f"{first}{second}" in ("01", "12", "20") else 0)
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGES if name not in {"sound", *UNWRITABLE_READABLE}])
+def test_a_damaged_copy_is_not_valid(damage: str) -> None:
+    for record in RECORDS:
+        copy = DAMAGES[damage](encode(record))
+        assert not bootrecord.is_sound(copy)
+        if damage != "middle of the tail":  # a name without `=`: GRUB stops reading there, all that counts is read
+            assert decode(copy) is None
+
+
+def test_never_boots_a_slot_uncounted() -> None:
+    for _, copies in pairs():
+        before = current(copies)
+        decision = decide(copies)
+        if decision.slot is None:
+            continue
+        assert before is not None
+        after = current(bootrecord.applied(copies, decision.writes))
+        assert after is not None
+        assert after.slot(decision.slot).tries == before.slot(decision.slot).tries - 1
+        assert replace(after, sequence=0) == replace(bootrecord.spend(before, decision.slot), sequence=0)
+        assert after == decision.record
+
+
+def test_boots_the_first_slot_that_has_a_try_or_goes_to_rescue() -> None:
+    for _, copies in pairs():
+        before = current(copies)
+        decision = decide(copies)
+        if before is None:
+            assert (decision.slot, decision.why) == (None, "no-record")
+            continue
+        first, second = before.order
+        wanted = first if before.slot(first).tries else second if before.slot(second).tries else None
+        if decision.slot is None and wanted is not None:
+            assert decision.why == "not-writable"
+            assert not any(bootrecord.is_sound(copy) for copy in copies)
+        else:
+            assert decision.slot == wanted
+
+
+def test_whatever_is_damaged_a_machine_that_never_confirms_ends_in_rescue() -> None:
+    for _, start in pairs():
+        copies = start
+        boots = {"a": 0, "b": 0}
+        for _ in range(8):
+            decision = decide(copies)
+            copies = bootrecord.applied(copies, decision.writes)
+            if decision.slot is None:
+                break
+            boots[decision.slot] += 1
+        else:
+            raise AssertionError("boots for ever without a refill")
+        assert max(boots.values()) <= 3
+
+
+def test_a_confirmed_slot_comes_back_after_three_failures_of_the_new_one() -> None:
+    for record in RECORDS:
+        if not record.a.good:
+            continue
+        copies = (encode(record), encode(STALE)) if record.sequence != 2 else (encode(record), encode(record))
+        updated = bootrecord.prefer(bootrecord.vacate(current(copies) or record, "b"), "b", good=False)
+        copies = bootrecord.applied(copies, bootrecord.plan(copies, updated))
+        slots = []
+        for _ in range(4):
+            decision = decide(copies)
+            slots.append(decision.slot)
+            copies = bootrecord.applied(copies, decision.writes)
+        assert slots == ["b", "b", "b", "a"]
+        assert bootrecord.came_back(current(copies) or record, "a") == "b"
+
+
+def interruptions(before: bytes, after: bytes) -> Iterator[bytes]:
+    """What a copy may hold when the power goes while it is written: the old, the new, or sectors torn."""
+    noise = random.Random(2).randbytes(COPY_BYTES)
+    yield before
+    yield after
+    for sector in (0, disk.SECTOR):
+        yield _poke(before, sector, noise[: disk.SECTOR])
+        yield _poke(after, sector, noise[: disk.SECTOR])
+    yield before[: disk.SECTOR] + after[disk.SECTOR :]
+    yield after[: disk.SECTOR] + before[disk.SECTOR :]
+    yield after[: disk.SECTOR + 256] + before[disk.SECTOR + 256 :]
+
+
+def test_one_interrupted_write_leaves_the_old_record_or_the_new() -> None:
+    """PID 1's plan from every record, one copy damaged in every way, each write interrupted in every way."""
+    for body, damage, index in itertools.product(BODIES[::5], DAMAGES, (0, 1)):
+        pair = [encode(replace(STALE, sequence=2)), encode(replace(STALE, sequence=2))]
+        pair[index] = encode(body)
+        pair[1 - index] = DAMAGES[damage](pair[1 - index])
+        for wanted in (bootrecord.confirm(body, "a"), bootrecord.prefer(body, "b", good=False), body):
+            copies = (pair[0], pair[1])
+            old = current(copies)
+            assert old is not None
+            for write in bootrecord.plan(copies, wanted):
+                for state in interruptions(copies[write.copy], write.data):
+                    torn = bootrecord.applied(copies, (replace(write, data=state),))
+                    found = current(torn)
+                    assert found is not None
+                    assert replace(found, sequence=0) in (replace(old, sequence=0), replace(wanted, sequence=0))
+                copies = bootrecord.applied(copies, (write,))
+            final = current(copies)
+            assert final is not None
+            assert replace(final, sequence=0) == replace(wanted, sequence=0)
+
+
+def test_grubs_write_interrupted_beside_a_sound_copy_leaves_a_record() -> None:
+    for record in RECORDS:
+        older = replace(STALE, sequence=(record.sequence + 2) % 3)
+        for copies in ((encode(record), encode(older)), (encode(older), encode(record))):
+            for write in decide(copies).writes:
+                for state in interruptions(copies[write.copy], write.data):
+                    found = current(bootrecord.applied(copies, (replace(write, data=state),)))
+                    assert found is not None
+                    assert found in (record, decide(copies).record)
+
+
+def test_a_plan_makes_both_copies_sound_whatever_was_damaged() -> None:
+    for _, copies in pairs():
+        wanted = current(copies) or bootrecord.fresh("a")
+        after = bootrecord.applied(copies, bootrecord.plan(copies, wanted))
+        assert all(bootrecord.is_sound(copy) for copy in after)
+        found = current(after)
+        assert found is not None
+        assert replace(found, sequence=0) == replace(wanted, sequence=0)
+
+
+def test_nothing_to_change_writes_nothing() -> None:
+    for record in RECORDS:
+        copies = (encode(record), encode(replace(record, sequence=(record.sequence + 2) % 3)))
+        assert bootrecord.plan(copies, record) == ()
+
+
+def test_arm_refills_a_confirmed_slot_and_one_without_a_confirmed_neighbour() -> None:
+    for record in RECORDS:
+        for slot in bootrecord.SLOTS:
+            armed = bootrecord.arm(record, slot)
+            refilled = record.slot(slot).good or not record.slot(bootrecord.other(slot)).good
+            assert armed.slot(slot).tries == (3 if refilled else record.slot(slot).tries)
+            assert armed.slot(bootrecord.other(slot)) == record.slot(bootrecord.other(slot))
+            assert armed.order == record.order
+
+
+def test_hold_gives_the_confirmed_neighbour_the_next_boot_and_does_nothing_without_one() -> None:
+    for record in RECORDS:
+        held = bootrecord.hold(record, "b")
+        if record.a.good:
+            assert bootrecord.first_with_tries(held) == "a"
+            assert held.b.tries == 0
+        else:
+            assert held == record
+
+
+def test_no_transition_loses_the_last_bootable_slot() -> None:
+    for record in RECORDS:
+        if not record.a.good or not record.a.tries:
+            continue
+        for after in (
+            bootrecord.confirm(record, "b"), bootrecord.arm(record, "b"), bootrecord.vacate(record, "b"),
+            bootrecord.prefer(record, "b", good=False), bootrecord.hold(record, "b"), bootrecord.settle(record, "a"),
+        ):  # fmt: skip
+            assert after.a.good
+            assert after.a.tries > 0
+
+
+@given(st.binary(min_size=COPY_BYTES, max_size=COPY_BYTES), st.binary(min_size=COPY_BYTES, max_size=COPY_BYTES))
+def test_noise_leads_to_rescue(first: bytes, second: bytes) -> None:
+    assert decide((first, second)).why == "no-record"
+
+
+@given(st.sampled_from(RECORDS), st.integers(0, COPY_BYTES * 8 - 1))
+def test_one_flipped_bit_never_gives_another_record(record: Record, bit: int) -> None:
+    damaged = bytearray(encode(record))
+    damaged[bit // 8] ^= 1 << bit % 8
+    assert decode(bytes(damaged)) in (record, None)
+
+
+def test_the_header_is_one_that_other_programs_read() -> None:
+    import io
+    import tarfile
+
+    archive = encode(bootrecord.fresh()) + bytes(2 * disk.SECTOR)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        (member,) = members.getmembers()
+        assert (member.name, member.size) == (bootrecord.FILE_NAME, 512)
+    assert envblock.read(archive[disk.SECTOR : COPY_BYTES], ["order"]) == {"order": b"ab"}
