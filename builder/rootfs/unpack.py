@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from builder.lock.model import Lock, LockedPackage
 from builder.progress import Progress
 from builder.recipe.model import Recipe
 from builder.rootfs.deb import Deb, read_deb
-from builder.rootfs.entry import Tree
+from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved, exclude
 from builder.rootfs.modinfo import read_needs
 from builder.rootfs.modulecut import cut_modules, modules_of
@@ -37,6 +38,14 @@ class Unpacked:
     saved: tuple[Saved, ...]
     cut: tuple[Saved, ...]
     kernel_version: str
+
+    def find(self, path: str) -> Entry | None:
+        """Return what the packages ship at a path, left out or not; hard links lead to their file."""
+        position = bisect_left(self.whole.entries, path, key=lambda node: node.path)
+        if position == len(self.whole.entries) or self.whole.entries[position].path != path:
+            return None
+        node = self.whole.entries[position]
+        return self.find(node.target) if node.kind is Kind.HARDLINK else node
 
 
 def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> Unpacked:

@@ -1,0 +1,65 @@
+"""What every stage is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.lock.model import Lock
+from builder.progress import Progress, SilentProgress
+from builder.recipe.model import Recipe
+from builder.rootfs.entry import Entry
+from init.formats.release import Release
+
+if TYPE_CHECKING:
+    from builder.fetch.store import Store
+    from builder.tools.call import Tools
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageContext:
+    """Everything that stages may know.
+
+    `machine_json` is the recipe's machine half compiled to `Machine` as JSON, `machine_document` the same half as a
+    `#berth` document; the caller has both made by `init.dialects`, which stages do not import. `images` are the
+    entries of the baked images, their paths already below `usr/lib/berth/images`.
+    """
+
+    recipe: Recipe
+    lock: Lock
+    store: Store
+    tools: Tools
+    release: Release
+    kernel_version: str
+    machine_json: str = ""
+    machine_document: str = ""
+    images: tuple[Entry, ...] = ()
+    progress: Progress = field(default_factory=SilentProgress)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageResult:
+    """What one stage did: how many paths it added, changed and removed, and a few words."""
+
+    stage: str
+    added: int
+    changed: int
+    removed: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptAnswer:
+    """Who answers for one maintainer script or trigger: a stage, a reason, or the recipe's excuse."""
+
+    package: str
+    script: str  # `postinst`, `preinst`, `trigger NAME`
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageReport:
+    """What all stages did, in their order, and who answered for each maintainer script."""
+
+    stages: tuple[StageResult, ...]
+    scripts: tuple[ScriptAnswer, ...]

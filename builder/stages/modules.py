@@ -1,0 +1,74 @@
+"""Module dependencies: `depmod` of the tools tree over the modules that are left, as the kernel's postinst runs it.
+
+depmod reads names, symbols and aliases from the modules' ELF sections; its output depends on nothing else. What it
+gave is kept, so that a build with the same modules does not run it again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from builder.errors import BuildError
+from builder.rootfs import kept
+from builder.rootfs.entry import Entry, Kind
+from builder.rootfs.unpack import Unpacked
+from builder.stages.context import StageContext
+from builder.stages.draft import Draft
+
+# what /usr/lib/modules/VERSION holds beside the modules and that depmod reads
+_INPUTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+
+
+def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa: ARG001 - every stage's shape
+    """Write modules.dep and its companions for the kernel that is in."""
+    version = context.kernel_version
+    folder = f"usr/lib/modules/{version}"
+    nodes = [node for node in draft.below(folder) if node.kind is Kind.FILE and _is_input(node, folder)]
+    if not version or not nodes:
+        return "no kernel"
+    key = kept.key_of(
+        kept.code(__file__), context.tools.key, version, *(f"{node.path}\0{node.sha256}" for node in nodes)
+    )
+    known = kept.load(context.store, "depmod", key)
+    if known is None or not all(context.store.has(sha256) for _, sha256 in known.values()):
+        known = _depmod(context, version, nodes)
+        kept.save(context.store, "depmod", key, known)
+    for name, (size, sha256) in sorted(known.items()):
+        draft.put(
+            Entry(path=f"{folder}/{name}", kind=Kind.FILE, mode=0o644, origin=draft.origin, size=size, sha256=sha256)
+        )
+    return f"{sum(1 for node in nodes if '.ko' in node.path)} modules of {version}"
+
+
+def _is_input(node: Entry, folder: str) -> bool:
+    return node.path.removeprefix(folder + "/") in _INPUTS or ".ko" in node.path.rpartition("/")[2]
+
+
+def _depmod(context: StageContext, version: str, nodes: list[Entry]) -> dict[str, tuple[int, str]]:
+    scratch = context.store.scratch()
+    try:
+        for node in nodes:
+            place = scratch / node.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _provide(context, node, place)
+        (scratch / "lib").symlink_to("usr/lib")
+        context.tools.run("depmod", "-b", str(scratch), version)
+        made = sorted((scratch / "usr/lib/modules" / version).glob("modules.*"))
+        result = {
+            path.name: (path.stat().st_size, context.store.put(path.read_bytes()))
+            for path in made if path.name not in _INPUTS
+        }  # fmt: skip
+        if "modules.dep.bin" not in result:
+            raise BuildError("depmod of the tools tree ended well and wrote no modules.dep.bin")
+        return result
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _provide(context: StageContext, node: Entry, place: Path) -> None:
+    try:
+        os.link(context.store.path(node.sha256), place)  # the store lies in the same file system
+    except OSError:
+        place.write_bytes(context.store.read(node.sha256))
