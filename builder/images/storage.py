@@ -14,7 +14,6 @@ from the layers' digests, so the same images give the same store.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ from typing import Any
 from builder.images.image import Content, Image, Layer, canonical_json
 from builder.images.packages import timestamp
 from builder.rootfs.entry import Entry, Kind
+from init.formats.imagestore import big_data_name, full_name, short_name
 
 PREFIX = "usr/lib/berth/images"
 _ORIGIN = "baked images"
@@ -35,13 +35,6 @@ class _StoredLayer:
     parent: str | None
     layer: Layer
     lowers: tuple[str, ...]  # ids below it, nearest first
-
-
-def full_name(name: str) -> str:
-    """Return the reference an engine lists for a baked image: `localhost/NAME:latest` for a plain word."""
-    with_host = name if "/" in name else f"localhost/{name}"
-    last = with_host.rpartition("/")[2]
-    return with_host if ":" in last or "@" in last else f"{with_host}:latest"
 
 
 def store_entries(images: Iterable[Image], content: Content, prefix: str = PREFIX) -> tuple[Entry, ...]:
@@ -62,17 +55,6 @@ def store_entries(images: Iterable[Image], content: Content, prefix: str = PREFI
     records = [_write_image(image, tops[image.name], writer) for image in _once_by_id(ordered)]
     writer.file("overlay-images/images.json", _json(records))
     return tuple(sorted(nodes.values(), key=lambda entry: entry.path))
-
-
-def short_name(layer_id: str) -> str:
-    """Return the 26 letters that stand for a layer in `l/`, short because mount(2) takes one page of options."""
-    return base64.b32encode(hashlib.sha256(layer_id.encode()).digest()).decode()[:26]
-
-
-def big_data_name(key: str) -> str:
-    """Return the file name that containers-storage gives to an image's datum."""
-    plain = all(letter == "." or letter.isdigit() or "a" <= letter <= "z" for letter in key)
-    return key if plain else "=" + base64.b64encode(key.encode()).decode()
 
 
 class _Writer:
