@@ -1,6 +1,6 @@
 """The update bundle: a ustar archive of one slot, to be carried to a machine or published.
 
-Its members stand in this order: `manifest.json`, `boot.img`, `root.img`; so a reader knows what it gets before it comes.
+Its members stand in this order: `manifest.json`, `boot.img`, `root.img`; a reader knows what comes.
 """
 
 from __future__ import annotations

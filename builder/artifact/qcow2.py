@@ -1,6 +1,6 @@
 """qcow2 images, written directly, so that the bytes depend on nothing but the disk's bytes.
 
-qemu-img asks the file system where holes are and copies with several coroutines; this one goes by contents and in order.
+qemu-img asks the file system where holes are and copies with several coroutines; this goes by contents, in order.
 Source: QEMU's docs/interop/qcow2.rst, version 3, clusters of 64 KiB.
 
     cluster 0              header
