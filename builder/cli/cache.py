@@ -1,0 +1,52 @@
+"""`berth cache`: the store of downloads and unpacked files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from builder.cli.context import Context
+from builder.cli.run import number
+from builder.cli.watch import show_bytes
+from builder.fetch.upkeep import Removed, cache_info, clean, prune
+
+EXAMPLES = """\
+  berth cache info              where it is and how large
+  berth cache prune --days 30   delete what no build used for 30 days
+  berth cache clean             delete all of it
+"""
+_DAY = 86400
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("what", choices=("info", "prune", "clean"))
+    parser.add_argument("--days", type=number(0, 36500), default=30, help="for prune (default: 30)")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Do one of the three."""
+    store = context.store
+    if arguments.what == "info":
+        info = cache_info(store)
+        if context.as_json:
+            print(json.dumps({"format": "berth.cache/1", **asdict(info), "root": str(info.root)}))
+        else:
+            print(
+                f"{info.root}: {info.blobs} files, {show_bytes(info.blob_bytes)}, the oldest unused for {info.oldest / _DAY:.0f} days"
+            )
+            if info.partial_bytes:
+                print(f"  {info.partial} downloads begun, {show_bytes(info.partial_bytes)}")
+        return 0
+    removed = prune(store, unused_for=arguments.days * _DAY) if arguments.what == "prune" else clean(store)
+    return tell(removed, as_json=context.as_json)
+
+
+def tell(removed: Removed, *, as_json: bool) -> int:
+    """Say what was deleted."""
+    if as_json:
+        print(json.dumps({"format": "berth.cache/1", "removed": asdict(removed)}))
+    else:
+        print(f"deleted {removed.files} files, {show_bytes(removed.size)}")
+    return 0

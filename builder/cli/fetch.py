@@ -1,0 +1,50 @@
+"""`berth fetch`: everything that a build will read, so that it can be done offline."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from builder.cli.context import Context
+from builder.cli.inputs import add_network, network_of, ready_lock, ready_tools
+from builder.lock.select import for_build
+from builder.recipe import load
+
+EXAMPLES = """\
+  berth fetch podman                  into the store; `berth build --offline podman` then needs no network
+  berth fetch podman --to /media/usb  the packages as files as well, named as in the archive
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path with `/` or `.yaml`")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
+    parser.add_argument("--to", metavar="DIR", type=Path, help="also copy the packages into this folder")
+    add_network(parser, heal=True)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Fetch, and say what is there now."""
+    recipe = load(arguments.recipe, arguments.set)
+    network = network_of(arguments)
+    tools = ready_tools(context, network)
+    lock = for_build(ready_lock(recipe, tools, context, network), recipe.build.kernel)
+    if arguments.to is not None:
+        arguments.to.mkdir(parents=True, exist_ok=True)
+        for package in lock.packages:
+            final = arguments.to / Path(package.filename).name
+            partial = final.with_name(f".{final.name}.part")
+            with context.store.open(package.sha256) as source, partial.open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+            partial.replace(final)
+    size = sum(package.size for package in lock.packages)
+    if context.as_json:
+        fact = {"format": "berth.fetch/1", "recipe": recipe.name, "packages": len(lock.packages), "bytes": size}
+        print(json.dumps(fact))
+    else:
+        print(f"{len(lock.packages)} packages, {size / 1e6:.1f} MB, are in the store", file=sys.stderr)
+    return 0

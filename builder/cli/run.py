@@ -1,0 +1,104 @@
+"""`berth run`: boot an artifact in QEMU, with the tools tree's QEMU."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.cli.context import Context
+from builder.cli.inputs import add_network, network_of, ready_tools
+from builder.emulate import run as emulate
+from builder.emulate.options import Forward, Options, parse_forward, parse_until
+from builder.errors import InputError, UsageError
+from builder.recipe import compile_machine, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLES = """\
+  berth run podman                                  the last build of a recipe, with your terminal as its console
+  berth run podman --config box1.yaml --forward 8080:80
+  berth run build/out/podman/podman.raw --firmware uefi --memory 512
+  berth run podman --until container.healthy --json for programs: events as JSON lines, status 0 when it came
+  berth run podman --disk box.qcow2                 a second disk, made where it is missing
+
+With a terminal, Ctrl-A X ends the machine at once and Ctrl-A C is QEMU's monitor.
+"""
+
+
+def number(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument(
+        "image", metavar="IMAGE|RECIPE", help="an ISO, raw, qcow2 or bundle; or a recipe that was built"
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a machine config, handed over as a NoCloud disk")
+    parser.add_argument("--firmware", choices=("bios", "uefi"), default="bios", help="(default: bios)")
+    parser.add_argument("--media", choices=("cd", "disk"), default="cd", help="how an ISO is attached (default: cd)")
+    parser.add_argument("--disk", metavar="FILE", type=Path, help="attach a disk; made where it is missing")
+    parser.add_argument("--memory", metavar="MB", type=number(32, 1 << 20), default=1024, help="(default: 1024)")
+    parser.add_argument("--cpus", metavar="N", type=number(1, 64), default=2, help="(default: 2)")
+    parser.add_argument(
+        "--forward", metavar="H:G", action="append",
+        help="lead this computer's port H to the machine's port G (default: what the config publishes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--until", metavar="EVENT[:NAME]", help="power off once this event came, as container.healthy:web"
+    )
+    parser.add_argument("--timeout", metavar="S", type=number(1, 86400), help="give up after S seconds")
+    parser.add_argument("--print", action="store_true", dest="print_command", help="print QEMU's command, run nothing")
+    parser.add_argument("--direct", action="store_true", help="start the kernel without firmware and GRUB")
+    parser.add_argument("--append", metavar="WORDS", default="", help="kernel command line to add, with --direct")
+    add_network(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Boot, and return 0 when the machine did what was asked."""
+    if arguments.append and not arguments.direct:
+        raise UsageError("--append needs --direct", hint="GRUB's command line is part of the slot: build.cmdline")
+    image, publishes = find_image(arguments.image, context.build_root)
+    options = Options(
+        image=image,
+        config=arguments.config,
+        firmware=arguments.firmware,
+        media=arguments.media,
+        disk=arguments.disk,
+        memory=arguments.memory,
+        cpus=arguments.cpus,
+        forwards=None if arguments.forward is None else tuple(parse_forward(text) for text in arguments.forward),
+        until=parse_until(arguments.until) if arguments.until else None,
+        timeout=arguments.timeout,
+        json=arguments.json,
+        print_command=arguments.print_command,
+        direct=arguments.direct,
+        cmdline=tuple(arguments.append.split()),
+    )
+    tools = ready_tools(context, network_of(arguments))
+    return emulate.run(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
+
+
+def find_image(text: str, build_root: Path) -> tuple[Path, tuple[Forward, ...]]:
+    """Return what to boot, and the ports that its own config publishes where that is known."""
+    path = Path(text)
+    if "/" in text or path.is_file():
+        return path, ()
+    recipe = load(text)
+    iso = build_root / "out" / recipe.name / f"{recipe.name}.iso"
+    if not iso.is_file():
+        raise InputError(f"{recipe.name} is not built yet", hint=f"berth build {text}")
+    containers = compile_machine(recipe).machine.containers
+    return iso, tuple(
+        Forward(host=port.host, guest=port.host, protocol=port.protocol) for one in containers for port in one.ports
+    )
