@@ -44,11 +44,11 @@ CLASSES: tuple[DeviceClass, ...] = (
     ),
     DeviceClass(
         name="live",
-        reason="the root as a file on the ISO, layers in memory over it",
-        patterns=("fs/isofs/isofs", "drivers/block/loop", "fs/overlayfs/overlay"),
+        reason="the root as a file on the ISO",
+        patterns=("fs/isofs/isofs", "drivers/block/loop"),
         needed=True,
     ),
-    DeviceClass(name="state", reason="state is mounted before the switch", patterns=("fs/ext4/ext4",), needed=True),
+    DeviceClass(name="state", reason="rescue reads it", patterns=("fs/ext4/ext4",), needed=True),
     DeviceClass(
         name="virtual disks",
         reason="disks of QEMU, Xen, Hyper-V and VMware",

@@ -1,0 +1,94 @@
+"""The slot's pure parts: command line, boot image, identity."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from uuid import UUID
+
+import pytest
+
+from builder.errors import BuildError, InputError
+from builder.image import pvh, slot
+from builder.image.erofs import options
+from builder.image.verity import Verity
+from builder.recipe.model import Compression
+from builder.rootfs.entry import Entry, Kind, Tree
+from init.formats import cmdline, envblock
+
+SEALED = Verity(root_hash="ab" * 32, hash_offset=40960)
+
+
+def test_the_command_line_is_what_pid_1_reads() -> None:
+    read = cmdline.parse(slot.command_line(SEALED, ("nosmt",)))
+    assert (read.root_hash, read.root_offset) == ("ab" * 32, 40960)
+    assert read.parameters["panic"] == "1"
+    assert "nosmt" in read.parameters
+
+
+def test_a_command_line_too_long_is_refused() -> None:
+    with pytest.raises(BuildError, match="letters"):
+        slot.command_line(SEALED, ("x" * 2000,))
+    with pytest.raises(BuildError, match="do not fit"):
+        slot.boot_image(b"", b"", "x" * 1020, epoch=0)
+
+
+def test_the_boot_image_is_a_ustar_archive_with_the_frozen_names() -> None:
+    image = slot.boot_image(b"kernel", b"packed", "quiet", epoch=1_700_000_000)
+    with tarfile.open(fileobj=io.BytesIO(image)) as archive:
+        assert archive.getnames() == ["vmlinuz", "initramfs", "cmdline.env"]
+        assert {member.mtime for member in archive} == {1_700_000_000}
+        env = archive.extractfile("cmdline.env").read()
+    assert len(image) % 512 == 0
+    assert len(env) == 1024
+    assert envblock.read(env, ["cmdline"]) == {"cmdline": b"quiet"}
+
+
+def test_identity_covers_every_field() -> None:
+    base = Entry(path="a", kind=Kind.FILE)
+    others = [
+        Entry(path="b", kind=Kind.FILE),
+        Entry(path="a", kind=Kind.FIFO),
+        Entry(path="a", kind=Kind.FILE, mode=0o600),
+        Entry(path="a", kind=Kind.FILE, uid=1),
+        Entry(path="a", kind=Kind.FILE, gid=1),
+        Entry(path="a", kind=Kind.FILE, sha256="1"),
+        Entry(path="a", kind=Kind.FILE, target="t"),
+        Entry(path="a", kind=Kind.FILE, device=(1, 2)),
+        Entry(path="a", kind=Kind.FILE, xattrs=(("user.a", b""),)),
+    ]
+    ids = {slot.identity(Tree((entry,)), "") for entry in [base, *others]}
+    assert len(ids) == 1 + len(others)
+    assert slot.identity(Tree((base,)), "x") not in ids
+
+
+def test_a_derived_uuid_is_a_valid_one() -> None:
+    value = slot.uuid_of("erofs", b"digest")
+    assert value.version == 8
+    assert value.variant == "specified in RFC 4122"
+    assert value != slot.uuid_of("verity", b"digest")
+
+
+def test_an_image_larger_than_its_partition_is_refused() -> None:
+    slot.fits("root", 10, 10, "")
+    with pytest.raises(BuildError, match="the root image is 11 bytes"):
+        slot.fits("root", 11, 10, "raise build.root_mib")
+
+
+def test_kernels_stay_out_of_the_root() -> None:
+    tree = Tree((Entry(path="boot", kind=Kind.DIRECTORY), Entry(path="boot/vmlinuz-1", kind=Kind.FILE)))
+    assert [entry.path for entry in slot.without_boot(tree).entries] == ["boot"]
+
+
+def test_mkfs_options_fix_what_would_differ_between_hosts() -> None:
+    words = options(Compression(), uuid=UUID(int=1), epoch=7)
+    assert {"-T7", "-zzstd,level=12", "-C262144", "--tar=f"} <= set(words)
+    assert any(word.startswith("--workers=") for word in words)
+    with pytest.raises(BuildError, match="no compression `gzip`"):
+        options(Compression(algorithm="gzip"), uuid=UUID(int=1), epoch=7)
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 1000, bytes(0x202) + b"HdrS" + bytes(1000)])
+def test_what_is_no_kernel_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        pvh.vmlinux(data)
