@@ -6,8 +6,8 @@ import argparse
 import json
 from dataclasses import asdict
 
+from builder.cli.arguments import number
 from builder.cli.context import Context
-from builder.cli.run import number
 from builder.cli.watch import show_bytes
 from builder.fetch.upkeep import Removed, cache_info, clean, prune
 

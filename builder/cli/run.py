@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from builder.cli.arguments import number
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, ready_tools
 from builder.emulate import run as emulate
 from builder.emulate.options import Forward, Options, parse_forward, parse_until
 from builder.errors import InputError, UsageError
 from builder.recipe import compile_machine, load
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EXAMPLES = """\
   berth run podman                                  the last build of a recipe, with your terminal as its console
@@ -26,17 +23,6 @@ EXAMPLES = """\
 
 With a terminal, Ctrl-A X ends the machine at once and Ctrl-A C is QEMU's monitor.
 """
-
-
-def number(least: int, most: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers within bounds."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
