@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 _MOST = 1000
 
 
@@ -19,7 +21,7 @@ def expand(pattern: str) -> tuple[str, ...]:
     bounds = [start, *commas, end]
     tails = expand(pattern[end + 1 :])
     result: list[str] = []
-    for left, right in zip(bounds, bounds[1:], strict=False):
+    for left, right in pairwise(bounds):
         for middle in expand(pattern[left + 1 : right]):
             result.extend(pattern[:start] + middle + tail for tail in tails)
             if len(result) > _MOST:
@@ -28,7 +30,8 @@ def expand(pattern: str) -> tuple[str, ...]:
 
 
 def _closing(pattern: str, start: int) -> tuple[int, list[int]]:
-    depth, commas = 0, []
+    depth = 0
+    commas: list[int] = []
     for index in range(start, len(pattern)):
         match pattern[index]:
             case "{":

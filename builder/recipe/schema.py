@@ -132,14 +132,28 @@ def _cut(pattern: Text) -> Record:
 BUILD = Record(
     what="a map: the `build` half",
     keys={
-        "version": Key(shape=Text(pattern=r"[A-Za-z0-9][A-Za-z0-9.+~-]{0,62}", what="a version"), doc="the release's version; by default from the lock's date"),
-        "class": Key(shape=Text(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", what="a machine class"), doc="which machines take this as an update; RECIPE-ARCH by default"),
-        "suite": Key(shape=Text(pattern=r"[a-z][a-z0-9-]{1,30}", what="the name of a Debian suite"), doc="Debian's suite"),
+        "version": Key(
+            shape=Text(pattern=r"[A-Za-z0-9][A-Za-z0-9.+~-]{0,62}", what="a version"),
+            doc="the release's version; by default from the lock's date",
+        ),
+        "class": Key(
+            shape=Text(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", what="a machine class"),
+            doc="which machines take this as an update; RECIPE-ARCH by default",
+        ),
+        "suite": Key(
+            shape=Text(pattern=r"[a-z][a-z0-9-]{1,30}", what="the name of a Debian suite"), doc="Debian's suite"
+        ),
         "architecture": Key(shape=Choice(("amd64",)), doc="the machine's architecture"),
         "kernel": Key(shape=Choice(KERNELS), doc="`full` for metal and VMs, `cloud` for VMs only"),
         "engine": Key(shape=Choice(ENGINES), doc="what runs containers"),
         "packages": Key(shape=Listing(_PACKAGE), doc="Debian packages, without what they only recommend"),
-        "images": Key(shape=Named(value=Custom(_image, IMAGE.schema()), name=Text(pattern=r"[a-z0-9][a-z0-9._/-]{0,120}(:[A-Za-z0-9._-]{1,60})?", what="an image's name")), doc="container images that are part of the slot"),
+        "images": Key(
+            shape=Named(
+                value=Custom(_image, IMAGE.schema()),
+                name=Text(pattern=r"[a-z0-9][a-z0-9._/-]{0,120}(:[A-Za-z0-9._-]{1,60})?", what="an image's name"),
+            ),
+            doc="container images that are part of the slot",
+        ),
         "files": Key(shape=FILES, doc="files added to the root"),
         "exclude": Key(shape=Listing(_cut(_PATTERN)), doc="paths left out, each with its reason"),
         "modules": Key(shape=Listing(_cut(_MODULES)), doc="kernel modules left out, each with its reason"),
@@ -148,13 +162,22 @@ BUILD = Record(
                 keys={
                     "algorithm": Key(shape=Choice(ALGORITHMS), doc="EROFS's algorithm"),
                     "level": Key(shape=Integer(most=22), doc="its level"),
-                    "cluster": Key(shape=Integer(least=4096, most=1048576), doc="bytes compressed together, a power of two"),
+                    "cluster": Key(
+                        shape=Integer(least=4096, most=1048576), doc="bytes compressed together, a power of two"
+                    ),
                 }
             ),
             doc="how the root is compressed",
         ),
         "scripts": Key(
-            shape=Listing(Record(keys={"package": Key(shape=_PACKAGE_GLOB, required=True), "reason": Key(shape=_REASON, required=True)})),
+            shape=Listing(
+                Record(
+                    keys={
+                        "package": Key(shape=_PACKAGE_GLOB, required=True),
+                        "reason": Key(shape=_REASON, required=True),
+                    }
+                )
+            ),
             doc="packages whose maintainer scripts have nothing to do here",
         ),
         "waive": Key(
@@ -162,7 +185,11 @@ BUILD = Record(
                 Record(
                     keys={
                         "package": Key(shape=_PACKAGE_GLOB, required=True, doc="the package, or a pattern"),
-                        "depends": Key(shape=Custom(_dependencies, Listing(_PACKAGE, single=True).schema()), required=True, doc="what it can do without"),
+                        "depends": Key(
+                            shape=Custom(_dependencies, Listing(_PACKAGE, single=True).schema()),
+                            required=True,
+                            doc="what it can do without",
+                        ),
                         "reason": Key(shape=_REASON, required=True),
                     }
                 )
@@ -171,10 +198,24 @@ BUILD = Record(
         ),
         "budget": Key(shape=Size(least=1), doc="most bytes of the ISO; more fails the build"),
         "root_mib": Key(shape=Integer(least=64, most=65536), doc="MiB of a root slot on the disk"),
-        "cmdline": Key(shape=Listing(Text(what="a word of the kernel's command line", check=lambda text: None if re.fullmatch(r"\S+", text) and not text.startswith("berth.") else "expected one word that does not begin with `berth.`")), doc="words added to the kernel's command line"),
-        "update_root": Key(shape=Text(empty=False), doc="the TUF root that the machine trusts: a file beside the recipe, or its text"),
+        "cmdline": Key(
+            shape=Listing(
+                Text(
+                    what="a word of the kernel's command line",
+                    check=lambda text: (
+                        None
+                        if re.fullmatch(r"\S+", text) and not text.startswith("berth.")
+                        else "expected one word that does not begin with `berth.`"
+                    ),
+                )
+            ),
+            doc="words added to the kernel's command line",
+        ),
+        "update_root": Key(
+            shape=Text(empty=False), doc="the TUF root that the machine trusts: a file beside the recipe, or its text"
+        ),
     },
-)  # fmt: skip
+)
 
 RECIPE = Record(
     what="a map with `build` and `machine`",

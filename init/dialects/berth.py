@@ -70,17 +70,28 @@ BERTH = Record(
     what="a map of Berth's keys",
     extensions=True,
     keys={
-        "containers": Key(shape=Named(value=SERVICE, name=NAME, null=True, what="a map from name to container"), doc="what this machine runs"),
-        "registries": Key(shape=Named(value=REGISTRY, name=_HOST, what="a map from host to credentials"), doc="how private registries are reached"),
+        "containers": Key(
+            shape=Named(value=SERVICE, name=NAME, null=True, what="a map from name to container"),
+            doc="what this machine runs",
+        ),
+        "registries": Key(
+            shape=Named(value=REGISTRY, name=_HOST, what="a map from host to credentials"),
+            doc="how private registries are reached",
+        ),
         "install": Key(shape=INSTALL, doc="unattended installation from the live ISO"),
         "update": Key(shape=UPDATE, doc="where releases come from and when they are taken"),
         "health": Key(shape=HEALTH, doc="the bounds of the gates"),
         "network": Key(shape=Anything(), doc="network configuration, version 1 or 2 of cloud-init"),
         "sysctls": Key(shape=Custom(pairs, {"type": "object"}), doc="kernel settings"),
-        "modules": Key(shape=Listing(Text(pattern=r"[A-Za-z0-9_-]+( .*)?", what="a module's name, with its parameters")), doc="kernel modules to load"),
-        "environment": Key(shape=_ABSOLUTE_PROXY, doc="variables for every service: HTTPS_PROXY, NO_PROXY and the like"),
+        "modules": Key(
+            shape=Listing(Text(pattern=r"[A-Za-z0-9_-]+( .*)?", what="a module's name, with its parameters")),
+            doc="kernel modules to load",
+        ),
+        "environment": Key(
+            shape=_ABSOLUTE_PROXY, doc="variables for every service: HTTPS_PROXY, NO_PROXY and the like"
+        ),
     },
-)  # fmt: skip
+)
 
 
 def make_berth(fields: Fields, report: Report) -> dict[str, Any]:

@@ -103,7 +103,10 @@ def _test(node: Node, path: str, report: Report) -> Any:
 HEALTHCHECK = Record(
     what="a map with `http`, `tcp` or `test`",
     keys={
-        "http": Key(shape=Text(what="a URL", pattern=r"https?://[^\s/]+(/\S*)?"), doc="healthy when this answers 2xx or 3xx, asked inside the container's network"),
+        "http": Key(
+            shape=Text(what="a URL", pattern=r"https?://[^\s/]+(/\S*)?"),
+            doc="healthy when this answers 2xx or 3xx, asked inside the container's network",
+        ),
         "tcp": Key(shape=Text(what="HOST:PORT", pattern=r"\S+:[0-9]{1,5}"), doc="healthy when this takes a connection"),
         "test": Key(shape=Custom(_test), doc="healthy when this command in the container ends with 0"),
         "interval": Key(shape=Duration(least=1), doc="time between two checks; 30s"),
@@ -114,7 +117,7 @@ HEALTHCHECK = Record(
         "disable": Key(shape=Boolean(), doc="no health check"),
     },
     extensions=True,
-)  # fmt: skip
+)
 
 
 def _healthcheck(node: Node, path: str, report: Report) -> Any:
@@ -269,7 +272,13 @@ _IGNORED = {
 SERVICE = Record(
     what="a map that describes a container",
     extensions=True,
-    elsewhere={"memory": "mem_limit", "pids": "pids_limit", "health": "healthcheck", "env": "environment", "cmd": "command"},
+    elsewhere={
+        "memory": "mem_limit",
+        "pids": "pids_limit",
+        "health": "healthcheck",
+        "env": "environment",
+        "cmd": "command",
+    },
     keys={
         "image": Key(shape=IMAGE, required=True, doc="a baked image, `archive:PATH`, or a reference in a registry"),
         "required": Key(shape=Boolean(), doc="the release gate waits for it to be healthy"),
@@ -279,18 +288,27 @@ SERVICE = Record(
         "ports": Key(shape=Listing(PORT), doc="`HOST:CONTAINER`, with an address before and `/udp` behind"),
         "volumes": Key(shape=Listing(VOLUME), doc="`NAME:/PATH` or `/HOST:/PATH`, with `:ro` behind"),
         "tmpfs": Key(shape=_LIST, doc="paths in memory"),
-        "restart": Key(shape=Custom(_restart, {"type": "string"}), doc="`no`, `always` (the default), `on-failure[:N]`, `unless-stopped`", null=False),
+        "restart": Key(
+            shape=Custom(_restart, {"type": "string"}),
+            doc="`no`, `always` (the default), `on-failure[:N]`, `unless-stopped`",
+            null=False,
+        ),
         "depends_on": Key(shape=Custom(_depends), doc="containers that have to be ready before"),
         "healthcheck": Key(shape=Custom(_healthcheck, HEALTHCHECK.schema()), doc="how its health is asked"),
         "network_mode": Key(shape=Choice(("bridge", "host", "none")), doc="its network; `bridge` by default"),
-        "hostname": Key(shape=Text(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", what="a host name"), doc="its host name"),
+        "hostname": Key(
+            shape=Text(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", what="a host name"),
+            doc="its host name",
+        ),
         "user": Key(shape=Text(pattern=r"[\w.-]+(:[\w.-]+)?", what="USER or USER:GROUP"), doc="who runs it"),
         "working_dir": Key(shape=Text(pattern=r"/.*", what="an absolute path"), doc="where it starts"),
         "read_only": Key(shape=Boolean(), doc="its root cannot be written"),
         "privileged": Key(shape=Boolean(), doc="all that root may do on the machine"),
         "cap_add": Key(shape=_LIST, doc="capabilities more than the engine gives"),
         "cap_drop": Key(shape=_LIST, doc="capabilities less"),
-        "devices": Key(shape=Listing(Text(pattern=r"/dev/\S+", what="/dev/NAME[:/dev/NAME[:rwm]]")), doc="devices of the machine"),
+        "devices": Key(
+            shape=Listing(Text(pattern=r"/dev/\S+", what="/dev/NAME[:/dev/NAME[:rwm]]")), doc="devices of the machine"
+        ),
         "dns": Key(shape=_LIST, doc="its name servers"),
         "extra_hosts": Key(shape=Custom(_hosts), doc="`HOST:ADDRESS` lines for its hosts file"),
         "labels": Key(shape=Custom(pairs), doc="labels for the engine"),
@@ -300,13 +318,17 @@ SERVICE = Record(
         "cpus": Key(shape=Number(least=0.01), doc="processors"),
         "mem_limit": Key(shape=Size(least=4 * 1024**2), doc="bytes of memory"),
         "pids_limit": Key(shape=Integer(least=1), doc="processes"),
-        "stop_signal": Key(shape=Text(pattern=r"(SIG)?[A-Z0-9+-]+|[0-9]{1,2}", what="a signal"), doc="how it is asked to stop; SIGTERM"),
+        "stop_signal": Key(
+            shape=Text(pattern=r"(SIG)?[A-Z0-9+-]+|[0-9]{1,2}", what="a signal"), doc="how it is asked to stop; SIGTERM"
+        ),
         "stop_grace_period": Key(shape=Duration(), doc="time until it is killed; 10s"),
         "init": Key(shape=Boolean(), doc="a small PID 1 in the container; true by default"),
-        "pull_policy": Key(shape=Choice(("always", "missing", "if_not_present", "never")), doc="when a registry is asked; `missing`"),
+        "pull_policy": Key(
+            shape=Choice(("always", "missing", "if_not_present", "never")), doc="when a registry is asked; `missing`"
+        ),
         **{name: Key(ignored=reason) for name, reason in _IGNORED.items()},
     },
-)  # fmt: skip
+)
 
 
 def make_container(name: str, fields: Fields, report: Report) -> Container:

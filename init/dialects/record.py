@@ -88,13 +88,15 @@ class Record:
         for key_node, value_node in node.entries:
             name, key = self._find(key_node, path, report)
             if key is not None:
-                self._read_one(name, key, (key_node, value_node), path, report, values)
+                value = self._read_one(name, key, (key_node, value_node), path=below(path, name), report=report)
+                if name in values:
+                    message = f"the key {shown(name)} stands here in two spellings"
+                    report.error(key_node.place, below(path, name), message, code="duplicate")
+                elif value is not INVALID:
+                    values[name] = (value, value_node)
+        present = {self._canonical(key.text) for key, value in node.entries if not is_null(value)}
         for name, key in self.keys.items():
-            if (
-                key.required
-                and name not in values
-                and not any(self._canonical(each.text) == name for each, _ in node.entries)
-            ):
+            if key.required and name not in present:
                 report.error(node.place, path, f"the key {shown(name)} is missing", code="missing")
         return Fields(node, path, values)
 
@@ -133,30 +135,17 @@ class Record:
         say(node.place, below(path, node.text), f"unknown key {shown(node.text)}", hint=hint, code="unknown-key")
         return name, None
 
-    def _read_one(
-        self,
-        name: str,
-        key: Key,
-        entry: tuple[Scalar, Node],
-        path: str,
-        report: Report,
-        values: dict[str, tuple[Any, Node]],
-    ) -> None:
+    def _read_one(self, name: str, key: Key, entry: tuple[Scalar, Node], *, path: str, report: Report) -> Any:
+        """Return the value of one key, INVALID where there is none to act on."""
         key_node, node = entry
-        here = below(path, name)
-        if name in values:
-            report.error(key_node.place, here, f"the key {shown(name)} stands here in two spellings", code="duplicate")
-            return
         if key.ignored is not None:
-            report.warn(key_node.place, here, f"{shown(name)} is not acted on: {key.ignored}")
-            return
+            report.warn(key_node.place, path, f"{shown(name)} is not acted on: {key.ignored}")
+            return INVALID
         if key.null and is_null(node):
-            return
+            return INVALID
         if key.deprecated is not None:
-            report.note(key_node.place, here, key.deprecated, code="old-form")
-        value = key.shape.read(node, here, report)
-        if value is not INVALID:
-            values[name] = (value, node)
+            report.note(key_node.place, path, key.deprecated, code="old-form")
+        return key.shape.read(node, path, report)
 
 
 def _described(key: Key) -> dict[str, Any]:

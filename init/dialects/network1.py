@@ -1,0 +1,267 @@
+"""Network configuration, version 1 (cloud-init, `doc/rtd/reference/network-config-format-v1.rst` and its schema)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from init.dialects.addresses import (
+    ADDRESS,
+    DOMAIN,
+    LINK_NAME,
+    MAC,
+    METRIC,
+    MTU,
+    default_route,
+    interface,
+    network,
+)
+from init.dialects.diagnostic import Report
+from init.dialects.position import Mapping, Node, Scalar, Sequence
+from init.dialects.record import Fields, Key, Record, below
+from init.dialects.shape import INVALID, Anything, Boolean, Choice, Integer, Listing, Text, expected
+from init.formats.machine import Link, Network, Route
+
+_TYPES = ("physical", "bond", "bridge", "vlan", "loopback", "infiniband", "nameserver", "route")
+_DHCP = {
+    "dhcp": (True, False),
+    "dhcp4": (True, False),
+    "dhcp6": (False, True),
+    "ipv6_dhcpv6-stateful": (False, True),
+    "ipv6_dhcpv6-stateless": (False, True),
+}
+_SUBNET_TYPES = (*_DHCP, "static", "static6", "manual", "ipv6_slaac")
+_SERVERS = Listing(ADDRESS, single=True)
+_ROUTE_KEYS = {
+    "network": Key(shape=Text(empty=False), doc="the destination"),
+    "destination": Key(shape=Text(empty=False), doc="the destination"),
+    "netmask": Key(shape=Text(empty=False)),
+    "prefix": Key(shape=Text(empty=False)),
+    "gateway": Key(shape=ADDRESS),
+    "metric": Key(shape=METRIC),
+}
+_SUBNET = Record(
+    keys={
+        "type": Key(shape=Choice(_SUBNET_TYPES), required=True),
+        "control": Key(shape=Choice(("auto", "manual", "hotplug"))),
+        "address": Key(shape=Text(empty=False)),
+        "netmask": Key(shape=Text(empty=False)),
+        "broadcast": Key(shape=Anything()),
+        "gateway": Key(shape=ADDRESS),
+        "metric": Key(shape=METRIC),
+        "dns_nameservers": Key(shape=_SERVERS),
+        "dns_search": Key(shape=Listing(DOMAIN, single=True)),
+        "routes": Key(shape=Listing(Record(keys=_ROUTE_KEYS))),
+        "ipv4": Key(shape=Anything()),
+        "ipv6": Key(shape=Anything()),
+        "mtu": Key(shape=MTU),
+    }
+)
+_COMMON = {
+    "type": Key(shape=Choice(_TYPES), required=True),
+    "name": Key(shape=LINK_NAME, required=True),
+    "mac_address": Key(shape=MAC),
+    "mtu": Key(shape=MTU),
+    "subnets": Key(shape=Listing(_SUBNET)),
+    "accept-ra": Key(shape=Boolean(words=True)),
+    "keep_configuration": Key(ignored="the interface keeps what this configuration says"),
+}
+_PARAMETERS = {"params": Key(shape=Anything())}
+_RECORDS = {
+    "physical": Record(keys=_COMMON),
+    "infiniband": Record(keys=_COMMON),
+    "loopback": Record(keys=_COMMON),
+    "bond": Record(keys={**_COMMON, **_PARAMETERS, "bond_interfaces": Key(shape=Listing(LINK_NAME), required=True)}),
+    "bridge": Record(
+        keys={**_COMMON, **_PARAMETERS, "bridge_interfaces": Key(shape=Listing(LINK_NAME), required=True)}
+    ),
+    "vlan": Record(
+        keys={
+            **_COMMON,
+            "vlan_link": Key(shape=LINK_NAME, required=True),
+            "vlan_id": Key(shape=Integer(most=4094), required=True),
+        }
+    ),
+    "nameserver": Record(
+        keys={
+            "type": _COMMON["type"],
+            "address": Key(shape=_SERVERS, required=True),
+            "search": Key(shape=Listing(DOMAIN, single=True)),
+            "interface": Key(shape=LINK_NAME),
+        }
+    ),
+    "route": Record(keys={"type": _COMMON["type"], **_ROUTE_KEYS}),
+}
+_BRIDGE_NAMES = {
+    "ageing": "ageing_time",
+    "bridgeprio": "priority",
+    "fd": "forward_delay",
+    "hello": "hello_time",
+    "maxage": "max_age",
+    "stp": "stp_state",
+    "pathcost": "path_cost",
+    "portprio": "port_priority",
+}
+_BRIDGE_IGNORED = ("hw", "maxwait", "ports", "waitport")
+
+
+def compile_v1(node: Mapping, path: str, report: Report) -> Network:
+    """Return the links of `{version: 1, config: […]}`."""
+    config = node.get("config")
+    here = below(path, "config")
+    if isinstance(config, Scalar) and config.text == "disabled":
+        return Network(default_dhcp=False)
+    if not isinstance(config, Sequence):
+        expected("a list", config or node, here, report)
+        return Network()
+    links: list[Link] = []
+    servers: list[tuple[Fields, str]] = []
+    routes: list[tuple[Fields, str]] = []
+    for index, item in enumerate(config.items):
+        where = f"{here}[{index}]"
+        kind = item.get("type") if isinstance(item, Mapping) else None
+        record = _RECORDS.get(kind.text if isinstance(kind, Scalar) else "")
+        fields = (record or Record(keys={"type": _COMMON["type"]})).read(item, where, report)
+        if fields is INVALID or record is None:
+            continue
+        name = fields.get("type")
+        if name == "nameserver":
+            servers.append((fields, where))
+        elif name == "route":
+            routes.append((fields, where))
+        elif "name" in fields:
+            links.append(_link(fields, where, report))
+    return _with_globals(links, servers, routes, report)
+
+
+def _link(fields: Fields, path: str, report: Report) -> Link:
+    kind = {"infiniband": "physical", "loopback": "physical"}.get(fields.get("type"), fields.get("type"))
+    mac = fields.get("mac_address")
+    physical = kind == "physical"
+    link = Link(
+        name=fields.get("name"),
+        kind=kind,
+        match_mac=mac if physical else None,
+        rename=physical and mac is not None,
+        mac=None if physical else mac,
+        mtu=fields.get("mtu"),
+        accept_ra=fields.get("accept-ra"),
+        members=fields.get("bond_interfaces", fields.get("bridge_interfaces", ())),
+        parameters=_parameters(fields, path, report),
+        vlan_id=fields.get("vlan_id"),
+        vlan_link=fields.get("vlan_link"),
+    )
+    for index, subnet in enumerate(fields.get("subnets", ())):
+        link = _with_subnet(link, subnet, f"{path}.subnets[{index}]", report)
+    return link
+
+
+def _with_subnet(link: Link, subnet: Fields, path: str, report: Report) -> Link:
+    kind = subnet.get("type")
+    if subnet.get("control") == "manual":
+        report.warn(
+            subnet.place("control"), below(path, "control"), "`control: manual` is not acted on: all interfaces come up"
+        )
+    dhcp4, dhcp6 = _DHCP.get(kind, (False, False))
+    addresses: tuple[str, ...] = ()
+    if "address" in subnet and kind in ("static", "static6"):
+        address = interface(subnet.get("address"), subnet.get("netmask"))
+        if address is None:
+            report.error(
+                subnet.place("address"),
+                below(path, "address"),
+                "not an IP address with a prefix or netmask",
+                code="value",
+            )
+        else:
+            addresses = (address,)
+    elif kind in ("static", "static6"):
+        report.error(subnet.node.place, path, "the key `address` is missing", code="missing")
+    routes = tuple(route for each in subnet.get("routes", ()) if (route := _route(each, each.path, report)))
+    gateway = subnet.get("gateway")
+    if gateway is not None:
+        routes = (Route(to=default_route(gateway), via=gateway, metric=subnet.get("metric")), *routes)
+    return replace(
+        link,
+        dhcp4=link.dhcp4 or dhcp4,
+        dhcp6=link.dhcp6 or dhcp6,
+        accept_ra=True if kind in ("ipv6_slaac", "ipv6_dhcpv6-stateless") else link.accept_ra,
+        addresses=link.addresses + addresses,
+        routes=link.routes + routes,
+        nameservers=link.nameservers + subnet.get("dns_nameservers", ()),
+        search=link.search + subnet.get("dns_search", ()),
+        mtu=subnet.get("mtu", link.mtu),
+    )
+
+
+def _route(fields: Fields, path: str, report: Report) -> Route | None:
+    destination = fields.get("destination") or fields.get("network")
+    if destination is None:
+        report.error(fields.node.place, path, "the key `destination` is missing", code="missing")
+        return None
+    to = network(destination, fields.get("netmask") or fields.get("prefix"))
+    if to is None:
+        report.error(fields.node.place, path, "the destination is no network", code="value")
+        return None
+    return Route(to=to, via=fields.get("gateway"), metric=fields.get("metric"))
+
+
+def _parameters(fields: Fields, path: str, report: Report) -> tuple[tuple[str, str], ...]:
+    """Return a bond's or a bridge's parameters by the kernel's own names (`/sys/class/net/NAME/bonding`, `…/bridge`)."""
+    node = fields.get("params")
+    if node is None:
+        return ()
+    here = below(path, "params")
+    if not isinstance(node, Mapping):
+        expected("a map", node, here, report)
+        return ()
+    bond = fields.get("type") == "bond"
+    result: list[tuple[str, str]] = []
+    for key, value in node.entries:
+        where = below(here, key.text)
+        name = key.text.replace("_", "-") if bond else key.text.replace("-", "_")
+        name = name.removeprefix("bond-").replace("-", "_") if bond else name.removeprefix("bridge_")
+        if not bond and (name in _BRIDGE_IGNORED or name not in _BRIDGE_NAMES):
+            report.warn(key.place, where, "this parameter of a bridge is not acted on")
+            continue
+        result.extend((name if bond else _BRIDGE_NAMES[name], each) for each in _values(value, where, report))
+    return tuple(result)
+
+
+def _values(node: Node, path: str, report: Report) -> list[str]:
+    """Return a parameter's value as text; a list is joined, true and false become 1 and 0."""
+    if isinstance(node, Scalar):
+        value = node.value()
+        return [str(int(value)) if isinstance(value, bool) else node.text]
+    items = Listing(Text()).read(node, path, report)
+    if items is INVALID:
+        return []
+    return [",".join(items)] if " " not in "".join(items) else list(items)
+
+
+def _with_globals(
+    links: list[Link], servers: list[tuple[Fields, str]], routes: list[tuple[Fields, str]], report: Report
+) -> Network:
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    for fields, path in servers:
+        name = fields.get("interface")
+        index = next((number for number, link in enumerate(links) if link.name == name), None)
+        if name is not None and index is None:
+            report.error(fields.place("interface"), path, "there is no interface of this name", code="value")
+        elif index is not None:
+            link = links[index]
+            links[index] = replace(
+                link,
+                nameservers=link.nameservers + fields.get("address", ()),
+                search=link.search + fields.get("search", ()),
+            )
+        else:
+            nameservers += fields.get("address", ())
+            search += fields.get("search", ())
+    made = [(route, fields, path) for fields, path in routes if (route := _route(fields, path, report))]
+    for route, fields, path in made:
+        if not links:
+            report.error(fields.node.place, path, "a route without an interface", code="value")
+        else:
+            links[0] = replace(links[0], routes=(*links[0].routes, route))
+    return Network(default_dhcp=False, links=tuple(links), nameservers=nameservers, search=search)

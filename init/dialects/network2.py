@@ -1,0 +1,255 @@
+"""Network configuration, version 2 (netplan's language, as cloud-init's schema and netplan's reference have it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from init.dialects.addresses import ADDRESS, CIDR, DOMAIN, LINK_NAME, MAC, METRIC, MTU, default_route, network
+from init.dialects.diagnostic import Report
+from init.dialects.position import Mapping, Node, Scalar, Sequence
+from init.dialects.record import Fields, Key, Named, Record, below
+from init.dialects.shape import INVALID, Anything, Boolean, Choice, Custom, Integer, Listing, Text, expected
+from init.formats.machine import Link, Network, Route
+
+_OVERRIDES = Record(
+    keys={
+        name: Key(ignored="DHCP's answer is taken whole")
+        for name in (
+            "hostname",
+            "route-metric",
+            "send-hostname",
+            "use-dns",
+            "use-domains",
+            "use-hostname",
+            "use-mtu",
+            "use-ntp",
+            "use-routes",
+        )
+    }
+)
+
+
+def _addresses(node: Node, path: str, report: Report) -> Any:
+    """A list of CIDR, or of maps from CIDR to label and lifetime."""
+    if not isinstance(node, Sequence):
+        return expected("a list of addresses with their prefixes", node, path, report)
+    result = []
+    for index, item in enumerate(node.items):
+        where = f"{path}[{index}]"
+        if isinstance(item, Mapping) and len(item.entries) == 1:
+            report.warn(item.place, where, "label and lifetime of an address are not acted on")
+            item = item.entries[0][0]  # noqa: PLW2901 - the key is the address
+        value = CIDR.read(item, where, report)
+        if value is not INVALID:
+            result.append(value)
+    return tuple(result)
+
+
+_ROUTE = Record(
+    keys={
+        "to": Key(shape=Text(empty=False), required=True),
+        "via": Key(shape=ADDRESS),
+        "metric": Key(shape=METRIC),
+        "on-link": Key(shape=Boolean()),
+        **{name: Key(ignored="routes are of the main table") for name in ("from", "type", "scope", "table", "mtu")},
+    }
+)
+_NAMESERVERS = Record(keys={"addresses": Key(shape=Listing(ADDRESS)), "search": Key(shape=Listing(DOMAIN))})
+_COMMON = {
+    "dhcp4": Key(shape=Boolean(words=True), doc="an IPv4 address by DHCP"),
+    "dhcp6": Key(shape=Boolean(words=True), doc="an IPv6 address by DHCP"),
+    "dhcp4-overrides": Key(shape=_OVERRIDES),
+    "dhcp6-overrides": Key(shape=_OVERRIDES),
+    "addresses": Key(shape=Custom(_addresses)),
+    "gateway4": Key(shape=ADDRESS, deprecated="write a route `to: default`"),
+    "gateway6": Key(shape=ADDRESS, deprecated="write a route `to: default`"),
+    "routes": Key(shape=Listing(_ROUTE)),
+    "nameservers": Key(shape=_NAMESERVERS),
+    "mtu": Key(shape=MTU),
+    "macaddress": Key(shape=MAC),
+    "accept-ra": Key(shape=Boolean(words=True)),
+    "optional": Key(shape=Boolean()),
+    "renderer": Key(shape=Choice(("networkd", "NetworkManager"))),
+    "critical": Key(ignored="no interface is taken down while the machine runs"),
+    "dhcp-identifier": Key(ignored="the MAC address identifies it"),
+    "ipv6-privacy": Key(ignored="a server keeps its address"),
+    "link-local": Key(ignored="IPv6 has link-local addresses, IPv4 none"),
+    "ignore-carrier": Key(ignored="an interface is set up with or without a cable"),
+    "activation-mode": Key(ignored="all interfaces come up"),
+    "routing-policy": Key(ignored="routes are of the main table"),
+    "optional-addresses": Key(ignored="write `optional`"),
+}
+_MATCH = Record(
+    keys={
+        "name": Key(shape=Text(empty=False), doc="a pattern of names"),
+        "macaddress": Key(shape=MAC),
+        "driver": Key(ignored="match by `macaddress` or `name`"),
+    }
+)
+_KINDS: dict[str, Record] = {
+    "ethernets": Record(
+        keys={
+            **_COMMON,
+            "match": Key(shape=_MATCH),
+            "set-name": Key(shape=LINK_NAME),
+            "wakeonlan": Key(ignored="the card's own setting stays"),
+        }
+    ),
+    "bonds": Record(keys={**_COMMON, "interfaces": Key(shape=Listing(LINK_NAME)), "parameters": Key(shape=Anything())}),
+    "bridges": Record(
+        keys={**_COMMON, "interfaces": Key(shape=Listing(LINK_NAME)), "parameters": Key(shape=Anything())}
+    ),
+    "vlans": Record(
+        keys={
+            **_COMMON,
+            "id": Key(shape=Integer(most=4094), required=True),
+            "link": Key(shape=LINK_NAME, required=True),
+        }
+    ),
+}
+_OTHERS = ("wifis", "tunnels", "vrfs", "dummy-devices", "modems", "nm-devices", "openvswitch")
+NETWORK2 = Record(
+    what="a map with `version: 2`",
+    keys={
+        "version": Key(shape=Integer(least=2, most=2), required=True),
+        "renderer": Key(shape=Choice(("networkd", "NetworkManager"))),
+        **{kind: Key(shape=Named(value=record, name=LINK_NAME)) for kind, record in _KINDS.items()},
+        **{name: Key(ignored="Berth sets up Ethernet, bonds, bridges and VLANs") for name in _OTHERS},
+    },
+)
+_BOND_NAMES = {
+    "mode": "mode",
+    "lacp-rate": "lacp_rate",
+    "mii-monitor-interval": "miimon",
+    "min-links": "min_links",
+    "transmit-hash-policy": "xmit_hash_policy",
+    "ad-select": "ad_select",
+    "all-slaves-active": "all_slaves_active",
+    "arp-interval": "arp_interval",
+    "arp-ip-targets": "arp_ip_target",
+    "arp-validate": "arp_validate",
+    "arp-all-targets": "arp_all_targets",
+    "up-delay": "updelay",
+    "down-delay": "downdelay",
+    "fail-over-mac-policy": "fail_over_mac",
+    "gratuitous-arp": "num_grat_arp",
+    "gratuitious-arp": "num_grat_arp",
+    "packets-per-slave": "packets_per_slave",
+    "primary": "primary",
+    "primary-reselect-policy": "primary_reselect",
+    "learn-packet-interval": "lp_interval",
+    "resend-igmp": "resend_igmp",
+}
+_BRIDGE_NAMES = {
+    "ageing-time": "ageing_time",
+    "priority": "priority",
+    "forward-delay": "forward_delay",
+    "hello-time": "hello_time",
+    "max-age": "max_age",
+    "stp": "stp_state",
+    "path-cost": "path_cost",
+    "port-priority": "port_priority",
+}
+
+
+def compile_v2(node: Mapping, path: str, report: Report) -> Network:
+    """Return the links of `{version: 2, ethernets: …}`."""
+    fields = NETWORK2.read(node, path, report)
+    if fields is INVALID:
+        return Network()
+    links = tuple(_link(kind, name, each, report) for kind in _KINDS for name, each in fields.get(kind, {}).items())
+    _check(links, fields, report)
+    return Network(default_dhcp=False, links=links)
+
+
+def _link(kind: str, name: str, fields: Fields, report: Report) -> Link:
+    match = fields.get("match")
+    found = (match.get("macaddress"), match.get("name")) if match is not None else (None, None)
+    set_name = fields.get("set-name")
+    if set_name is not None and match is None:
+        report.error(fields.place("set-name"), fields.below("set-name"), "`set-name` needs a `match`", code="value")
+    nameservers = fields.get("nameservers")
+    return Link(
+        name=set_name or name,
+        kind={"ethernets": "physical", "bonds": "bond", "bridges": "bridge", "vlans": "vlan"}[kind],
+        match_mac=found[0],
+        match_name=found[1],
+        rename=set_name is not None,
+        mac=fields.get("macaddress"),
+        mtu=fields.get("mtu"),
+        dhcp4=fields.get("dhcp4", False),
+        dhcp6=fields.get("dhcp6", False),
+        accept_ra=fields.get("accept-ra"),
+        addresses=fields.get("addresses", ()),
+        routes=_routes(fields, report),
+        nameservers=nameservers.get("addresses", ()) if nameservers is not None else (),
+        search=nameservers.get("search", ()) if nameservers is not None else (),
+        optional=fields.get("optional", False),
+        members=fields.get("interfaces", ()),
+        parameters=_parameters(kind, fields, report),
+        vlan_id=fields.get("id"),
+        vlan_link=fields.get("link"),
+    )
+
+
+def _routes(fields: Fields, report: Report) -> tuple[Route, ...]:
+    routes = []
+    for key in ("gateway4", "gateway6"):
+        gateway = fields.get(key)
+        if gateway is not None:
+            routes.append(Route(to=default_route(gateway), via=gateway))
+    for each in fields.get("routes", ()):
+        if "to" not in each:
+            continue
+        via = each.get("via")
+        word = each.get("to")
+        to = default_route(via or "") if word == "default" else network(word)
+        if to is None:
+            report.error(each.place("to"), each.below("to"), "not a network, nor `default`", code="value")
+        elif via is None and not each.get("on-link"):
+            report.error(each.node.place, each.path, "the key `via` is missing", code="missing")
+        else:
+            routes.append(Route(to=to, via=via, metric=each.get("metric"), on_link=each.get("on-link", False)))
+    return tuple(routes)
+
+
+def _parameters(kind: str, fields: Fields, report: Report) -> tuple[tuple[str, str], ...]:
+    """Return parameters by the kernel's names; a map by port becomes `path_cost` = `PORT VALUE`."""
+    node = fields.get("parameters")
+    if node is None:
+        return ()
+    path = fields.below("parameters")
+    if not isinstance(node, Mapping):
+        expected("a map", node, path, report)
+        return ()
+    names = _BOND_NAMES if kind == "bonds" else _BRIDGE_NAMES
+    record = Record(keys={name: Key() for name in names})
+    values = record.read(node, path, report)
+    if values is INVALID:
+        return ()
+    return tuple((names[name], text) for name in values for text in _texts(values.get(name), below(path, name), report))
+
+
+def _texts(node: Node, path: str, report: Report) -> list[str]:
+    if isinstance(node, Scalar):
+        value = node.value()
+        return [
+            str(int(value)) if isinstance(value, bool) else node.text.removesuffix("ms").removesuffix("s") or node.text
+        ]
+    if isinstance(node, Mapping):
+        return [f"{key.text} {value.text}" for key, value in node.entries if isinstance(value, Scalar)]
+    items = Listing(Text()).read(node, path, report)
+    return [] if items is INVALID else [",".join(items)]
+
+
+def _check(links: tuple[Link, ...], fields: Fields, report: Report) -> None:
+    """Report members and links that nobody describes; a member that is only named is a physical interface."""
+    known = {link.name for link in links}
+    for link in links:
+        if link.vlan_link is not None and link.vlan_link not in known:
+            report.error(
+                fields.place("vlans"),
+                f"{fields.below('vlans')}.{link.name}.link",
+                "there is no interface of this name",
+                code="value",
+            )

@@ -1,0 +1,138 @@
+"""From the identity keys that were read to host name, groups and users of `Machine`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from init.dialects.diagnostic import Report
+from init.dialects.record import Fields
+from init.formats.machine import Group, User
+
+DEFAULT_USER = "berth"
+DEFAULT_UID = 1000
+
+
+def make_names(fields: Fields, fallback: str | None) -> dict[str, Any]:
+    """Return `hostname` and `fqdn`; `fallback` is the data source's name."""
+    if fields.get("preserve_hostname"):
+        return {}
+    hostname, fqdn = fields.get("hostname") or fallback, fields.get("fqdn")
+    if fqdn is None and hostname is not None and "." in hostname:
+        fqdn = hostname
+    short = (fqdn or hostname or "").split(".")[0]
+    if not short:
+        return {}
+    if fields.get("prefer_fqdn_over_hostname") and fqdn:
+        short = fqdn
+    return {"hostname": short} if fqdn is None else {"hostname": short, "fqdn": fqdn}
+
+
+def make_people(fields: Fields, data_source_keys: tuple[str, ...], report: Report) -> dict[str, Any]:
+    """Return `users`, `groups` and `root_keys`."""
+    keys = tuple(dict.fromkeys((*fields.get("ssh_authorized_keys", ()), *data_source_keys)))
+    default = _default_user(fields, keys)
+    wanted = fields.get("users")
+    if wanted is None:
+        wanted = ("default",) if keys or "password" in fields or "user" in fields else ()
+    users: dict[str, User] = {}
+    for index, entry in enumerate(wanted):
+        user = _user(entry, default, f"{fields.below('users')}[{index}]", report)
+        if user is None:
+            continue
+        if user.name in users:
+            report.error(
+                fields.place("users"),
+                f"{fields.below('users')}[{index}]",
+                "a user of this name stands above already",
+                code="duplicate",
+            )
+        users.setdefault(user.name, user)
+    if fields.get("ssh_authorized_keys") and default.name not in users:
+        message = "nobody gets these keys: the default user is not in `users`"
+        report.warn(
+            fields.place("ssh_authorized_keys"),
+            fields.below("ssh_authorized_keys"),
+            message,
+            hint="add `- default` to `users`",
+        )
+    for name, password in fields.get("chpasswd", ()):
+        known = users.get(name) or User(name=name)
+        if name not in users and name != "root":
+            report.error(
+                fields.place("chpasswd"),
+                fields.below("chpasswd"),
+                "a password for a user who is not in `users`",
+                code="value",
+            )
+            continue
+        users[name] = replace(known, password_hash=password or None, lock_password=not password)
+    root = users.get("root")
+    result: dict[str, Any] = {"users": tuple(users.values()), "groups": _groups(fields)}
+    if root is not None and root.ssh_authorized_keys:
+        result["root_keys"] = root.ssh_authorized_keys
+    return {name: value for name, value in result.items() if value}
+
+
+def _default_user(fields: Fields, keys: tuple[str, ...]) -> User:
+    password = fields.get("password")
+    user = User(
+        name=DEFAULT_USER,
+        uid=DEFAULT_UID,
+        gecos="Berth",
+        primary_group=DEFAULT_USER,
+        ssh_authorized_keys=keys,
+        password_hash=password or None,
+        lock_password=not password,
+    )
+    changes = fields.get("user")
+    if isinstance(changes, str):
+        return replace(user, name=changes, primary_group=None)
+    if isinstance(changes, Fields):
+        made = _from_map(changes)
+        uid = made.uid if made.uid is not None else DEFAULT_UID
+        primary = made.primary_group or (DEFAULT_USER if made.name == DEFAULT_USER else None)
+        all_keys = tuple(dict.fromkeys((*keys, *made.ssh_authorized_keys)))
+        return replace(made, uid=uid, primary_group=primary, ssh_authorized_keys=all_keys)
+    return user
+
+
+def _user(entry: Any, default: User, path: str, report: Report) -> User | None:
+    if isinstance(entry, str):
+        return default if entry == "default" else User(name=entry)
+    if "name" not in entry:
+        return None
+    user = _from_map(entry)
+    if user.password_hash is not None and user.lock_password and "lock_passwd" not in entry:
+        hint = "write `lock_passwd: false` for a log-in at the console"
+        report.note(entry.node.place, path, "the password is not usable: `lock_passwd` is true by default", hint=hint)
+    return user
+
+
+def _from_map(fields: Fields) -> User:
+    password = fields.get("hashed_passwd") or fields.get("passwd") or None
+    primary = fields.get("primary_group")
+    if primary is None and fields.get("no_user_group"):
+        primary = "users"
+    system = fields.get("system", False)
+    return User(
+        name=fields.get("name", DEFAULT_USER),
+        uid=fields.get("uid"),
+        gecos=fields.get("gecos", ""),
+        home=fields.get("homedir", ""),
+        shell=fields.get("shell", "/bin/sh"),
+        primary_group=primary,
+        groups=tuple(dict.fromkeys(fields.get("groups", ()))),
+        password_hash=password,
+        lock_password=fields.get("lock_passwd", True),
+        ssh_authorized_keys=tuple(dict.fromkeys(fields.get("ssh_authorized_keys", ()))),
+        create_home=not fields.get("no_create_home", system),
+        system=system,
+    )
+
+
+def _groups(fields: Fields) -> tuple[Group, ...]:
+    members: dict[str, dict[str, None]] = {}
+    for name, names in fields.get("groups", ()):
+        members.setdefault(name, {}).update(dict.fromkeys(names))
+    return tuple(Group(name=name, members=tuple(names)) for name, names in members.items())

@@ -1,0 +1,232 @@
+"""Disks, time and certificates (cloud-init's modules mounts, growpart, resizefs, ntp, timezone, ca_certs)."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from init.dialects.diagnostic import Report
+from init.dialects.position import Node, Scalar, Sequence, is_null
+from init.dialects.record import Fields, Key, Record
+from init.dialects.shape import INVALID, Boolean, Choice, Custom, Listing, Size, Text, expected, wrong
+from init.formats.machine import Mount, Swap
+
+_STATE = "`/` is read-only; what grows is the state partition"
+
+
+def _mounts(node: Node, path: str, report: Report) -> Any:
+    if not isinstance(node, Sequence):
+        return expected("a list of lists: device, directory, type, options", node, path, report)
+    found = [_mount(item, f"{path}[{index}]", report) for index, item in enumerate(node.items)]
+    return tuple(each for each in found if each is not INVALID)
+
+
+def _mount(node: Node, path: str, report: Report) -> Any:
+    if not isinstance(node, Sequence) or not node.items or len(node.items) > 6:
+        return expected("a list: device, directory, type, options", node, path, report)
+    if len(node.items) > 1 and is_null(node.items[1]):
+        return INVALID  # cloud-init's way to take a line away
+    words: list[Any] = [
+        "" if is_null(item) else Text(pattern=r"[^\n]*").read(item, f"{path}[{index}]", report)
+        for index, item in enumerate(node.items)
+    ]
+    if INVALID in words:
+        return INVALID
+    if len(words) < 2:
+        return wrong("the directory is missing", node, path, report)
+    device, target = words[0], words[1]
+    if target in ("none", "swap") or words[2:3] == ["swap"]:
+        report.warn(node.place, path, "a swap partition is not used", hint="write `swap` with `filename` and `size`")
+        return INVALID
+    if not target.startswith("/") or ".." in target.split("/"):
+        return wrong("the directory has to be an absolute path without `..`", node, path, report)
+    if re.fullmatch(r"(ephemeral|swap)[0-9]*", device):
+        report.warn(node.place, path, "no disk has this name here", hint="write /dev/…, LABEL=… or UUID=…")
+        return INVALID
+    if not device.startswith(("/", "LABEL=", "UUID=", "PARTUUID=", "PARTLABEL=")) and ":" not in device:
+        device = device if device in ("tmpfs", "overlay") else f"/dev/{device}"
+    options = tuple(option for option in (words[3] if len(words) > 3 else "").split(",") if option) or (
+        "defaults",
+        "nofail",
+    )
+    return Mount(
+        device=device, target=target, filesystem=(words[2] if len(words) > 2 else "") or "auto", options=options
+    )
+
+
+def _swap(node: Node, path: str, report: Report) -> Any:
+    def size(value: Node, where: str, into: Report) -> Any:
+        if isinstance(value, Scalar) and value.text == "auto":
+            into.warn(
+                value.place,
+                where,
+                "no size is chosen for you, and no swap file made",
+                hint="write a size such as `512M`",
+            )
+            return None
+        return Size().read(value, where, into)
+
+    fields = Record(
+        keys={
+            "filename": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path"), required=True),
+            "size": Key(shape=Custom(size), required=True),
+            "maxsize": Key(ignored="`size` is what is made"),
+        }
+    ).read(node, path, report)
+    if fields is INVALID or not fields.get("size") or "filename" not in fields:
+        return INVALID
+    return Swap(filename=fields.get("filename"), size=fields.get("size"))
+
+
+_SERVERS = Listing(Text(pattern=r"[A-Za-z0-9.:_-]+", what="a host name or an address"), single=True)
+NTP = Record(
+    keys={
+        "enabled": Key(shape=Boolean(), doc="false: the clock is not set by the network"),
+        "servers": Key(shape=_SERVERS, doc="time servers"),
+        "pools": Key(shape=_SERVERS, doc="names that stand for many servers"),
+        "peers": Key(ignored="a machine for containers is nobody's peer"),
+        "allow": Key(ignored="a machine for containers serves no time"),
+        "ntp_client": Key(
+            shape=Choice(("auto", "chrony", "ntp", "ntpdate", "openntpd", "systemd-timesyncd")),
+            doc="chrony, whatever is asked for",
+        ),
+        "config": Key(ignored="chrony's configuration is made by Berth"),
+    }
+)
+_CERTIFICATE = Text(
+    what="a certificate in PEM",
+    check=lambda text: (
+        None
+        if text.strip().startswith("-----BEGIN CERTIFICATE-----") and "-----END CERTIFICATE-----" in text
+        else "expected a certificate in PEM"
+    ),
+)
+CA_CERTS = Record(
+    hyphens=True,
+    keys={
+        "trusted": Key(shape=Listing(_CERTIFICATE, single=True), doc="certificates to trust more"),
+        "remove_defaults": Key(shape=Boolean(), doc="trust no others"),
+    },
+)
+
+
+def _growpart(node: Node, path: str, report: Report) -> Any:
+    fields = Record(
+        keys={
+            "mode": Key(shape=Custom(_grow_mode)),
+            "devices": Key(shape=Listing(Text())),
+            "ignore_growroot_disabled": Key(shape=Boolean()),
+        }
+    ).read(node, path, report)
+    if fields is INVALID:
+        return INVALID
+    if "/" in fields.get("devices", ("/",)) and fields.get("mode", True):
+        report.note(node.place, path, _STATE)
+    return fields.get("mode", True)
+
+
+def _grow_mode(node: Node, path: str, report: Report) -> Any:
+    if isinstance(node, Scalar) and node.value() is False:
+        report.note(node.place, path, "write `off` in quotes", code="old-form")
+        return False
+    word = Choice(("auto", "growpart", "gpart", "off")).read(node, path, report)
+    return INVALID if word is INVALID else word != "off"
+
+
+def _resize_rootfs(node: Node, path: str, report: Report) -> Any:
+    if isinstance(node, Scalar) and node.text == "noblock":
+        return True
+    value = Boolean(words=True).read(node, path, report)
+    if value is True:
+        report.note(node.place, path, _STATE)
+    return value
+
+
+def _random_seed(node: Node, path: str, report: Report) -> Any:
+    fields = Record(
+        keys={
+            "data": Key(shape=Text()),
+            "encoding": Key(shape=Choice(("raw", "base64", "b64", "gzip", "gz"))),
+            "file": Key(ignored="the seed goes to the kernel"),
+            "command": Key(ignored="the kernel gathers the rest by itself"),
+            "command_required": Key(ignored="the kernel gathers the rest by itself"),
+        }
+    ).read(node, path, report)
+    if fields is INVALID or not fields.get("data"):
+        return INVALID
+    data = fields.get("data").encode()
+    if fields.get("encoding") in ("base64", "b64"):
+        try:
+            data = base64.b64decode(data, validate=True)
+        except ValueError:
+            return wrong("the data is not base64", node, path, report)
+    return base64.b64encode(data).decode("ascii")
+
+
+def _ntp(node: Node, path: str, report: Report) -> Any:
+    return None if is_null(node) else NTP.read(node, path, report)
+
+
+_RESOLV = Record(
+    keys={
+        "nameservers": Key(shape=_SERVERS),
+        "searchdomains": Key(shape=Listing(Text(pattern=r"[A-Za-z0-9._-]+", what="a domain"), single=True)),
+        "domain": Key(shape=Text(pattern=r"[A-Za-z0-9._-]+", what="a domain")),
+        "sortlist": Key(ignored="the resolver's own order"),
+        "options": Key(ignored="the resolver's own options"),
+    }
+)
+
+SYSTEM: dict[str, Key] = {
+    "mounts": Key(shape=Custom(_mounts), doc="file systems to mount, as in fstab"),
+    "swap": Key(shape=Custom(_swap), doc="a swap file"),
+    "growpart": Key(shape=Custom(_growpart), doc="whether the state partition grows to the disk's end"),
+    "resize_rootfs": Key(shape=Custom(_resize_rootfs), doc="whether the state file system grows with it"),
+    "ntp": Key(shape=Custom(_ntp, NTP.schema()), doc="time servers; null turns it on with defaults", null=False),
+    "timezone": Key(
+        shape=Text(pattern=r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", what="a zone such as Europe/Berlin"),
+        doc="the time zone; UTC",
+    ),
+    "ca_certs": Key(shape=CA_CERTS, doc="certificates of further authorities"),
+    "random_seed": Key(shape=Custom(_random_seed), doc="a seed for the kernel's random numbers"),
+    "manage_resolv_conf": Key(shape=Boolean(words=True), doc="whether `resolv_conf` is acted on"),
+    "resolv_conf": Key(shape=_RESOLV, doc="name servers and search domains"),
+}
+
+
+def make_system(fields: Fields, report: Report) -> dict[str, Any]:
+    """Return the fields of `Machine` that these keys give (the resolver's belong to `network`)."""
+    result: dict[str, Any] = {}
+    for name in ("mounts", "swap", "timezone", "random_seed"):
+        if fields.get(name):
+            result[name] = fields.get(name)
+    if fields.get("growpart") is False or fields.get("resize_rootfs") is False:
+        result["grow_state"] = False
+    ntp = fields.get("ntp")
+    if ntp is not None:
+        result["ntp_enabled"] = ntp.get("enabled", True)
+        result["ntp_servers"] = ntp.get("servers", ())
+        result["ntp_pools"] = ntp.get("pools", ())
+        if ntp.get("ntp_client", "auto") not in ("auto", "chrony"):
+            report.warn(ntp.place("ntp_client"), ntp.below("ntp_client"), "chrony sets the clock")
+    certificates = fields.get("ca_certs")
+    if certificates is not None:
+        result["ca_certificates"] = certificates.get("trusted", ())
+        result["ca_remove_defaults"] = certificates.get("remove_defaults", False)
+    if "resolv_conf" in fields and not fields.get("manage_resolv_conf"):
+        hint = "write `manage_resolv_conf: true` beside it"
+        report.warn(
+            fields.place("resolv_conf"), fields.below("resolv_conf"), "`resolv_conf` is not acted on", hint=hint
+        )
+    return result
+
+
+def resolver(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return name servers and search domains of `resolv_conf`."""
+    found = fields.get("resolv_conf")
+    if found is None or not fields.get("manage_resolv_conf"):
+        return (), ()
+    domain = found.get("domain")
+    search = found.get("searchdomains", ())
+    return found.get("nameservers", ()), search or ((domain,) if domain else ())
