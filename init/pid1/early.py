@@ -112,7 +112,7 @@ class _Boot:
     def reach_root(self) -> None:
         """Find the root, check it, and make it the root."""
         system = self._system
-        if self._previous is None:
+        if self._previous is None or not system.exists("/proc/cmdline"):
             self.step = "mounting the kernel's file systems"
             mounts.perform_all(system, mounts.FIRST)
         self._messages.open_consoles()
@@ -225,6 +225,8 @@ class _Boot:
         for setting in settings.for_memory(settings.memory(system)):
             self.attempt(f"setting {setting.path}", setting.write_to(system))
         self._use_state()
+        if self._devices is not None:
+            self._messages.keep(self._devices.problems)
         self.attempt("bringing up the loopback interface", lambda: system.set_link("lo", up=True))
         self.attempt("naming the machine", lambda: system.set_hostname(settings.HOSTNAME))
         self._messages.close_consoles()

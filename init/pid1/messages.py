@@ -49,6 +49,10 @@ class Messages:
             except OSError:
                 continue  # nobody can be told of it
 
+    def keep(self, lines: list[str]) -> None:
+        """Keep lines for the log alone: a driver without its device is no news for people."""
+        self.lines.extend(lines)
+
     def close_consoles(self) -> None:
         """Let go of the consoles: from here on the running half has them."""
         while self._consoles:

@@ -1,0 +1,144 @@
+"""Rescue: no root, no containers; the initramfs alone, until somebody helps or the missing disk appears.
+
+It says why on every console, brings the links up, listens to the kernel's news (a disk that is put in is tried at
+once), and takes a few words from the console. The watchdog, if one is open, is fed: rescue is no hang.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from init.pid1 import early
+from init.pid1.messages import Messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.early import EarlyResult, Events
+    from init.pid1.system import Early
+
+WORDS = "retry · status · reboot · poweroff"
+_TICK = 10.0
+_INPUT = 0
+
+
+class Rescue:
+    """The rescue's state: what it was entered for, and what was typed so far."""
+
+    def __init__(self, system: Early, events: Events, result: EarlyResult) -> None:
+        self._system = system
+        self._events = events
+        self._result = result
+        self._messages = Messages(system)
+        self._typed = b""
+        self._listening = True
+
+    def enter(self) -> None:
+        """Say why, and bring up what can be."""
+        self._messages.open_consoles()
+        self._say_status()
+        self._events.emit("rescue.entered", reason=self._result.reason)
+        try:
+            for link in self._system.links():
+                self._system.set_link(link.name, up=True)
+        except OSError as error:
+            self._messages.say(f"the network stays down: {error.strerror}")
+
+    def _say_status(self) -> None:
+        self._messages.say(f"rescue: {self._result.reason}")
+        devices = self._result.devices
+        if devices is not None:
+            for problem in devices.problems:
+                self._messages.say(problem)
+        self._messages.say(f"words that help here: {WORDS}")
+
+    def step(self, seconds: float) -> EarlyResult | None:
+        """Wait for one thing, at most `seconds`, and act on it; return the result that ends rescue, or None."""
+        system, result = self._system, self._result
+        waiting = [_INPUT] if self._listening else []
+        if result.uevents is not None:
+            waiting.append(result.uevents)
+        ready = system.wait_readable(waiting, seconds)
+        if result.watchdog is not None:
+            system.feed_watchdog(result.watchdog)
+        if result.uevents in ready and self._new_disk(result.uevents):
+            return self._retry()
+        for word in self._words() if _INPUT in ready else ():
+            ended = self._obey(word)
+            if ended is not None:
+                return ended
+        return None
+
+    def _new_disk(self, descriptor: int | None) -> bool:
+        assert descriptor is not None
+        news = self._system.read_uevents(descriptor)
+        for event in news:
+            if self._result.devices is not None:
+                self._result.devices.handle(self._system, event)
+        asked = self._result.command_line.rescue  # then nothing but the word `retry` leaves it
+        return not asked and any(
+            event.action == "add" and event.variables.get("SUBSYSTEM") == "block" for event in news
+        )
+
+    def _words(self) -> list[str]:
+        data = self._system.read_from(_INPUT, 1024)
+        if not data:
+            self._listening = False  # the console hung up: it would be ready for ever
+            return []
+        *lines, rest = (self._typed + data).replace(b"\r", b"\n").split(b"\n")
+        self._typed = rest[-1024:]
+        return [line.decode("utf-8", "replace").strip() for line in lines if line.strip()]
+
+    def _obey(self, word: str) -> EarlyResult | None:
+        match word:
+            case "retry":
+                return self._retry()
+            case "reboot" | "poweroff":
+                self._messages.say(f"{word}, as was asked")
+                return replace(self._result, outcome=word)
+            case "status":
+                self._say_status()
+            case _:
+                self._messages.say(f"words that help here: {WORDS}")
+        return None
+
+    def _retry(self) -> EarlyResult | None:
+        self._messages.say("looking for the root again")
+        self._messages.close_consoles()
+        result = early.run(self._system, self._events, self._result)
+        if result.outcome == "root":
+            return result
+        self._result = result
+        self._messages.open_consoles()
+        self._say_status()
+        return None
+
+
+def serve(system: Early, events: Events, result: EarlyResult) -> EarlyResult:
+    """Stay until there is a root, or a reboot or power-off was asked for: `outcome` says which. Never raises."""
+    rescue = Rescue(system, events, result)
+    try:
+        rescue.enter()
+    except Exception as error:  # what is said is a help, no more
+        system_say(system, f"rescue: {type(error).__name__}: {error}")
+    while True:
+        try:
+            ended = rescue.step(_TICK)
+        except Exception as error:  # the last net: nothing may end the only way in
+            system_say(system, f"rescue: {type(error).__name__}: {error}")
+            _pause(system)
+            continue
+        if ended is not None:
+            return ended
+
+
+def _pause(system: Early) -> None:
+    """Let a fault that comes at every step not take the whole processor."""
+    try:
+        system.wait_readable([], 1.0)
+    except OSError:
+        return
+
+
+def system_say(system: Early, text: str) -> None:
+    """Say one line on the standard error, whatever else is broken."""
+    Messages(system).say(text)

@@ -1,0 +1,172 @@
+"""A whole early boot on the fake kernel, as it should go, and then with each single call failing."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import machine
+from fakes.system import FakeSystem
+
+from init.pid1 import early, identity, state
+
+
+class Events:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def emit(self, event: str, **fields: object) -> None:
+        self.names.append(event)
+
+
+def boot(system: FakeSystem) -> early.EarlyResult:
+    return early.run(system, Events())
+
+
+def test_a_slot_boots_to_its_root_with_state_made_on_the_blank_partition() -> None:
+    system = machine.installed()
+    result = boot(system)
+    assert (result.outcome, result.reason, result.degraded) == ("root", "", ())
+    assert (result.media, result.slot, result.disk) == ("disk", "a", "/dev/vda")
+    assert result.record == ("/dev/vda3", "/dev/vda4")
+    assert result.state == state.StateMount(kind="ext4", device="/dev/vda9", fresh=True, problem=None)
+    assert system.mounted["/"] == ("/dev/dm-0", "erofs")
+    assert system.tree.get("/etc/passwd").startswith(b"root:")
+    assert system.tree.get("/etc/machine-id").decode().strip() == result.machine_id
+    assert identity.is_machine_id(result.machine_id)
+    assert system.tree.get("/run/berth/state/var/lib/berth/machine-id").decode().strip() == result.machine_id
+    assert result.release is not None
+    assert system.wall == result.release.epoch
+    assert result.unmount[-1] == state.PLACE
+    assert not system.exists("/init"), "the initramfs keeps memory"
+
+
+def test_huge_pages_are_set_before_the_reserve_that_they_raise() -> None:
+    system = machine.installed()
+    boot(system)
+    written = [call.arguments for call in system.calls if call.name == "write"]
+    assert written == [
+        ("/sys/kernel/mm/transparent_hugepage/enabled", b"madvise"),
+        ("/proc/sys/vm/min_free_kbytes", b"4096"),
+    ]
+
+
+def test_a_second_boot_keeps_state_and_machine_id() -> None:
+    system = machine.installed(formatted=True)
+    system.filesystems["/dev/vda9"] = {"/var/lib/berth/machine-id": b"0123456789abcdef0123456789abcdef\n"}
+    result = boot(system)
+    assert result.machine_id == "0123456789abcdef0123456789abcdef"
+    assert result.state.kind == "ext4"
+    assert not result.state.fresh
+    assert not any(call.name == "run" for call in system.calls)
+
+
+def test_a_state_that_does_not_mount_is_never_written_to() -> None:
+    system = machine.installed()
+    disk = system.blocks["/dev/vda9"]
+    disk.write(0, b"somebody's data".ljust(512))
+    before = len(disk.disk.writes)  # type: ignore[attr-defined]
+    result = boot(system)
+    assert result.outcome == "root"
+    assert result.state.kind == "memory"
+    assert result.state.problem is not None
+    assert "lost at power-off" in result.state.problem
+    assert result.degraded
+    assert len(disk.disk.writes) == before  # type: ignore[attr-defined]
+
+
+def test_a_larger_disk_makes_a_blank_state_grow_backup_table_first() -> None:
+    system = machine.installed(state_sectors=64 * 2048)
+    result = boot(system)
+    assert result.state.fresh
+    writes = [call.arguments[1] for call in system.calls if call.name == "write_blocks"]
+    assert len(writes) == 2
+    assert writes[0] > writes[1] == 512
+    assert result.growth is None
+
+
+def test_a_used_state_on_a_larger_disk_is_left_for_the_configuration_to_decide() -> None:
+    system = machine.installed(state_sectors=64 * 2048, formatted=True)
+    result = boot(system)
+    assert result.growth is not None
+    assert not any(call.name == "write_blocks" for call in system.calls)
+    (service,) = state.grow_mounted(system, result.growth)
+    assert service.argv == ("/usr/sbin/resize2fs", "/dev/vda9")
+
+
+def test_the_iso_boots_from_a_stick_that_appears_late() -> None:
+    system = machine.from_iso(at=14.0)
+    result = boot(system)
+    assert (result.outcome, result.media, result.medium) == ("root", "iso", "/run/berth/medium")
+    assert (result.state.kind, result.state.problem, result.degraded) == ("memory", None, ())
+
+
+def test_without_its_disk_a_slot_reboots_and_says_what_it_saw() -> None:
+    system = machine.without_root(machine.slot_command_line())
+    result = boot(system)
+    assert result.outcome == "reboot"
+    assert "20 s" in result.reason
+    text = system.said.decode()
+    assert "/dev/vda: isn't the disk that booted" in text
+    assert "drivers: virtio_blk" in text
+    assert system.seconds < 30
+
+
+def test_without_its_medium_an_iso_ends_in_rescue() -> None:
+    line = f"berth.root={machine.image()[1]},{machine.OFFSET} berth.media=iso"
+    system = machine.without_root(line)
+    assert boot(system).outcome == "rescue"
+    assert "/dev/vda: isn't an ISO 9660 file system" in system.said.decode()
+
+
+def test_rescue_on_the_command_line_touches_no_disk() -> None:
+    system = machine.installed()
+    system.filesystems["proc"]["/cmdline"] = machine.slot_command_line().strip().encode() + b" berth.rescue\n"
+    result = boot(system)
+    assert result.outcome == "rescue"
+    assert not any(call.name == "read_blocks" for call in system.calls)
+
+
+def test_a_root_of_another_kernel_is_refused_by_its_hash() -> None:
+    system = machine.installed()
+    line = machine.slot_command_line().replace(machine.image()[1], "0" * 64)
+    system.filesystems["proc"]["/cmdline"] = line.encode()
+    assert boot(system).outcome == "reboot"
+    assert "mount" not in [c.name for c in system.calls if c.arguments and c.arguments[-1] == "erofs"]
+
+
+KINDS = {
+    "fresh": machine.installed,
+    "grown": lambda fail_at=None: machine.installed(fail_at=fail_at, state_sectors=64 * 2048),
+    "used": lambda fail_at=None: machine.installed(fail_at=fail_at, formatted=True),
+    "iso": machine.from_iso,
+    "none": lambda fail_at=None: machine.without_root(machine.slot_command_line(), fail_at=fail_at),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_single_failure_ends_in_a_root_or_rescue_or_a_reboot_and_is_said(kind: str) -> None:
+    make = KINDS[kind]
+    whole = make()
+    expected = boot(whole)
+    allowed = {"root", "reboot"} if kind != "iso" else {"root", "rescue"}
+    for number in range(1, len(whole.calls) + 1):
+        system = make(fail_at=number)
+        result = boot(system)
+        failed = system.failed
+        assert failed is not None
+        told = f"call {number}, {failed}: {result.outcome} {result.reason} {result.degraded}"
+        assert result.outcome in allowed | {expected.outcome, "rescue"}, told
+        if result.outcome == "root":
+            assert system.mounted["/"][1] == "erofs", told
+            assert result.degraded or harmless(failed), told
+        else:
+            assert result.reason, told
+            assert result.reason in "".join(result.messages), told
+        assert result.state.kind in ("ext4", "memory", "none")
+
+
+def harmless(call: object) -> bool:
+    """Calls whose failure a boot gets over without anything being worse than it should be."""
+    name = call.name  # type: ignore[attr-defined]
+    return name in ("write_to", "open", "close", "duplicate", "names", "read", "read_link", "read_uevents") or (
+        name in ("load_module", "make_link", "wait_readable", "read_blocks", "mount", "open_watchdog")
+    )
