@@ -78,7 +78,7 @@ def parts(stream: BinaryIO, size: int) -> tuple[Part, ...]:
             raise BrokenArchive(f"the ar header at byte {position} is damaged") from error
         start = position + 60
         if length < 0 or start + length > size:
-            raise BrokenArchive(f"its member {name!r} is cut off: {length} bytes are announced, {size - start} are there")
+            raise BrokenArchive(f"its member {name!r} is cut off: {size - start} of {length} bytes are there")
         found.append(Part(name=name, offset=start, size=length))
         if len(found) > 16:
             raise BrokenArchive("it has more than 16 members")
@@ -88,8 +88,11 @@ def parts(stream: BinaryIO, size: int) -> tuple[Part, ...]:
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    needs_input: bool
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
@@ -123,7 +126,7 @@ def _decompressor(suffix: str) -> _Decompressor:
     if suffix == "gz":
         return _Gzip()
     if suffix == "zst":
-        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW}
+        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW}
         return zstd.ZstdDecompressor(options=options)
     raise BrokenArchive(f"it is compressed in a way that is not known here: {suffix!r}")
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from builder.errors import BuildError
 from builder.rootfs import archive, entry, kept, mergedusr, tarread
@@ -162,7 +162,7 @@ def _keep(content: ByteStream, size: int, store: Store) -> str:
         if len(data) != size:
             raise BrokenArchive("it is cut off in the middle of a file")
         return store.put(data)
-    return store.put_stream(content, size=size)  # type: ignore[arg-type] # read(n) is all that it uses
+    return store.put_stream(cast("BinaryIO", content), size=size)  # read(n) is all that it uses
 
 
 @cache

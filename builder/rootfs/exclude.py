@@ -102,7 +102,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def translate(pattern: str) -> str:
-    """Return the regular expression of a glob."""
+    """Return the regular expression of a glob. (`{a,b}` is the recipe's: it comes here as two patterns.)"""
     output: list[str] = []
     position = 0
     while position < len(pattern):
@@ -119,10 +119,9 @@ def translate(pattern: str) -> str:
         elif letter == "[" and "]" in pattern[position + 1 :]:
             end = pattern.index("]", position + 1)
             inside = pattern[position:end].replace("\\", r"\\")
-            if inside.startswith("!"):
-                inside = "^" + inside[1:]
-            output.append(f"[{inside}]")
+            output.append(f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]")
             position = end + 1
         else:
             output.append(re.escape(letter))
     return "".join(output)
+

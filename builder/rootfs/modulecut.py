@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from builder.recipe.model import ModuleCut
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved, compile_glob
 from builder.rootfs.modinfo import ModuleNeeds, is_module, module_name
+
+Reader = Callable[[Sequence[Entry]], Mapping[str, ModuleNeeds]]
 
 
 def modules_of(tree: Tree) -> tuple[Entry, ...]:
@@ -16,12 +18,13 @@ def modules_of(tree: Tree) -> tuple[Entry, ...]:
 
 
 def cut_modules(
-    tree: Tree, rules: Sequence[ModuleCut], needs: Mapping[str, ModuleNeeds]
+    tree: Tree, rules: Sequence[ModuleCut], read: Reader
 ) -> tuple[Tree, tuple[Saved, ...]]:
     """Return the tree without the modules that the rules match, and what each rule saved, in the rules' order.
 
     Patterns are relative to `/usr/lib/modules/VERSION/kernel/`. What a module that stays depends on (`depends` and
-    `softdep`, followed to the end) stays with it.
+    `softdep`, followed to the end) stays with it. `read` is asked only for modules that stay: each has to be
+    decompressed for it.
     """
     compiled = [(compile_glob(rule.pattern), [compile_glob(glob) for glob in rule.keep]) for rule in rules]
     doomed: dict[str, int] = {}
@@ -32,7 +35,7 @@ def cut_modules(
             if match.fullmatch(inside) and not any(glob.fullmatch(inside) for glob in keep):
                 doomed[node.path] = number
                 break
-    for path in needed([node.path for node in modules if node.path not in doomed], needs):
+    for path in needed([node.path for node in modules if node.path not in doomed], modules, read):
         doomed.pop(path, None)
     files = [0] * len(rules)
     sizes = [0] * len(rules)
@@ -48,21 +51,19 @@ def cut_modules(
     return Tree(_without_empty_folders(tree, doomed)), saved
 
 
-def needed(paths: Sequence[str], needs: Mapping[str, ModuleNeeds]) -> set[str]:
-    """Return the given modules with everything that they need, as paths."""
+def needed(paths: Sequence[str], modules: Sequence[Entry], read: Reader) -> set[str]:
+    """Return the paths of the given modules and of everything that they need, all of them among `modules`."""
+    by_path = {node.path: node for node in modules}
     by_name: dict[str, list[str]] = {}
-    for path in needs:
+    for path in by_path:
         by_name.setdefault(module_name(path), []).append(path)
     reached: set[str] = set()
-    queue = list(paths)
-    while queue:
-        path = queue.pop()
-        if path in reached:
-            continue
-        reached.add(path)
-        wanted = needs.get(path, ModuleNeeds())
-        for name in (*wanted.depends, *wanted.softdep):
-            queue += by_name.get(name, [])
+    frontier = set(paths)
+    while frontier:
+        reached |= frontier
+        needs = read([by_path[path] for path in sorted(frontier)])
+        names = {name for path in frontier for name in (*needs[path].depends, *needs[path].softdep)}
+        frontier = {path for name in names for path in by_name.get(name, ())} - reached
     return reached
 
 

@@ -17,9 +17,10 @@ _KERNEL = "linux-image-"
 def select_packages(lock: Lock, recipe: Recipe) -> tuple[LockedPackage, ...]:
     """Return the packages of the root tree, sorted by name; raise BuildError where there is no kernel to boot."""
     cloud = recipe.build.kernel == "cloud"
-    wrong = {package.name for package in lock.packages if package.name.startswith(_KERNEL)} - {
-        package.name for package in lock.packages if package.name.startswith(_KERNEL) and is_cloud(package.name) == cloud
-    }
+    wrong = {
+        package.name for package in lock.packages
+        if package.name.startswith(_KERNEL) and is_cloud(package.name) != cloud
+    }  # fmt: skip
     left = _only_for_images(lock, recipe)
     chosen = tuple(
         package for package in sorted(lock.packages, key=lambda item: item.name)

@@ -94,10 +94,11 @@ def headers(node: Entry, mtime: int) -> Iterator[bytes]:
     records += [(b"SCHILY.xattr." + key.encode(), value) for key, value in sorted(node.xattrs)]
     if records:
         body = b"".join(_record(key, value) for key, value in records)
-        yield _header(b"././@PaxHeader", b"x", 0o644, 0, 0, len(body), mtime, b"", (0, 0))
+        yield _header(b"././@PaxHeader", b"x", mtime, size=len(body))
         yield body + bytes(-len(body) % _BLOCK)
     yield _header(
-        name, _TYPES[node.kind], node.mode, node.uid, node.gid, size, mtime, target, node.device
+        name, _TYPES[node.kind], mtime, mode=node.mode, owner=(node.uid, node.gid), size=size, target=target,
+        device=node.device,
     )  # fmt: skip
 
 
@@ -111,8 +112,18 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def _header(
-    name: bytes, kind: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, target: bytes, device: tuple[int, int]
+    name: bytes,
+    kind: bytes,
+    mtime: int,
+    *,
+    mode: int = 0o644,
+    owner: tuple[int, int] = (0, 0),
+    size: int = 0,
+    target: bytes = b"",
+    device: tuple[int, int] = (0, 0),
 ) -> bytes:
+    """Return one block. Numbers that do not fit are 0: a PAX record before it has them."""
+    uid, gid = owner
     block = b"".join(
         (
             name[:100].ljust(100, b"\0"),

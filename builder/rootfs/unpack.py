@@ -60,7 +60,7 @@ def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> 
     modules = modules_of(tree)
     cut: tuple[Saved, ...] = ()
     if recipe.build.modules and modules:
-        tree, cut = cut_modules(tree, recipe.build.modules, read_needs(modules, store))
+        tree, cut = cut_modules(tree, recipe.build.modules, lambda some: read_needs(some, store))
     return Unpacked(debs=debs, whole=whole, tree=tree, saved=saved, cut=cut, kernel_version=version)
 
 

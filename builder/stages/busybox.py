@@ -15,15 +15,15 @@ PROGRAM = "usr/bin/busybox"
 _FIRST = b"\0[\0[[\0"
 
 # applets whose own place is a folder of the system administrator (busybox's `--list-full`)
-_SYSTEM = frozenset(
-    """
-    acpid adjtimex arp arping blkid blockdev brctl chroot crond depmod devmem dumpleases fdisk findfs freeramdisk
-    fsfreeze fstrim getty httpd hwclock ifconfig ifdown ifup insmod ip ipcalc klogd loadfont loadkmap logread losetup
-    lsmod mdev mkdosfs mke2fs mkswap modinfo modprobe nameif nbd-client nologin ntpd partprobe pivot_root rdate rmmod
-    route run-init setkeycodes start-stop-daemon sulogin svc svok swapoff swapon switch_root sysctl syslogd tunctl
-    ubirename udhcpc udhcpd uevent vconfig watchdog
-    """.split()
-)
+_SYSTEM = frozenset({
+    "acpid", "adjtimex", "arp", "arping", "blkid", "blockdev", "brctl", "chroot", "crond", "depmod", "devmem",
+    "dumpleases", "fdisk", "findfs", "freeramdisk", "fsfreeze", "fstrim", "getty", "httpd", "hwclock",
+    "ifconfig", "ifdown", "ifup", "insmod", "ip", "ipcalc", "klogd", "loadfont", "loadkmap", "logread",
+    "losetup", "lsmod", "mdev", "mkdosfs", "mke2fs", "mkswap", "modinfo", "modprobe", "nameif", "nbd-client",
+    "nologin", "ntpd", "partprobe", "pivot_root", "rdate", "rmmod", "route", "run-init", "setkeycodes",
+    "start-stop-daemon", "sulogin", "svc", "svok", "swapoff", "swapon", "switch_root", "sysctl", "syslogd",
+    "tunctl", "ubirename", "udhcpc", "udhcpd", "uevent", "vconfig", "watchdog",
+})  # fmt: skip
 # applets that would do something else here than their name promises
 _LEFT_OUT = {
     "busybox": "the program itself",

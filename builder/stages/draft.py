@@ -92,7 +92,10 @@ class Draft:
             entry for entry in self._nodes.values()
             if entry.kind is Kind.HARDLINK and entry.target in doomed and entry.path not in doomed
         ]  # fmt: skip
-        shared = [replace(self._nodes[heir.target], path=heir.path, kind=Kind.HARDLINK, target=heir.target) for heir in heirs]
+        shared = [
+            replace(self._nodes[heir.target], path=heir.path, kind=Kind.HARDLINK, target=heir.target)
+            for heir in heirs
+        ]
         for one in doomed:
             del self._nodes[one]
         if shared:

@@ -105,7 +105,7 @@ def soname(data: bytes) -> str:
     try:
         for section in ELFFile(io.BytesIO(data)).iter_sections():
             if isinstance(section, DynamicSection):
-                return next((str(tag.soname) for tag in section.iter_tags() if tag.entry.d_tag == "DT_SONAME"), "")
+                return next((str(tag.soname) for tag in section.iter_tags("DT_SONAME")), "")  # type: ignore[attr-defined] # made by its name
     except ELFError:
         return ""
     return ""

@@ -54,7 +54,9 @@ REVIEWED: dict[str, Review] = {
     ),
     "debian-archive-keyring": _row(_UPGRADE, "apt-config", "apt-key", "eval $()"),
     "dhcpcd-base": _row("stage accounts", "adduser"),
-    "docker.io": _row("stage accounts; the profile for AppArmor is read by nobody here", "addgroup", "chmod", "install", "mkdir"),
+    "docker.io": _row(
+        "stage accounts; the profile for AppArmor is read by nobody here", "addgroup", "chmod", "install", "mkdir"
+    ),
     "dpkg": _row("stage dpkgdb", "> $admindir/arch-native", "error", "ln"),
     "e2fsprogs": _row("the initramfs is Berth's own; the rest " + _UPGRADE, "rm", "update-initramfs"),
     "init-system-helpers": _row(_UPGRADE, "dpkg-divert", "ln", "rm"),
@@ -78,12 +80,16 @@ REVIEWED: dict[str, Review] = {
     ),
     "libgssapi-krb5-2": _row(_UPGRADE, "cp"),
     "libpam-modules": _row("stage defaults; the rest " + _UPGRADE, "pam-auth-update", "perl", "touch"),
-    "libpam-runtime": _row("the files common-* of PAM, which nothing here asks: sshd runs without it", "pam-auth-update", "rm"),
+    "libpam-runtime": _row(
+        "the files common-* of PAM, which nothing here asks: sshd runs without it", "pam-auth-update", "rm"
+    ),
     "libpam0g": _row(_UPGRADE, "$idl"),
     "libreadline8t64": _row(_MERGED, "dpkg-divert"),
     "libselinux1": _row(_TMPFILES, "rm", "systemd-tmpfiles"),
     "libtirpc3t64": _row(_MERGED, "dpkg-divert"),
-    "libwrap0": _row("files with comments alone: a missing one allows the same", "> /etc/hosts.allow", "> /etc/hosts.deny"),
+    "libwrap0": _row(
+        "files with comments alone: a missing one allows the same", "> /etc/hosts.allow", "> /etc/hosts.deny"
+    ),
     "libwtmpdb0": _row("stage defaults", "ln", "mkdir", "mv"),
     "linux-image-[0-9]*": _row(
         "stage modules; the initramfs, the links in /boot and the hooks of boot loaders are Berth's own",
@@ -107,7 +113,10 @@ REVIEWED: dict[str, Review] = {
     "pinentry-curses": _row("stage alternatives", "update-alternatives"),
     "podman": _row(_TMPFILES, "systemd-tmpfiles"),
     "procps": _row("kernel settings are PID 1's", "chmod", "sysctl"),
-    "python3": _row("stages defaults and bytecode", "$hook", "> /etc/python3/debian_config", "mkdir", "rm", "update-alternatives"),
+    "python3": _row(
+        "stages defaults and bytecode",
+        *("$hook", "> /etc/python3/debian_config", "mkdir", "rm", "update-alternatives"),
+    ),
     "python3.13": _row("stage bytecode", "/usr/bin/python3.13"),
     "python3.13-minimal": _row(
         "stage bytecode; /usr/local belongs to state",

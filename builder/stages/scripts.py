@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from builder.errors import BuildError, Place
 from builder.rootfs.deb import Deb
 from builder.rootfs.unpack import Unpacked
@@ -24,20 +26,23 @@ _SCRIPTS = ("preinst", "postinst")
 
 def answers(unpacked: Unpacked, context: StageContext) -> tuple[ScriptAnswer, ...]:
     """Return who answers for each script; raise BuildError naming every script that nobody answers for."""
-    excuses = {excuse.package: excuse.reason for excuse in context.recipe.build.scripts}
     found: list[ScriptAnswer] = []
     open_questions: list[tuple[str, str, str]] = []
     for deb in unpacked.debs:
         for script, unknown, answer in _scripts_of(deb):
             if answer is not None:
                 found.append(ScriptAnswer(package=deb.name, script=script, answer=answer))
-            elif deb.name in excuses:
-                found.append(ScriptAnswer(package=deb.name, script=script, answer=f"recipe: {excuses[deb.name]}"))
+            elif (excuse := _excuse(deb.name, context)) is not None:
+                found.append(ScriptAnswer(package=deb.name, script=script, answer=f"recipe: {excuse}"))
             else:
                 open_questions.append((deb.name, script, unknown))
     if open_questions:
         raise _refusal(open_questions, context)
     return tuple(found)
+
+
+def _excuse(package: str, context: StageContext) -> str | None:
+    return next((row.reason for row in context.recipe.build.scripts if fnmatchcase(package, row.package)), None)
 
 
 def _scripts_of(deb: Deb) -> list[tuple[str, str, str | None]]:

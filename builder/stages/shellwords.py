@@ -108,9 +108,13 @@ def _word(
         rest = _arguments(tokens, number)
         carried = next((word for word in rest if not word.startswith("-")), "")
         return False, case_depth, f"{text} {carried}".rstrip()
-    if text == "sed" and any(word.startswith("-") and "i" in word.lstrip("-")[:2] for word in _arguments(tokens, number)):
+    if text == "sed" and any(_edits_in_place(word) for word in _arguments(tokens, number)):
         return False, case_depth, "sed -i"
     return False, case_depth, text
+
+
+def _edits_in_place(word: str) -> bool:
+    return word.startswith("--in-place") or (word[:1] == "-" and word[1:2] != "-" and "i" in word)
 
 
 def _arguments(tokens: list[_Token], number: int) -> list[str]:
