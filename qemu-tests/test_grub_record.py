@@ -1,8 +1,8 @@
 """GRUB's script itself against `bootrecord.decide`: records and damages, on both firmwares.
 
-The disk has no boot images, so that a case costs a firmware's start and no kernel: GRUB says which slot it counted and tries
-to load, or why it goes to rescue, and the two record partitions are compared to the byte. Between cases the sectors
-are written from outside and the guest is reset. All cases come from one seed.
+The disk has no boot images, so that a case costs a firmware's start and no kernel: GRUB says which slot it counted
+and tries to load, or why it goes to rescue, and the two record partitions are compared to the byte. Between cases
+the sectors are written from outside and the guest is reset. All cases come from one seed.
 """
 
 from __future__ import annotations

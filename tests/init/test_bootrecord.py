@@ -9,8 +9,10 @@ Invariants, as the names of the tests say them:
 
 from __future__ import annotations
 
+import io
 import itertools
 import random
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -256,9 +258,6 @@ def test_one_flipped_bit_never_gives_another_record(record: Record, bit: int) ->
 
 
 def test_the_header_is_one_that_other_programs_read() -> None:
-    import io
-    import tarfile
-
     archive = encode(bootrecord.fresh()) + bytes(2 * disk.SECTOR)
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         (member,) = members.getmembers()

@@ -1,0 +1,201 @@
+"""Artifacts that need no program of the tools tree: qcow2, bundle, manifest, bill of materials, differences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.artifact import bom, bundle, difference, inspect, manifest, output, qcow2
+from builder.artifact.manifest import Manifest
+from builder.errors import BuildError, InputError
+from builder.image.slot import SlotImage
+from builder.lock.model import Lock, LockedPackage, LockedRelease
+from builder.rootfs.entry import Entry, Kind, Tree
+from builder.rootfs.exclude import Saved
+from init.formats.release import Release
+
+RELEASE = Release(
+    name="demo", version="1.0", machine_class="demo-amd64", engine="crun", kernel="6.12", epoch=1_700_000_000
+)
+HASH = "ab" * 32
+ENTRIES = (
+    Entry(path="", kind=Kind.DIRECTORY, mode=0o755),
+    Entry(path="dev/null", kind=Kind.CHARACTER, mode=0o666, device=(1, 3)),
+    Entry(path="usr/bin/crun", kind=Kind.FILE, mode=0o755, origin="crun", size=100, sha256="11" * 32),
+    Entry(path="usr/bin/ping", kind=Kind.FILE, mode=0o755, size=7, sha256="22" * 32, xattrs=(("a", b"\0\1"),)),
+    Entry(path="usr/bin/so", kind=Kind.HARDLINK, target="usr/bin/crun", origin="crun"),
+    Entry(path="usr/bin/runc", kind=Kind.SYMLINK, mode=0o777, target="crun", origin="crun", uid=7, gid=8),
+)
+
+
+def package(name: str = "crun", version: str = "1:1.21-1+b1") -> LockedPackage:
+    return LockedPackage(
+        name=name, version=version, architecture="amd64", source=name, source_version=version, suite="trixie",
+        filename=f"pool/main/{name}_{version}.deb", size=1000, sha256="33" * 32,
+    )  # fmt: skip
+
+
+LOCK = Lock(
+    recipe="demo",
+    architecture="amd64",
+    epoch=RELEASE.epoch,
+    releases=(
+        LockedRelease(suite="trixie", archive="main", date=1, valid_until=None, sha256="44" * 32, signers=("A",)),
+    ),
+    packages=(package(), package("libstdc++6", "14.2.0~rc1-19")),
+)
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> SlotImage:
+    chance = random.Random(1)
+    paths = {}
+    for name, size in {"boot": 3000, "root": 100_000, "vmlinuz": 10, "initramfs": 20}.items():
+        paths[name] = tmp_path / f"{name}.img"
+        paths[name].write_bytes(chance.randbytes(size))
+    return SlotImage(**paths, root_hash=HASH, hash_offset=4096, cmdline=f"quiet berth.root={HASH},4096")
+
+
+@pytest.fixture
+def made(slot: SlotImage) -> Manifest:
+    class _Recipe:
+        name = "demo"
+
+    saved = Saved(pattern="/usr/share/doc/**", reason="nobody reads it here", files=3, size=999)
+    return manifest.make_manifest(
+        recipe=_Recipe(),  # type: ignore[arg-type] - its name is all that is asked for
+        lock=LOCK, release=RELEASE, tree=Tree(ENTRIES), slot=slot, lock_sha256="55" * 32, savings=(saved,),
+    )  # fmt: skip
+
+
+def test_a_manifest_is_read_back(made: Manifest) -> None:
+    assert Manifest.from_json(made.to_json()) == made
+    assert made.part("root").size == 100_000
+    assert made.packages[0].installed == 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{}", b"\xff", b'{"format": "berth.manifest/2"}', b'{"format": "berth.manifest/1", "recipe": 1}'],
+)
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        Manifest.from_json(data)
+
+
+def test_a_bundle_holds_manifest_boot_and_root_in_this_order(slot: SlotImage, made: Manifest, tmp_path: Path) -> None:
+    artifact = bundle.write_bundle(slot=slot, release=RELEASE, manifest=made.to_json(), out=tmp_path / "x.bundle")
+    with tarfile.open(artifact.path) as archive:
+        members = archive.getmembers()
+        content = archive.extractfile("root.img")
+        assert content is not None
+        assert content.read() == slot.root.read_bytes()
+    assert [member.name for member in members] == ["manifest.json", "boot.img", "root.img"]
+    assert {(member.uid, member.mode, member.mtime) for member in members} == {(0, 0o644, RELEASE.epoch)}
+    assert inspect.inspect(artifact.path).manifest == made
+    again = bundle.write_bundle(slot=slot, release=RELEASE, manifest=made.to_json(), out=tmp_path / "y.bundle")
+    assert again.sha256 == artifact.sha256
+
+
+def sparse(path: Path, *, dense: bool) -> Path:
+    """Write a disk of 200 MiB with data here and there; `dense` writes its zeros, too."""
+    chance = random.Random(2)
+    with path.open("wb") as file:
+        file.truncate(200 << 20)
+        if dense:
+            file.write(bytes(8 << 20))
+        for offset in (0, 65536 * 3 + 100, (64 << 20) - 5, (200 << 20) - 512):
+            file.seek(offset)
+            file.write(chance.randbytes(512))
+    return path
+
+
+def test_qcow2_is_the_same_disk_and_does_not_depend_on_holes(tmp_path: Path) -> None:
+    disk = sparse(tmp_path / "a.raw", dense=False)
+    artifact = qcow2.write_qcow2(raw=disk, out=tmp_path / "a.qcow2")
+    other = qcow2.write_qcow2(raw=sparse(tmp_path / "b.raw", dense=True), out=tmp_path / "b.qcow2")
+    assert artifact.sha256 == other.sha256
+    assert artifact.size < 1 << 20
+    with artifact.path.open("rb") as file, disk.open("rb") as raw:
+        reader = qcow2.Reader(file)
+        assert reader.size == 200 << 20
+        for offset, size in ((0, 300_000), ((64 << 20) - 1000, 2000), ((200 << 20) - 600, 5000), (1 << 26, 65536)):
+            raw.seek(offset)
+            assert reader.read_at(offset, size) == raw.read(size)
+
+
+def test_the_hash_of_a_sparse_file_is_the_hash_of_its_bytes(tmp_path: Path) -> None:
+    disk = sparse(tmp_path / "a.raw", dense=False)
+    assert output.describe("raw", disk).sha256 == hashlib.sha256(disk.read_bytes()).hexdigest()
+
+
+def test_nothing_half_written_takes_the_name(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), output.replacing(target) as file:
+        file.write(bytes(1 // (file.tell() - file.tell())))
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x"]
+    with pytest.raises(BuildError), output.replacing(tmp_path / "absent" / "x"):
+        pass
+
+
+def test_a_bill_of_materials_names_every_package(tmp_path: Path) -> None:
+    artifact = bom.write_bom(lock=LOCK, release=RELEASE, out=tmp_path / "x.spdx.json")
+    document = json.loads(artifact.path.read_text())
+    assert document["spdxVersion"] == "SPDX-2.3"
+    assert document["creationInfo"]["created"] == "2023-11-14T22:13:20Z"
+    found = {
+        reference["referenceLocator"] for entry in document["packages"] for reference in entry.get("externalRefs", [])
+    }
+    assert found == {
+        "pkg:deb/debian/crun@1%3A1.21-1%2Bb1?arch=amd64&distro=trixie",
+        "pkg:deb/debian/libstdc%2B%2B6@14.2.0~rc1-19?arch=amd64&distro=trixie",
+    }
+    identities = [entry["SPDXID"] for entry in document["packages"]]
+    assert len(set(identities)) == len(identities) == 3
+    related = {relation["relatedSpdxElement"] for relation in document["relationships"]}
+    assert related == set(identities)
+
+
+def test_a_difference_tells_packages_files_and_bytes(made: Manifest) -> None:
+    changed = list(ENTRIES)
+    changed[2] = replace(changed[2], size=150, sha256="99" * 32)
+    changed[3] = replace(changed[3], mode=0o4755)
+    changed.append(Entry(path="usr/bin/new", kind=Kind.FILE, size=5, sha256="77" * 32, origin="crun"))
+    del changed[1]
+    packages = (replace(made.packages[0], version="1.22-1"), made.packages[1])
+    new = replace(made, entries=tuple(changed), packages=packages, root_hash="cd" * 32)
+    found = difference.compare(made, new)
+    assert not found.same
+    assert [(change.name, change.old_version, change.new_version, change.new_size) for change in found.packages] == [
+        ("crun", "1:1.21-1+b1", "1.22-1", 155)
+    ]
+    assert {change.path: change.what for change in found.files} == {
+        "dev/null": ("removed",),
+        "usr/bin/crun": ("content",),
+        "usr/bin/new": ("added",),
+        "usr/bin/ping": ("mode",),
+    }
+    assert difference.compare(made, made).same
+    assert json.dumps(found.to_json())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x" * 40_000, b"{", bytes(100_000), b"QFI\xfb" + b"\xff" * 2000, bytes(512) + b"EFI PART" + bytes(9000)],
+)
+def test_what_is_no_image_is_said_to_be_none(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="x"):
+        inspect.inspect(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        inspect.inspect(tmp_path / "absent")
