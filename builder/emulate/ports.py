@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from builder.emulate.options import Forward
 from builder.errors import UsageError
+from init.dialects.compile import compile_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-_PUBLISHED = re.compile(r"^(?:[\d.]+:|\[[\da-fA-F:]+\]:)?(?:(\d+):)?(\d+)(?:/(tcp|udp))?$")
+    from init.formats.machine import Machine
 
 
-def published(document: Mapping[str, Any]) -> tuple[Forward, ...]:
-    """Return the ports that the containers of a machine document publish. What can't be read here is left out.
-
-    The document is a `#cloud-config` with a `berth` key, a `#berth` one, or a recipe's machine half.
-    """
-    own = document.get("berth")
-    containers = (own if isinstance(own, dict) else document).get("containers")
-    found: dict[tuple[int, str], Forward] = {}
-    for container in containers.values() if isinstance(containers, dict) else ():
-        ports = container.get("ports") if isinstance(container, dict) else None
-        for port in ports if isinstance(ports, list) else ():
-            forward = _port(port)
-            if forward is not None:
-                found[forward.guest, forward.protocol] = forward
+def of_machine(machine: Machine) -> tuple[Forward, ...]:
+    """Return a forward for each port that a machine's containers publish: the same number on this computer."""
+    found = {
+        (port.host, port.protocol): Forward(host=port.host, guest=port.host, protocol=port.protocol)
+        for container in machine.containers
+        for port in container.ports
+    }
     return tuple(found[key] for key in sorted(found))
 
 
-def _port(value: object) -> Forward | None:
-    """Read one of Compose's forms: `8080:80`, `8080:80/udp`, or the long one."""
-    if isinstance(value, dict):
-        value = f"{value.get('published', '')}:{value.get('target', '')}/{value.get('protocol', 'tcp')}"
-    match = _PUBLISHED.match(str(value))
-    if match is None or match[1] is None or not 0 < int(match[1]) <= 65535:
-        return None
-    return Forward(host=int(match[1]), guest=int(match[1]), protocol=match[3] or "tcp")
-
-
-def in_text(text: str) -> tuple[Forward, ...]:
-    """Return the ports that a machine config publishes, none where it is not YAML: the machine says what is wrong."""
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return ()
-    return published(document) if isinstance(document, dict) else ()
+def of_config(config: bytes, *, file: str) -> tuple[tuple[Forward, ...], int]:
+    """Return the ports that a config publishes, none where it is refused, and how many errors it has."""
+    compiled = compile_document(config, file=file)
+    return (of_machine(compiled.machine) if compiled.machine is not None else ()), compiled.errors
 
 
 def available(forwards: Iterable[Forward], *, exact: bool) -> tuple[tuple[Forward, ...], list[str]]:

@@ -48,7 +48,7 @@ def run(
     """Run a machine to its end and return 0.
 
     `out` gets results: events as JSON lines, or the printed command. `publishes` are the ports that the image's own
-    config publishes, used where neither `options` nor its config names any. `terminal` says whether the console is
+    config publishes, used where `options` names none. `terminal` says whether the console is
     attached to this terminal (None: when there is one and nothing else is asked for).
 
     Raises InputError for what is no image or config, ToolError where QEMU fails, GuestFailed with the cause and
@@ -82,7 +82,10 @@ def run(
 def prepare(
     options: Options, *, tools: Tools, folder: Path, publishes: tuple[Forward, ...] = ()
 ) -> tuple[Guest, list[str]]:
-    """Return the guest for these options, with its files made in `folder`, and sentences about ports that moved."""
+    """Return the guest for these options, with its files made in `folder`.
+
+    With it come sentences for the person: ports that moved, a config with errors.
+    """
     image = detect(options.image, direct=options.direct)
     config = nocloud.read_config(options.config) if options.config is not None else None
     if options.disk is not None:
@@ -99,9 +102,7 @@ def prepare(
     if config is not None:
         nocloud.make_disk(config, folder / "cidata.img", tools)
         drives += (Drive(path=folder / "cidata.img", read_only=True),)
-    wanted = options.forwards
-    if wanted is None:
-        wanted = (ports.in_text(config.decode(errors="replace")) if config is not None else ()) or publishes
+    wanted, said = _wanted_ports(options, config, publishes)
     forwards, moved = ports.available(wanted, exact=options.forwards is not None)
     firmware = None
     if options.firmware == "uefi" and not options.direct:
@@ -119,7 +120,21 @@ def prepare(
         direct=direct,
         forwards=forwards,
     )
-    return guest, moved
+    return guest, [*said, *moved]
+
+
+def _wanted_ports(
+    options: Options, config: bytes | None, publishes: tuple[Forward, ...]
+) -> tuple[tuple[Forward, ...], list[str]]:
+    """Return what to forward before it is known what is free: a config is laid over the image's own on the machine."""
+    if options.forwards is not None:
+        return options.forwards, []
+    if config is None:
+        return publishes, []
+    own, errors = ports.of_config(config, file=str(options.config))
+    said = [f"{options.config} has {errors} errors, so the machine will refuse it: see `berth check`"] if errors else []
+    both = {(forward.guest, forward.protocol): forward for forward in (*publishes, *own)}
+    return tuple(both.values()), said
 
 
 def _follow(session: Session, options: Options, progress: Progress, out: TextIO, *, terminal: bool) -> int:

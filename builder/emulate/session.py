@@ -67,6 +67,8 @@ class Session:
                 stderr=subprocess.PIPE, start_new_session=not attach,
             )  # fmt: skip
         except OSError as error:
+            for end in ours:
+                end.close()
             raise ToolError(f"QEMU cannot be started: {error.strerror}") from error
         finally:
             for end in theirs:

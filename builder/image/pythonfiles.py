@@ -21,9 +21,6 @@ BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii
 LANDMARK = "os"  # frozen into the interpreter, yet its file is how Python finds its own folder (getpath.py)
 _EXTENSION = re.compile(r"^(?P<name>\w+)(\.cpython-\d+[\w-]*|\.abi3)?\.so$")
 
-# Hooks of `site`, which -S leaves out; Debian's are links into /etc, which is not there yet.
-_CUSTOMIZE = ("sitecustomize", "usercustomize")
-
 
 class Runner(Protocol):
     """What of the tools tree is needed here."""
@@ -74,8 +71,8 @@ def modules_below(view: TreeView, folder: str) -> dict[str, Module]:
             continue
         package = name == "__init__"
         dotted = ".".join(parts[:-1] if package else (*parts[:-1], name))
-        if dotted in _CUSTOMIZE:
-            continue
+        if view.find(path) is None:
+            continue  # Debian's sitecustomize is a link into /etc, which is made at boot
         if form != "py" or dotted not in found:
             found[dotted] = Module(path=path, form=form, package=package)
     return found

@@ -1,0 +1,223 @@
+"""The half that does things, against a program that behaves as QEMU does towards us: sockets by descriptor, QMP."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import sys
+import tarfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from builder.emulate import GuestFailed, Options, Until, disks, run
+from builder.emulate.command import Guest
+from builder.emulate.image import Kind, detect
+from builder.emulate.nocloud import instance_id, read_config
+from builder.emulate.qmp import Qmp
+from builder.emulate.session import Session
+from builder.errors import InputError, ToolError
+from builder.progress import SilentProgress
+
+# It plays the guest by the words of $SCRIPT: an event, `say TEXT`, `wait` (for the power button), `status N`, `hang`.
+PLAYER = """
+import json, os, re, socket, sys, time
+def channel(name):
+    words = " ".join(sys.argv)
+    return socket.socket(fileno=int(re.search(rf"id={name},fd=(\\d+)", words)[1]))
+events, console, control = channel("events"), channel("console"), channel("control")
+control.sendall(b'{"QMP": {}}\\n')
+def power_button():
+    asked = b""
+    while b"system_powerdown" not in asked:
+        data = control.recv(4096)
+        asked += data
+        control.sendall(b'{"event": "X"}\\n{"return": {}}\\n' * data.count(b"\\n"))
+for line in os.environ["SCRIPT"].splitlines():
+    word, _, rest = line.partition(" ")
+    if word == "say": console.sendall(rest.encode() + b"\\r\\n")
+    elif word == "wait": power_button()
+    elif word == "status": sys.exit(int(rest))
+    elif word == "hang": time.sleep(60)
+    elif word == "complain": print(rest, file=sys.stderr)
+    else: events.sendall(json.dumps({"event": word, "name": rest, "t": 1.5}).encode() + b"\\n")
+"""
+
+
+class Player:
+    def __init__(self, folder: Path, script: str) -> None:
+        self.program = folder / "player.py"
+        self.program.write_text(PLAYER)
+        self.script = script
+        self.folder = folder
+
+    def argv(self, tool: str, *arguments: str) -> list[str]:
+        # The accelerator's tiny guest has no sockets, and gets no answer here.
+        if not any(word.startswith("socket,") for word in arguments):
+            return [sys.executable, "-c", ""]
+        return [sys.executable, "-ISB", str(self.program), *arguments]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"SCRIPT": self.script}
+
+    def path(self, relative: str) -> Path:
+        return self.folder / relative
+
+
+class Told(SilentProgress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+
+GOOD = "init.started\nsay hello\ncontainer.healthy web\nwait\nshutdown.begun\nshutdown.clean"
+
+
+@pytest.fixture
+def iso(tmp_path: Path) -> Path:
+    path = tmp_path / "a.iso"
+    path.write_bytes(bytes(0x8001) + b"CD001" + bytes(100))
+    return path
+
+
+def play(script: str, iso: Path, out: io.StringIO | None = None, told: Told | None = None, **options: object) -> int:
+    wanted = {"until": Until(event="container.healthy"), **options}
+    return run(
+        Options(image=iso, **wanted), tools=Player(iso.parent, script), progress=told or Told(),
+        out=out or io.StringIO(), terminal=False,
+    )  # fmt: skip
+
+
+def test_the_event_then_the_power_button_then_a_clean_end(iso: Path) -> None:
+    told = Told()
+    assert play(GOOD, iso, told=told) == 0
+    assert any("container.healthy" in line for line in told.lines)
+
+
+def test_json_lines_begin_with_the_format_and_are_the_guest_s_own(iso: Path) -> None:
+    out = io.StringIO()
+    play(GOOD, iso, out=out, json=True)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert lines[0] == {"format": "berth.events/1"}
+    assert [line["event"] for line in lines[1:]] == [
+        "init.started", "container.healthy", "shutdown.begun", "shutdown.clean",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ("init.started\nsay the last words", "before container.healthy came"),
+        ("say [ 1.0] Kernel panic - not syncing: Attempted to kill init!\nhang", "panicked: Attempted to kill init!"),
+        ("complain no such disk\nstatus 1", "no such disk"),
+        ("container.healthy\nwait", "without shutdown.clean"),
+    ],
+)
+def test_a_bad_end_tells_its_cause(iso: Path, script: str, cause: str) -> None:
+    with pytest.raises(GuestFailed) as caught:
+        play(script, iso)
+    assert cause in str(caught.value)
+    assert caught.value.exit_status == 1
+
+
+def test_the_last_twenty_lines_are_shown(iso: Path) -> None:
+    with pytest.raises(GuestFailed) as caught:
+        play("\n".join(f"say line {number}" for number in range(30)), iso)
+    shown = [line for line in str(caught.value).splitlines() if line.startswith("line ")]
+    assert shown == [f"line {number}" for number in range(10, 30)]
+
+
+def test_time_runs_out(iso: Path) -> None:
+    with pytest.raises(GuestFailed, match=r"did not come within 0 s"):
+        play("hang", iso, timeout=0.3)
+
+
+def test_leaving_a_session_ends_the_program(tmp_path: Path) -> None:
+    guest = Guest(accelerator=(), memory=1, cpus=1, data=())
+    with Session(guest, Player(tmp_path, "init.started\nhang")) as session:
+        while not session.step(10):
+            pass
+        assert session.status is None
+    assert session.status == -9
+
+
+def test_a_program_that_cannot_be_started_is_a_tool_s_error() -> None:
+    class Nothing:
+        def argv(self, tool: str, *arguments: str) -> list[str]:
+            return ["/nonexistent/qemu"]
+
+        def environment(self) -> Mapping[str, str]:
+            return {}
+
+    with pytest.raises(ToolError, match="cannot be started"):
+        Session(Guest(accelerator=(), memory=1, cpus=1, data=()), Nothing())
+
+
+def test_qmp_refusals_and_silence_are_errors() -> None:
+    ours, theirs = socket.socketpair()
+    replies = b'{"QMP": {}}\n{"return": {}}\n{"event": "RESET"}\n{"error": {"desc": "no such device"}}\n'
+    theirs.sendall(replies)
+    qmp = Qmp(ours, patience=5)
+    with pytest.raises(ToolError, match="no such device"):
+        qmp.ask("eject", device_id="x")
+    assert qmp.events == [{"event": "RESET"}]
+    threading.Timer(0.05, theirs.close).start()
+    with pytest.raises(ToolError):
+        qmp.ask("query-status")
+    ours.close()
+
+
+def test_kinds_are_told_by_content(tmp_path: Path, iso: Path) -> None:
+    assert detect(iso).kind is Kind.ISO
+    raw, qcow, bundle = tmp_path / "a.iso.raw", tmp_path / "b", tmp_path / "c"
+    raw.write_bytes(bytes(512) + b"EFI PART" + bytes(600))
+    qcow.write_bytes(b"QFI\xfb\0\0\0\3")
+    with tarfile.open(bundle, "w:", format=tarfile.USTAR_FORMAT) as archive:
+        for name in ("manifest.json", "boot.img", "root.img"):
+            archive.addfile(tarfile.TarInfo(name))
+    assert detect(raw).kind is Kind.RAW
+    assert detect(qcow).kind is Kind.QCOW2
+    assert detect(bundle).kind is Kind.BUNDLE
+    assert detect(tmp_path).path == iso
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n" * 100, bytes(70000), bytes(257) + b"ustar" + bytes(800)])
+def test_what_is_no_image_is_an_input_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.iso"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        detect(path)
+    assert caught.value.exit_status == 2
+
+
+def test_what_is_not_there_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        detect(tmp_path / "none.iso")
+    with pytest.raises(InputError, match="0 files"):
+        detect(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_a_bundle_cut_short_is_an_input_error(tmp_path: Path) -> None:
+    boot = tmp_path / "boot.img"
+    with tarfile.open(boot, "w:", format=tarfile.USTAR_FORMAT) as archive:
+        member = tarfile.TarInfo("vmlinuz")
+        member.size = 5000
+        archive.addfile(member, io.BytesIO(bytes(5000)))
+    (tmp_path / "root.img").write_bytes(b"")
+    boot.write_bytes(boot.read_bytes()[:3000])
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(InputError):
+        disks.unpack_slot(detect(tmp_path, direct=True), work)
+
+
+def test_the_instance_id_follows_the_config() -> None:
+    assert instance_id(b"") == "i-e3b0c44298fc1c14"
+    assert instance_id(b"a") != instance_id(b"b")
