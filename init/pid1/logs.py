@@ -99,6 +99,10 @@ class Ring:
                 found.append(line)
         return found[::-1]
 
+    def names(self) -> tuple[str, ...]:
+        """Return whose lines there are."""
+        return tuple(sorted({line.name for line in self._lines}))
+
 
 def stamp(seconds: float) -> str:
     """Return a time of day in UTC as RFC 3339 text with milliseconds (`datetime` costs 10 ms to import)."""
@@ -164,6 +168,10 @@ class Logs:
             return
         self._add(name, self._splitters[name].feed(data))
 
+    def names(self) -> tuple[str, ...]:
+        """Return whose lines are in memory."""
+        return self.ring.names()
+
     def drain(self, name: str, *, finish: bool) -> None:
         """Read what a process that ended left in its pipe; `finish`: nobody will end a line that was begun."""
         if name not in self._pipes:
@@ -181,12 +189,14 @@ class Logs:
         if finish:
             self._add(name, splitter.finish())
 
-    def say(self, name: str, text: str) -> None:
-        """Add one line (or several) under a name."""
-        self._add(name, [part for part in text.splitlines() if part] or [""])
+    def say(self, name: str, text: str, *, t: float | None = None) -> None:
+        """Add one line (or several) under a name; `t`: when it was said, if that was earlier."""
+        self._add(name, [part for part in text.splitlines() if part] or [""], t)
 
-    def _add(self, name: str, texts: Iterable[str]) -> None:
+    def _add(self, name: str, texts: Iterable[str], t: float | None = None) -> None:
         now, wall = self._system.now(), self._system.time()
+        if t is not None:
+            now, wall = t, wall - (now - t)
         lines = []
         for text in texts:
             self._number += 1

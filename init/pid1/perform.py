@@ -42,7 +42,6 @@ class Settings:
 
     top: str = cgroups.TOP
     notify_folder: str = NOTIFY_FOLDER
-    environment: tuple[tuple[str, str], ...] = ()
 
 
 class Performer:
@@ -57,6 +56,7 @@ class Performer:
         self._announcer = announcer
         self.settings = settings
         self.supervisor = supervisor.Supervisor()
+        self.environment: tuple[tuple[str, str], ...] = ()
         self._pids: dict[int, tuple[str, Role]] = {}
         self._others: dict[int, Callable[[int], None]] = {}
         self._notify: dict[str, int] = {}
@@ -199,7 +199,7 @@ class Performer:
 
     def _environment(self, of: Service) -> tuple[tuple[str, str], ...]:
         values = dict(BASE_ENVIRONMENT)
-        values.update(self.settings.environment)
+        values.update(self.environment)
         values.update(of.environment)
         if of.readiness is Readiness.NOTIFY:
             self._open_notify(of.name)

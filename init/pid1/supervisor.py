@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from init.formats.service import Readiness, Restart
 from init.pid1 import service as machine
 from init.pid1.service import ALIVE, AT_REST, Health, Running, State
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NETWORK = "network"
 TARGETS = frozenset((NETWORK,))
+OFTEN = 2  # starts in a row that did not last, before it counts as a fault
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,19 +154,49 @@ def healthy(running: Running) -> bool:
     return running.health is Health.HEALTHY or (running.state is State.DONE and running.status == 0)
 
 
-def reasons(supervisor: Supervisor, *, required_only: bool = False) -> tuple[str, ...]:
-    """Return one sentence for each service that is not as it should be."""
+def containers(supervisor: Supervisor) -> list[Running]:
+    """Return the containers, by name."""
+    return [running for _, running in sorted(supervisor.services.items()) if running.service.is_container]
+
+
+def waiting(supervisor: Supervisor) -> tuple[str, ...]:
+    """Return one sentence for each required container that is not healthy."""
+    return tuple(
+        f"container {name} is {running.state}, not healthy"
+        for name, running in supervisor.services.items()
+        if running.service.required and not healthy(running)
+    )
+
+
+def wrong(supervisor: Supervisor) -> tuple[str, ...]:
+    """Return one sentence for each service that failed, ends again and again, or is unhealthy."""
     said = []
     for name, running in supervisor.services.items():
-        service = running.service
-        if required_only and not service.required:
-            continue
-        if running.state is State.FAILED:
+        if running.state is State.FAILED and not _is_advice(running):
             said.append(f"{name} failed ({machine.describe(running.status)})")
-        elif service.is_container and not healthy(running) and running.state is not State.STOPPED:
-            said.append(f"container {name} is {running.state}, not healthy")
-        elif required_only and running.state is State.STOPPED:
-            said.append(f"container {name} is stopped")
-        elif running.state is State.BACKOFF:
+        elif running.health is Health.UNHEALTHY:
+            said.append(f"{name} is unhealthy")
+        elif running.attempt > OFTEN and running.health is not Health.HEALTHY:
             said.append(f"{name} ends again and again ({machine.describe(running.status)})")
     return tuple(said)
+
+
+def _is_advice(running: Running) -> bool:
+    """Tell whether nobody waits for a service to end well: it is started once, and that is all."""
+    service = running.service
+    return service.restart is Restart.NO and service.readiness is Readiness.STARTED and not service.is_container
+
+
+def stop_bound(supervisor: Supervisor) -> float:
+    """Return the longest time, in seconds, that the services' stop time-outs add up to along `after`."""
+    services = supervisor.services
+    known: dict[str, float] = {}
+
+    def bound(name: str, above: frozenset[str]) -> float:
+        if name not in known:
+            others = (other for other in services[name].service.after if other in services and other not in above)
+            longest = max((bound(other, above | {name}) for other in others), default=0.0)
+            known[name] = services[name].service.stop_timeout + longest
+        return known[name]
+
+    return max((bound(name, frozenset((name,))) for name in services), default=0.0)

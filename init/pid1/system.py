@@ -362,6 +362,9 @@ class Processes(Protocol):
     def reap(self) -> list[tuple[int, int]]:
         """Return those that ended since, without waiting: (pid, exit status or minus the signal)."""
 
+    def has_children(self) -> bool:
+        """Tell whether any child is left, ended or not; for PID 1 that is: any other process."""
+
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to one process."""
 

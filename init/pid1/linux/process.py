@@ -49,6 +49,14 @@ class ProcessCalls:
             ended.append((pid, os.waitstatus_to_exitcode(status)))
         return ended
 
+    def has_children(self) -> bool:
+        """See `Processes.has_children`."""
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
     def signal(self, pid: int, number: int) -> None:
         """See `Processes.signal`."""
         os.kill(pid, number)

@@ -1,0 +1,328 @@
+"""Doing a stage of the boot with the configuration that is in force.
+
+Each piece of work is done under a net of its own: what fails leaves a sentence in `problems` (the machine is degraded
+by it) and the next piece comes.
+"""
+
+from __future__ import annotations
+
+from init.formats import events
+from init.formats.release import IMAGES_PATH
+from init.pid1 import scripts, state
+from init.pid1.boot import Stage
+from init.pid1.sources import LAST_GOOD
+from init.pid1.sshd import KEY, is_wanted
+from init.pid1.supervisor import NETWORK
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from init.formats.machine import Machine, PhoneHome, WrittenFile
+    from init.formats.release import Release
+    from init.formats.service import Service
+    from init.pid1.early import EarlyResult
+    from init.pid1.etc import EtcFile
+    from init.pid1.events import Announcer
+    from init.pid1.loop import Loop
+    from init.pid1.perform import Performer
+    from init.pid1.sshd import SshDoor
+    from init.pid1.system import LinkState, System
+
+
+BAKED_LISTS = ("overlay-images/images.json", "overlay-layers/layers.json")
+
+
+class Applier:
+    """Applies a machine, stage by stage."""
+
+    def __init__(
+        self,
+        system: System,
+        loop: Loop,
+        performer: Performer,
+        announcer: Announcer,
+        ssh: SshDoor,
+        early: EarlyResult,
+        say: Callable[[str], None],
+    ) -> None:
+        self._system = system
+        self._loop = loop
+        self._performer = performer
+        self._announcer = announcer
+        self._ssh = ssh
+        self._early = early
+        self._say = say
+        self._network_news: int | None = None
+        self._cards: frozenset[str] = frozenset()
+        self.up: dict[str, tuple[str, ...]] = {}
+        self.consoles: tuple[str, ...] = ()
+        self.problems: list[str] = []
+
+    def attempt(self, what: str, act: Callable[[], None]) -> bool:
+        """Do one piece of work; a failure is said, kept, and no more."""
+        try:
+            act()
+        except Exception as error:
+            self.problem(f"{what}: {_words(error)}")
+            return False
+        return True
+
+    def problem(self, text: str) -> None:
+        """Say and keep what isn't as the configuration wants it."""
+        self._say(text)
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def perform(self, stage: Stage, machine: Machine) -> None:
+        """Do a stage's work."""
+        match stage:
+            case Stage.IDENTITY:
+                self._identity(machine)
+            case Stage.FILES:
+                self._files(machine)
+            case Stage.BOOTCMD:
+                self._put_script(scripts.BOOTCMD, scripts.script(machine.bootcmd))
+                self._performer.load((scripts.bootcmd(),))
+            case Stage.NETWORK:
+                self.attempt("network", lambda: self._network(machine))
+            case Stage.SERVICES:
+                self._services(machine)
+            case Stage.CONFIG | Stage.SETTLED:
+                return
+
+    # --- identity ----------------------------------------------------------------------------------------
+
+    @property
+    def _release(self) -> Release:
+        release = self._early.release
+        assert release is not None, "without a release there is no root, and without a root no running half"
+        return release
+
+    def _identity(self, machine: Machine) -> None:
+        self.attempt("host name", lambda: self._system.set_hostname(machine.hostname))
+        self.attempt("accounts and /etc", lambda: self._write_etc(machine))
+
+    def _write_etc(self, machine: Machine) -> None:
+        from init.pid1 import accounts, etc
+
+        base = accounts.read_base(self._text("/etc/passwd"), self._text("/etc/group"), self._text("/etc/shadow"))
+        self._accounts = accounts.resolve(machine, base)
+        for entry in etc.files(machine, self._release, base):
+            self.attempt(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
+        for home in self._accounts.homes:
+            self.attempt(home.path, lambda home=home: self._make_home(home))  # type: ignore[misc]
+
+    def _bytes(self, path: str) -> bytes:
+        try:
+            return self._system.read(path)
+        except OSError:
+            return b""
+
+    def _text(self, path: str) -> str:
+        return self._bytes(path).decode("utf-8", "replace")
+
+    def _put(self, entry: EtcFile) -> None:
+        self._system.make_folder(entry.path.rpartition("/")[0])
+        if entry.target:
+            self._system.make_link(entry.path, entry.target)
+            return
+        self._system.replace(entry.path, entry.data, entry.mode)
+        if entry.uid or entry.gid:
+            self._system.set_owner(entry.path, entry.uid, entry.gid)
+
+    # --- files -------------------------------------------------------------------------------------------
+
+    def _files(self, machine: Machine) -> None:
+        for name in machine.modules:
+            self.attempt(f"module {name}", lambda name=name: self._load_module(name))  # type: ignore[misc]
+        for key, value in machine.sysctls:
+            self.attempt(f"sysctl {key}", lambda key=key, value=value: self._sysctl(key, value))  # type: ignore[misc]
+        if machine.random_seed:
+            seed = decode_base64(machine.random_seed)
+            self.attempt("random seed", lambda: self._system.add_entropy(seed, credit=False))
+        self._write_files(file for file in machine.files if not file.defer)
+
+    def _load_module(self, name: str) -> None:
+        devices = self._early.devices
+        if devices is None or not devices.load(self._system, name):
+            self.problem(f"module {name} can't be loaded")
+
+    def _sysctl(self, key: str, value: str) -> None:
+        self._system.write(sysctl_path(key), value.encode())
+
+    def _write_files(self, files: Iterable[WrittenFile]) -> None:
+        for file in files:
+            self.attempt(file.path, lambda file=file: self._write_file(file))  # type: ignore[misc]
+
+    def _write_file(self, file: WrittenFile) -> None:
+        data = decode_base64(file.content)
+        self._system.make_folder(file.path.rpartition("/")[0] or "/")
+        if file.append and self._system.exists(file.path):
+            data = self._system.read(file.path, 64 << 20) + data
+        self._system.replace(file.path, data, file.mode)
+        uid, gid = self._owner(file.owner, file.group)
+        if uid or gid:
+            self._system.set_owner(file.path, uid, gid)
+
+    def _owner(self, owner: str, group: str) -> tuple[int, int]:
+        """Return the ids of names, from the files that were just written; raise ValueError for an unknown one."""
+        users, groups = self._text("/etc/passwd"), self._text("/etc/group")
+        return named_id(users, owner), named_id(groups, group)
+
+    def _put_script(self, name: str, text: str) -> None:
+        self._system.make_folder(scripts.FOLDER, 0o700)
+        self._system.replace(f"{scripts.FOLDER}/{name}", text.encode(), 0o700)
+
+    def keep_last_good(self, document: str) -> None:
+        """Keep the document that was applied; raise OSError, ValueError."""
+        self._system.make_folder(LAST_GOOD, 0o700)
+        self._system.replace(f"{LAST_GOOD}/user-data", decode_base64(document), 0o600)
+
+    # --- network -----------------------------------------------------------------------------------------
+
+    def _network(self, machine: Machine) -> None:
+        from init.pid1 import linknames, network
+
+        if self._network_news is None:
+            news = self._system.open_network_news()
+            self._network_news = news
+            self._loop.watch(news, "network", lambda: self._on_network_news(machine, news))
+        links = self._system.links()
+        self._cards = hardware(links)
+        plan = network.plan(machine.network, links, linknames.read(self._system, links))
+        for problem in (*plan.missing, *network.apply(self._system, plan.actions)):
+            self.problem(problem)
+        self._performer.load(plan.services)
+        self._look_at_addresses()
+
+    def _on_network_news(self, machine: Machine, news: int) -> None:
+        """Links or addresses changed. What came is all read: only that something came matters."""
+        try:
+            for _ in range(64):
+                if not self._system.read_from(news, 1 << 16):
+                    break
+        except BlockingIOError:
+            pass
+        except OSError as error:  # ENOBUFS: some news were lost; that there were some is enough
+            self._say(f"network news: {error}")
+        if hardware(self._system.links()) - self._cards:  # a card came late: USB, hot plug
+            self.attempt("network", lambda: self._network(machine))
+        else:
+            self._look_at_addresses()
+
+    def _look_at_addresses(self) -> None:
+        from init.pid1 import network
+
+        up = network.up(self._system.links(), self._system.addresses())
+        for name, addresses in up.items():
+            if self.up.get(name) != addresses:
+                self._announcer.emit(events.NETWORK_UP, interface=name, addresses=list(addresses))
+        if up and not self.up:
+            self._performer.reach(NETWORK)
+        self.up = up
+
+    # --- services ----------------------------------------------------------------------------------------
+
+    def _services(self, machine: Machine) -> None:
+        self._write_files(file for file in machine.files if file.defer)
+        if self._early.growth is not None and machine.grow_state:
+            growth = self._early.growth
+            self.attempt("growing state", lambda: self._performer.load(state.grow_mounted(self._system, growth)))
+        wanted: list[Service] = [*scripts.mounts(machine.mounts), *scripts.chrony(machine)]
+        if machine.swap is not None:
+            wanted.append(scripts.swap(machine.swap))
+        if scripts.has_password(machine):
+            wanted += scripts.logins(self.consoles)
+        self.attempt("containers", lambda: wanted.extend(self._containers(machine)))
+        self.attempt("runcmd", lambda: wanted.extend(self._runcmd(machine)))
+        if machine.phone_home is not None:
+            wanted.append(self._phone_home(machine, machine.phone_home))
+        self._performer.load(wanted)
+        if is_wanted(machine):
+            given = any(kind.endswith("_private") for kind, _ in machine.ssh_host_keys)
+            self.attempt("ssh", lambda: self._ssh.open(given_keys=given))
+
+    def _containers(self, machine: Machine) -> tuple[Service, ...]:
+        from init.containers import baked, engine_files, plan
+
+        lists = [self._bytes(f"{IMAGES_PATH}/{path}") or b"[]" for path in BAKED_LISTS]
+        images = baked.parse(*lists)
+        for path, data, mode in engine_files.engine_files(machine, self._release):
+            self._system.make_folder(path.rpartition("/")[0])
+            self._system.replace(path, data, mode)
+        return plan.services(machine, self._release, images)
+
+    def _runcmd(self, machine: Machine) -> tuple[Service, ...]:
+        """Once per instance. The mark is set before, as cloud-init does: a script that reboots must not do so for ever."""
+        if not machine.runcmd:
+            return ()
+        marker = scripts.instance_marker(machine.instance_id)
+        if self._system.exists(marker):
+            return ()
+        self._put_script(scripts.RUNCMD, scripts.script(machine.runcmd))
+        self._system.make_folder(scripts.INSTANCES)
+        self._system.replace(marker, b"")
+        return (scripts.runcmd(machine.environment),)
+
+    def _phone_home(self, machine: Machine, wanted: PhoneHome) -> Service:
+        facts = {
+            "instance_id": machine.instance_id,
+            "hostname": machine.hostname,
+            "fqdn": machine.fqdn or machine.hostname,
+            "pub_key_ed25519": self._text(f"{KEY}.pub").strip(),
+        }
+        chosen = {key: value for key, value in facts.items() if not wanted.post or key in wanted.post}
+        return scripts.phone_home(wanted.url, form(chosen), wanted.tries)
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes of base64 text; raise ValueError."""
+    import binascii
+
+    return binascii.a2b_base64(text)
+
+
+def form(values: dict[str, str]) -> str:
+    """Return values as the body of a form, `application/x-www-form-urlencoded`."""
+    safe = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+    def escape(text: str) -> str:
+        return "".join(chr(byte) if byte in safe else f"%{byte:02X}" for byte in text.encode())
+
+    return "&".join(f"{escape(key)}={escape(value)}" for key, value in values.items())
+
+
+def sysctl_path(key: str) -> str:
+    """Return the file of a sysctl. As sysctl(8): the first separator says whether `/` or `.` divides."""
+    first = next((letter for letter in key if letter in "./"), ".")
+    if first == "/":
+        parts = key.split("/")
+    else:
+        parts = [part.replace("/", ".") for part in key.split(".")]
+    if ".." in parts or "" in parts:
+        raise ValueError(f"{key} is no sysctl")
+    return "/proc/sys/" + "/".join(parts)
+
+
+def named_id(table: str, name: str) -> int:
+    """Return the id of a name in the text of /etc/passwd or /etc/group; a number stands for itself."""
+    if name.isdecimal():
+        return int(name)
+    for line in table.splitlines():
+        parts = line.split(":")
+        if len(parts) > 2 and parts[0] == name and parts[2].isdecimal():
+            return int(parts[2])
+    raise ValueError(f"there is no {name}")
+
+
+def hardware(links: tuple[LinkState, ...]) -> frozenset[str]:
+    """Return the MACs of the network cards."""
+    return frozenset(link.mac for link in links if not link.kind and not link.loopback)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{error}" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"

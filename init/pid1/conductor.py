@@ -1,0 +1,441 @@
+"""The running half put together: what happens is handed to the pure machines, what they ask is done.
+
+Each source of news (signals, devices, the network, buttons, the control socket, timers) has a handler in the loop; the
+machines of boot, gates and shutdown live here, the services' in `perform`. Every piece of the start is under a net of
+its own: a machine without a control socket, or without a kernel log, still runs its containers.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from init.formats import events, release
+from init.formats.machine import Machine, decode
+from init.pid1 import boot, gate, identity, leave, shutdown, sources, supervisor
+from init.pid1.apply import Applier
+from init.pid1.buttons import Buttons
+from init.pid1.configchild import ConfigChild
+from init.pid1.console import Console
+from init.pid1.control import Control
+from init.pid1.kernellog import KernelLog
+from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, FOLDER, Logs
+from init.pid1.loop import Loop
+from init.pid1.perform import Performer, Settings
+from init.pid1.record import BootRecord
+from init.pid1.report import Reporter
+from init.pid1.returned import Returned
+from init.pid1.scripts import BOOTCMD
+from init.pid1.service import AT_REST, State
+from init.pid1.sshd import KEY, KEY_SERVICE, SshDoor, fingerprint
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init.pid1.early import EarlyResult
+    from init.pid1.events import Announcer
+    from init.pid1.system import System
+
+# busybox's words to PID 1: its reboot sends TERM, poweroff USR2, halt USR1; the kernel sends INT for Ctrl-Alt-Del.
+SIGNALS: dict[int, tuple[str, str]] = {
+    signal.SIGTERM: ("reboot", "SIGTERM"),
+    signal.SIGUSR2: ("poweroff", "SIGUSR2"),
+    signal.SIGUSR1: ("halt", "SIGUSR1"),
+    signal.SIGINT: ("reboot", "Ctrl-Alt-Del"),
+    signal.SIGPWR: ("poweroff", "power failure"),
+}
+OPEN_FILES = (1024, 524288)  # soft, hard: the kernel's own hard limit of 4096 is too small for engines
+REAP_EVERY = 5.0  # seconds: should a SIGCHLD ever be lost
+CLOCK_EVERY = 3600.0
+LEAVE_POLL = 0.02
+
+
+class Conductor:
+    """PID 1 after the early half. `begin` starts everything, `run` goes on until the machine is off."""
+
+    def __init__(
+        self, system: System, early: EarlyResult, announcer: Announcer, settings: Settings = Settings()
+    ) -> None:
+        self.system = system
+        self.early = early
+        self.announcer = announcer
+        self.loop = Loop(system, self._on_fault)
+        self.logs = Logs(system, self.loop)
+        self.console = Console(system, self.loop)
+        self.performer = Performer(system, self.loop, self.logs, announcer, settings)
+        self.ssh = SshDoor(system, self.loop, self.performer, self.logs, self.say)
+        self.applier = Applier(system, self.loop, self.performer, announcer, self.ssh, early, self.say)
+        self.buttons = Buttons(system, self.loop, lambda: self.ask("poweroff", "power button"))
+        boot_id = self._text("/proc/sys/kernel/random/boot_id")
+        self.record = BootRecord(system, early.record, early.slot, boot_id)
+        self.returned = Returned(system, self.record, early, announcer)
+        self.boot = boot.Boot(default=Machine())
+        self.gate = gate.Gate(standing=gate.Standing.NONE)
+        self.shutdown = shutdown.Shutdown()
+        self.reporter = Reporter(self)
+        self.control = Control(system, self.loop, self.reporter.answer)
+        self._config: ConfigChild | None = None
+        self._bootcmd_told = False
+        self._ssh_told = False
+        self._final_told = False
+        self._look: gate.Look | None = None
+
+    # --- telling -----------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell people one thing: the console, and the log of `init`."""
+        self.logs.say("init", text)
+        self.console.say(text)
+
+    def _on_fault(self, where: str, error: BaseException) -> None:
+        """The last net caught something."""
+        text = f"{type(error).__name__}: {error}"
+        self.logs.say("init", f"fault in {where}: {text}{_origin(error)}")
+        self.announcer.emit(events.INIT_FAULT, where=where, reason=text)
+
+    def _text(self, path: str) -> str:
+        try:
+            return self.system.read(path, 1 << 16).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    # --- the start ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start everything, each under a net of its own, and the boot's machine at the end."""
+        parts: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("signals", self._open_signals),
+            ("early messages", self._take_over_messages),
+            ("console", self.console.open),
+            ("watchdog", self._feed),
+            ("cgroups", self.performer.hand_down_controllers),
+            ("open files", lambda: self.system.allow_open_files(*OPEN_FILES)),
+            ("log files", self._keep_logs),
+            ("kernel log", lambda: _ignore(KernelLog(self.system, self.loop, self.logs))),
+            ("devices", self._watch_devices),
+            ("buttons", self.buttons.look),
+            ("event port", lambda: _ignore(self.announcer.open_port())),
+            ("control socket", self.control.open),
+            ("returned slot", self.returned.look),
+            ("default machine", self._read_default),
+            ("reaping", self._reap_again),
+            ("clock", self._stamp_again),
+        )
+        self.announcer.attach(self.loop)
+        self.announcer.listen(self._show_event)
+        self.applier.consoles = self.console.names()
+        for name, part in parts:
+            if not self.loop.guard(name, part):
+                self.applier.problems.append(f"{name} could not be started")
+        self.applier.consoles = self.console.names()
+        self.applier.problems.extend(self.early.degraded)
+        self.performer.on_change = self._on_change
+        self.gate = gate.Gate(standing=self.record.standing())
+        found = self._find_sources()
+        self._boot(boot.Begun(sources=bool(found)))
+
+    def run(self) -> None:
+        """Go on until the machine is off."""
+        self.loop.run()
+
+    def _open_signals(self) -> None:
+        descriptor = self.system.open_signals((signal.SIGCHLD, *SIGNALS))
+
+        def on_signal() -> None:
+            for number in self.system.read_signals(descriptor):
+                if number in SIGNALS:
+                    self.ask(*SIGNALS[number])
+            self.performer.reap()
+
+        self.loop.watch(descriptor, "signals", on_signal)
+
+    def _reap_again(self) -> None:
+        self.loop.after("reap", REAP_EVERY, self._reap_again)
+        self.performer.reap()
+
+    def _stamp_again(self) -> None:
+        self.loop.after("clock", CLOCK_EVERY, self._stamp_again)
+        if self.early.state.kind == "ext4" and self.shutdown.state is shutdown.State.UP:
+            identity.stamp_clock(self.system)
+
+    def _take_over_messages(self) -> None:
+        for message in self.early.messages:
+            self.logs.say("init", message)
+
+    def _keep_logs(self) -> None:
+        if self.early.state.kind != "none":
+            on_disk = self.early.state.kind == "ext4"
+            self.logs.keep_in(FOLDER, FILE_MOST_DISK if on_disk else FILE_MOST_MEMORY)
+
+    def _feed(self) -> None:
+        """Feed the watchdog, from the loop alone: if the loop stands, the machine is to be reset."""
+        dog = self.early.watchdog
+        if dog is not None:
+            self.loop.after("watchdog", max(dog.seconds / 3, 1.0), self._feed)
+            self.system.feed_watchdog(dog)
+
+    def _watch_devices(self) -> None:
+        descriptor, devices = self.early.uevents, self.early.devices
+        if descriptor is None or devices is None:
+            return
+
+        def on_news() -> None:
+            try:
+                news = self.system.read_uevents(descriptor)
+            except BlockingIOError:
+                return
+            except OSError:  # ENOBUFS: some were lost, so look at everything again
+                devices.coldplug(self.system)
+                news = []
+            for uevent in news:
+                devices.handle(self.system, uevent)
+            self.buttons.look()
+            self.announcer.open_port()
+
+        self.loop.watch(descriptor, "devices", on_news)
+
+    # --- boot --------------------------------------------------------------------------------------------
+
+    def _read_default(self) -> None:
+        value = json.loads(self.system.read(release.DEFAULT_MACHINE_PATH, 8 << 20))
+        self.boot = boot.Boot(default=decode(value))
+
+    def _find_sources(self) -> tuple[str, ...]:
+        seed: list[str | None] = [None]
+
+        def mount() -> None:
+            seed[0] = sources.mount_seed(self.system, self.early.devices)
+
+        if not self.loop.guard("disk labelled cidata", mount):
+            self.applier.problem("the disk labelled cidata can't be read")
+        found = sources.collect(self.system, self.early, seed[0])
+        self._argv = found.argv
+        return found.found
+
+    def _boot(self, event: boot.Event) -> None:
+        self.boot, actions = boot.step(self.boot, event)
+        for action in actions:
+            self.loop.guard(f"boot: {type(action).__name__}", lambda action=action: self._do_boot(action))  # type: ignore[misc]
+
+    def _do_boot(self, action: boot.Action) -> None:
+        match action:
+            case boot.EnterPhase(phase=phase):
+                self._enter_phase(phase)
+            case boot.Perform(stage=boot.Stage.CONFIG):
+                self._config = ConfigChild(self.system, self.loop, self.performer, self.logs, self._boot)
+                self._config.start(self._argv)
+            case boot.Perform(stage=stage):
+                if stage is boot.Stage.IDENTITY:
+                    self._in_force()
+                self.applier.perform(stage, self.boot.in_force.machine)
+            case boot.Abandon():
+                if self._config is not None:
+                    self._config.abandon()
+            case boot.Bound(stage=stage, seconds=seconds):
+                self.loop.after(f"boot.{stage}", seconds, lambda: self._boot(boot.Late(stage=stage)))
+            case boot.KeepLastGood(document=document):
+                self.applier.attempt("keeping the config", lambda: self.applier.keep_last_good(document))
+            case boot.Emit(event=event, fields=fields):
+                self.announcer.emit(event, **fields)
+            case boot.Note(text=text):
+                self.say(text)
+
+    def _enter_phase(self, phase: str) -> None:
+        try:
+            self.record.enter(phase)
+        except OSError as error:
+            self.say(f"the boot's phase could not be written: {error}")
+
+    def _in_force(self) -> None:
+        """A configuration is in force: from now on the gates' time runs."""
+        machine = self.boot.in_force.machine
+        self.performer.environment = machine.environment
+        self.loop.after("gate.settle", machine.health.settle, lambda: self._gate(gate.Settled()))
+        self.loop.after("gate.within", machine.health.within, lambda: self._gate(gate.Overdue()))
+        if self.boot.in_force.refused is not None:
+            self._gate(gate.Refused(reason=self.boot.in_force.refused))
+
+    # --- health ------------------------------------------------------------------------------------------
+
+    def _gate(self, event: gate.Event) -> None:
+        self.gate, actions = gate.step(self.gate, event)
+        for action in actions:
+            self.loop.guard(f"gate: {type(action).__name__}", lambda action=action: self._do_gate(action))  # type: ignore[misc]
+
+    def _do_gate(self, action: gate.Action) -> None:
+        match action:
+            case gate.Refill():
+                self.applier.attempt("boot record", self.record.refill)
+            case gate.Confirm():
+                self._confirm()
+            case gate.GiveBack(reason=reason):
+                self.say(f"this release is given up: {reason}")
+                self.applier.attempt("boot record", self.record.hold)
+                self._give_reason("unhealthy", reason)
+                self.ask("reboot", f"release gate: {reason}")
+            case gate.Emit(event=event, fields=fields):
+                self.announcer.emit(event, **fields)
+
+    def _confirm(self) -> None:
+        if self.applier.attempt("boot record", self.record.confirm):
+            version = self.early.release.version if self.early.release else ""
+            self.announcer.emit(events.BOOT_GOOD, slot=self.early.slot, version=version)
+            self._enter_phase("good")
+
+    def _give_reason(self, reason: str, detail: str) -> None:
+        try:
+            self.record.enter("containers", reason=reason, detail=detail)
+        except OSError as error:
+            self.say(f"the reason could not be written: {error}")
+
+    def _on_change(self) -> None:
+        """A service changed: what hangs on it?"""
+        services = self.performer.supervisor
+        if self.shutdown.state is shutdown.State.SERVICES and supervisor.at_rest(services):
+            self._shut(shutdown.AtRest())
+        if self.shutdown.state is not shutdown.State.UP:
+            return
+        bootcmd = services.services.get(BOOTCMD)
+        if bootcmd is not None and not self._bootcmd_told and bootcmd.state in AT_REST - {State.WAITING}:
+            self._bootcmd_told = True
+            self.loop.soon("bootcmd", lambda: self._boot(boot.BootcmdEnded()))
+        key = services.services.get(KEY_SERVICE)
+        if key is not None and not self._ssh_told and key.state is State.DONE:
+            self._ssh_told = True
+            self.ssh.serve()
+            self.say(f"ssh host key: {fingerprint(self._text(f'{KEY}.pub'))} (ed25519)")
+        if self.boot.stage is boot.Stage.SETTLED:
+            self.look()
+
+    def look(self) -> None:
+        """Tell the gates how things stand, when that changed."""
+        services = self.performer.supervisor
+        waiting = supervisor.waiting(services)
+        wrong = supervisor.wrong(services)
+        refused = self.boot.in_force.refused
+        config = (f"config refused: {refused}",) if refused else ()
+        now = gate.Look(reasons=(*self.applier.problems, *config, *wrong), waiting=waiting)
+        if now != self._look:
+            self._look = now
+            self._gate(now)
+            if not waiting:
+                self._finally()
+
+    def _finally(self) -> None:
+        """All that is required is healthy for the first time: the page, the last word, and what was to follow."""
+        if self._final_told:
+            return
+        self._final_told = True
+        machine = self.boot.in_force.machine
+        self.console.show(self.reporter.page())
+        if machine.final_message:
+            self.say(machine.final_message)
+        wanted = machine.power_state
+        if wanted is not None:
+            how = wanted.mode
+            self.loop.after("power state", wanted.delay, lambda: self.ask(how, "power_state of the config"))
+
+    def _show_event(self, name: str, line: bytes) -> None:
+        if self.early.command_line.console_events:
+            self.console.show(line.decode("utf-8", "replace"))
+            return
+        text = self.reporter.sentence(name, line)
+        if text:
+            self.console.say(text)
+
+    # --- the way down ------------------------------------------------------------------------------------
+
+    def ask(self, how: str, why: str) -> None:
+        """Somebody wants the machine down."""
+        bound = supervisor.stop_bound(self.performer.supervisor)
+        self._shut(shutdown.Asked(how=how, why=why, bound=bound))
+
+    def _shut(self, event: shutdown.Event) -> None:
+        self.shutdown, actions = shutdown.step(self.shutdown, event)
+        for action in actions:
+            if not self.loop.guard(f"shutdown: {type(action).__name__}", lambda action=action: self._do_shut(action)):  # type: ignore[misc]
+                self._after_fault(action)
+
+    def _do_shut(self, action: shutdown.Action) -> None:
+        match action:
+            case shutdown.StopServices():
+                self.loop.guard("ssh", self.ssh.close)
+                self.performer.close()
+                self._on_change()
+            case shutdown.SignalAll(number=number):
+                self._signal_all(number)
+            case shutdown.LeaveState():
+                self.logs.let_go()
+                order = self.early.unmount
+                on_disk = self.early.state.kind == "ext4"
+                unmounted = leave.leave(self.system, order, self.console.say, on_disk=on_disk)
+                self._shut(shutdown.Left(unmounted=unmounted))
+            case shutdown.Flush():
+                self._flush()
+            case shutdown.PowerOff(how=how):
+                self._power(how)
+            case shutdown.Bound(state=state, seconds=seconds):
+                self.loop.after(f"shutdown.{state}", seconds, lambda: self._shut(shutdown.Late(state=state)))
+            case shutdown.Emit(event=event, fields=fields):
+                self.announcer.emit(event, **fields)
+
+    def _after_fault(self, action: shutdown.Action) -> None:
+        """An action of the way down raised: the next state comes all the same."""
+        match action:
+            case shutdown.LeaveState():
+                self.loop.soon("left", lambda: self._shut(shutdown.Left(unmounted=False)))
+            case shutdown.Flush():
+                self.loop.soon("flushed", lambda: self._shut(shutdown.Flushed()))
+            case shutdown.PowerOff(how=how):
+                self.loop.after("power", 1.0, lambda: self._power_again(how))
+            case _:
+                return
+
+    def _signal_all(self, number: int) -> None:
+        try:
+            self.system.signal_all(number)
+        except ProcessLookupError:
+            pass  # nobody is left
+        self._look_left()
+
+    def _look_left(self) -> None:
+        self.performer.reap()
+        if not self.system.has_children():
+            self._shut(shutdown.NobodyLeft())
+        elif self.shutdown.state is shutdown.State.KILLING:
+            self.loop.after("left", LEAVE_POLL, self._look_left)
+
+    def _flush(self) -> None:
+        self.console.flush()
+        if self.announcer.flush():
+            self._shut(shutdown.Flushed())
+        else:
+            self.loop.after("flush", LEAVE_POLL, self._flush)
+
+    def _power(self, how: str) -> None:
+        dog = self.early.watchdog
+        if dog is not None and how != "reboot":
+            self.loop.guard("watchdog", lambda: self.system.close_watchdog(dog))
+        self.system.power(how)
+        self.loop.finished = True  # only a fake comes back
+
+    def _power_again(self, how: str) -> None:
+        if not self.loop.guard("power", lambda: self._power("reboot" if how != "halt" else how)):
+            self.loop.after("power", 1.0, lambda: self._power_again(how))
+
+
+def _ignore(_: object) -> None:
+    """Take a value that is only made for what its making does."""
+
+
+def _origin(error: BaseException) -> str:
+    """Return where an exception was raised, from its traceback (the module `traceback` costs 30 ms to import)."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return ""
+    code = last.tb_frame.f_code
+    return f" ({code.co_filename.rpartition('/')[2]}:{last.tb_lineno}, {code.co_name})"

@@ -1,0 +1,82 @@
+"""The console: what people at a screen or a serial line see. It never waits for one.
+
+A console may be a wire that nobody reads: its device is opened O_NONBLOCK, lines wait in a bounded queue, and what
+doesn't fit is gone (it is in the log all the same).
+"""
+
+from __future__ import annotations
+
+import os
+
+from init.pid1.events import Queue
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from init.pid1.loop import Loop
+    from init.pid1.system import System
+
+ACTIVE = "/sys/class/tty/console/active"
+RETRY = 0.2  # seconds
+QUEUE_MOST = 512  # lines
+WIDTH = 78
+
+
+class Console:
+    """All of the kernel's consoles. `say` never fails and never waits."""
+
+    def __init__(self, system: System, loop: Loop) -> None:
+        self._system = system
+        self._loop = loop
+        self._open: dict[str, tuple[int, Queue]] = {}
+
+    def open(self) -> None:
+        """Open what the kernel uses as consoles; one that can't be opened is left out."""
+        try:
+            names = self._system.read(ACTIVE, 4096).decode("ascii", "replace").split()
+        except OSError:
+            names = []
+        for name in names:
+            try:
+                flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
+                self._open[name] = (self._system.open(f"/dev/{name}", flags), Queue(QUEUE_MOST))
+            except OSError:
+                continue
+
+    def names(self) -> tuple[str, ...]:
+        """Return the consoles' names, the kernel's main one last."""
+        return tuple(self._open)
+
+    def say(self, text: str) -> None:
+        """Show one line, with the seconds since the kernel started."""
+        self.show(f"[{self._system.now():9.3f}] berth: {text}")
+
+    def show(self, text: str) -> None:
+        """Show lines as they are, without what a terminal would take for a command."""
+        clean = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
+        line = clean.rstrip("\n").replace("\n", "\r\n").encode("utf-8", "replace") + b"\r\n"
+        for _, queue in self._open.values():
+            queue.add(line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as far as it goes."""
+        behind = False
+        for descriptor, queue in self._open.values():
+            try:
+                done = queue.flush(lambda line, to=descriptor: self._system.write_to(to, line))  # type: ignore[misc]
+            except OSError:  # the line is down
+                done = False
+            behind = behind or not done
+        if behind:
+            self._loop.after("console.flush", RETRY, self.flush)
+
+
+def page(facts: Mapping[str, str], containers: Iterable[tuple[str, str, str]]) -> str:
+    """Return the short status page: one line a fact, one a container (name, health, ports)."""
+    width = max((len(key) for key in facts), default=0)
+    lines = [f"  {key:<{width}}  {value}" for key, value in facts.items() if value]
+    lines += [f"  container {name}: {health}{' ' + ports if ports else ''}" for name, health, ports in containers]
+    return "\n".join(["", *(line[:WIDTH] for line in lines), ""])

@@ -1,0 +1,57 @@
+"""The kernel's log as one more log: /dev/kmsg, record by record (Documentation/ABI/testing/dev-kmsg).
+
+A record is `priority,sequence,microseconds,flags;text`, further lines belong to it and begin with a blank.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.logs import Logs
+    from init.pid1.loop import Loop
+    from init.pid1.system import System
+
+DEVICE = "/dev/kmsg"
+RECORD_MOST = 8192
+AT_ONCE = 64  # records in one turn
+NAME = "kernel"
+
+
+def parse(record: bytes) -> tuple[float, str] | None:
+    """Return a record's time, in seconds since the kernel started, and its message.
+
+    None for what a program wrote there (facility ≠ 0), and for what is no record.
+    """
+    head, separator, rest = record.partition(b";")
+    fields = head.split(b",")
+    if not separator or len(fields) < 3 or not fields[0].isdigit() or not fields[2].isdigit():
+        return None
+    if int(fields[0]) >> 3:
+        return None
+    return int(fields[2]) / 1e6, rest.split(b"\n")[0].decode("utf-8", "replace")
+
+
+class KernelLog:
+    """Reads /dev/kmsg as records come, without waiting."""
+
+    def __init__(self, system: System, loop: Loop, logs: Logs) -> None:
+        self._system = system
+        self._logs = logs
+        self._descriptor = system.open(DEVICE, os.O_RDONLY | os.O_NONBLOCK)
+        loop.watch(self._descriptor, "kernel log", self._read)
+
+    def _read(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                record = self._system.read_from(self._descriptor, RECORD_MOST)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:  # EPIPE: records were overwritten before they were read
+                self._logs.say(NAME, "(some of the kernel's messages were lost)")
+                continue
+            parsed = parse(record)
+            if parsed is not None:
+                self._logs.say(NAME, parsed[1], t=parsed[0])

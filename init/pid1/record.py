@@ -1,0 +1,122 @@
+"""The boot record on the disk that booted: read, change by the pure rules of `init.formats.bootrecord`, read back.
+
+A change writes only the sectors that differ, past the page cache, each synced and read back before the next. The phase
+of the boot is advice in a sector of its own: no failure to write it is told more than once.
+"""
+
+from __future__ import annotations
+
+from init.formats import bootphase, bootrecord, disk
+from init.formats.bootrecord import Record
+from init.pid1.gate import Standing
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init.formats.bootrecord import Slot
+    from init.pid1.system import Blocks
+
+_PHASE_OFFSET = disk.PHASE_SECTOR * disk.SECTOR
+
+
+class RecordError(OSError):
+    """The boot record could not be changed; the one that was in force still is, or its change is incomplete."""
+
+
+class BootRecord:
+    """The record's two copies, and the slot that runs. `partitions`: record-0, record-1."""
+
+    def __init__(self, system: Blocks, partitions: tuple[str, ...], slot: str | None, boot_id: str) -> None:
+        self._system = system
+        self._partitions = partitions
+        self.slot: Slot | None = "a" if slot == "a" else "b" if slot == "b" else None
+        self._boot_id = boot_id
+        self.present = len(partitions) == 2 and self.slot is not None
+
+    def read(self) -> Record | None:
+        """Return the record in force; None where there is none or none is valid. Raise OSError."""
+        return bootrecord.current(self._copies()) if self.present else None
+
+    def standing(self) -> Standing:
+        """Say what the record says of the slot that runs. Never fails: what can't be read confirms nothing."""
+        if not self.present or self.slot is None:
+            return Standing.NONE
+        try:
+            record = self.read()
+        except OSError:
+            return Standing.NONE
+        if record is None:
+            return Standing.ALONE
+        if record.slot(self.slot).good:
+            return Standing.GOOD
+        return Standing.NEW if record.slot(bootrecord.other(self.slot)).good else Standing.ALONE
+
+    def change(self, rule: Callable[[Record, Slot], Record]) -> None:
+        """Put `rule(record, slot)` in force; raise OSError, RecordError where it doesn't read back."""
+        if not self.present or self.slot is None:
+            return
+        copies = self._copies()
+        record = bootrecord.current(copies) or bootrecord.fresh(self.slot)
+        wanted = rule(record, self.slot)
+        for write in bootrecord.plan(copies, wanted):
+            self._write(write, copies[write.copy])
+
+    def refill(self) -> None:
+        """Boot gate passed."""
+        self.change(bootrecord.arm)
+
+    def confirm(self) -> None:
+        """Release gate passed."""
+        self.change(bootrecord.confirm)
+
+    def hold(self) -> None:
+        """Release gate failed: the other slot boots next."""
+        self.change(bootrecord.hold)
+
+    def enter(self, phase: str, *, reason: str = "", detail: str = "") -> None:
+        """Write how far the boot has come; raise OSError."""
+        if not self.present or self.slot is None:
+            return
+        value = bootphase.BootPhase(slot=self.slot, phase=phase, reason=reason, boot=self._boot_id, detail=detail)
+        self._system.write_blocks(self._partitions[0], _PHASE_OFFSET, bootphase.encode(value))
+
+    def last_phase(self) -> bootphase.BootPhase | None:
+        """Return what the boot before came to, if this one has not written yet; None where that isn't known."""
+        if not self.present:
+            return None
+        try:
+            sector = self._system.read_blocks(self._partitions[0], _PHASE_OFFSET, bootphase.BYTES)
+        except OSError:
+            return None
+        found = bootphase.decode(sector)
+        return found if found is not None and found.boot != self._boot_id[:40] else None
+
+    def _copies(self) -> tuple[bytes, bytes]:
+        first, second = (self._system.read_blocks(path, 0, bootrecord.COPY_BYTES) for path in self._partitions)
+        return first, second
+
+    def _write(self, write: bootrecord.Write, before: bytes) -> None:
+        path = self._partitions[write.copy]
+        for at in range(0, len(write.data), disk.SECTOR):
+            sector = write.data[at : at + disk.SECTOR]
+            if before[at : at + disk.SECTOR] != sector:
+                self._system.write_blocks(path, at, sector)
+        if self._system.read_blocks(path, 0, len(write.data)) != write.data:
+            raise RecordError(5, "what was written does not read back", path)
+
+
+def why_back(phase: bootphase.BootPhase | None, returned: Slot) -> tuple[str, str]:
+    """Return the reason and the detail for a slot that came back, from the phase that its last boot left behind.
+
+    A boot that got into the initramfs and no further with the root met verity; one that got further and gave no
+    reason of its own was ended by a watchdog or a panic. Without a phase of that slot, no init ever ran.
+    """
+    if phase is None or phase.slot != returned:
+        return "no-init", ""
+    if phase.reason:
+        return phase.reason, phase.detail or phase.phase
+    if phase.phase in ("initramfs", "root"):
+        return "verity", phase.phase
+    return "watchdog" if phase.phase != "good" else "unknown", phase.phase

@@ -1,0 +1,199 @@
+"""Answering `berthctl`, and the sentences and the page on the console: reads the conductor, decides nothing."""
+
+from __future__ import annotations
+
+import json
+
+from init.formats import events
+from init.pid1 import answers, cgroups, shutdown, supervisor
+from init.pid1.console import page
+from init.pid1.state import PLACE
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from init.pid1.conductor import Conductor
+    from init.pid1.control import Client
+    from init.pid1.logs import Line
+
+LINES_MOST = 2000
+_SENTENCES = {
+    events.CONFIG_APPLIED: "config from {source}",
+    events.CONFIG_REFUSED: "config refused ({source}): {errors}; in force: {in_force}",
+    events.NETWORK_UP: "network: {interface} {addresses}",
+    events.SERVICE_FAILED: "service {name} failed (status {status})",
+    events.CONTAINER_STARTED: "container {name} started",
+    events.CONTAINER_HEALTHY: "container {name} is healthy",
+    events.CONTAINER_UNHEALTHY: "container {name} is unhealthy",
+    events.CONTAINER_EXITED: "container {name} ended (status {status})",
+    events.HEALTH_PASSED: "all is well",
+    events.HEALTH_DEGRADED: "degraded: {reasons}",
+    events.BOOT_GOOD: "this release is confirmed (slot {slot}, {version})",
+    events.BOOT_FELLBACK: "{from} came back: {reason} ({detail})",
+    events.SHUTDOWN_BEGUN: "going down: {why}",
+    events.SHUTDOWN_CLEAN: "state unmounted: {state_unmounted}",
+}
+
+
+class Reporter:
+    """What the machine says of itself."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._of = conductor
+
+    # --- the control socket ------------------------------------------------------------------------------
+
+    def answer(self, client: Client, request: Mapping[str, object]) -> None:
+        """Answer one request that its sender may make."""
+        match request["verb"]:
+            case "status":
+                client.send(self.status())
+                client.finish()
+            case "ps":
+                client.send(self.processes())
+                client.finish()
+            case "timeline":
+                client.send(answers.timeline(self._of.announcer.ring))
+                client.finish()
+            case "logs":
+                self._logs(client, request)
+            case "events":
+                self._events(client, request)
+            case "service":
+                self._service(client, request)
+            case "reboot" | "poweroff" | "halt" as how:
+                who = f"berthctl, uid {client.peer.uid}"
+                client.send({"format": f"berth.{how}/1", "accepted": True})
+                client.finish()
+                self._of.loop.soon(how, lambda: self._of.ask(how, f"{how} by {who}"))
+            case verb:
+                client.fail("verb", f"this release does not know {verb}", "see berthctl --help")
+
+    def _logs(self, client: Client, request: Mapping[str, object]) -> None:
+        name = request.get("name")
+        name = name if isinstance(name, str) and name else None
+        known = {*self._of.performer.supervisor.services, *self._of.logs.names()}
+        if name is not None and name not in known:
+            client.fail("name", f"there is no log of {name}", f"there are: {', '.join(sorted(known))}")
+            return
+        count = request.get("lines")
+        count = min(count, LINES_MOST) if isinstance(count, int) and count >= 0 else 100
+        client.send({"format": "berth.logs/1"})
+        for line in self._of.logs.ring.newest(count, name):
+            client.send(answers.log_line(line))
+        if not request.get("follow"):
+            client.finish()
+            return
+
+        def on_line(line: Line) -> None:
+            if name is None or line.name == name:
+                client.send(answers.log_line(line))
+
+        self._of.logs.listen(on_line)
+        client.follow(lambda: self._of.logs.forget(on_line))
+
+    def _events(self, client: Client, request: Mapping[str, object]) -> None:
+        client.send({"format": events.FORMAT})
+        for line in self._of.announcer.ring:
+            client.send_line(line)
+        if not request.get("follow"):
+            client.finish()
+            return
+
+        def on_event(_: str, line: bytes) -> None:
+            client.send_line(line)
+
+        self._of.announcer.listen(on_event)
+        client.follow(lambda: self._of.announcer.forget(on_event))
+
+    def _service(self, client: Client, request: Mapping[str, object]) -> None:
+        name, verb = request.get("name"), request.get("action")
+        services = self._of.performer.supervisor.services
+        if not isinstance(name, str) or name not in services:
+            client.fail("name", f"there is no service {name}", f"there are: {', '.join(sorted(services))}")
+            return
+        if verb not in answers.SERVICE_VERBS:
+            client.fail("action", f"a service can't {verb}", f"it can {', '.join(answers.SERVICE_VERBS)}")
+            return
+        if self._of.shutdown.state is not shutdown.State.UP:
+            client.fail("shutdown", "the machine is going down", "ask again after the boot")
+            return
+        self._of.performer.post(name, answers.SERVICE_VERBS[str(verb)])
+        state = self._of.performer.supervisor.services[name].state
+        client.send({"format": "berth.service/1", "name": name, "action": verb, "state": str(state)})
+        client.finish()
+
+    def status(self) -> dict[str, object]:
+        """Return `berth.status/1`."""
+        of = self._of
+        try:
+            record = of.record.read()
+        except OSError:
+            record = None
+        try:
+            free: int | None = of.system.space(PLACE)[0]
+        except OSError:
+            free = None
+        return answers.status(
+            early=of.early,
+            in_force=of.boot.in_force,
+            gate=of.gate,
+            supervisor=of.performer.supervisor,
+            record=record,
+            versions=of.returned.versions,
+            last_return=of.returned.last,
+            free=free,
+            addresses=of.applier.up,
+            memory=answers.read_memory(self._text("/proc/meminfo")),
+            now=of.system.now(),
+        )
+
+    def processes(self) -> dict[str, object]:
+        """Return `berth.ps/1`."""
+        memory = {}
+        for name in self._of.performer.supervisor.services:
+            text = self._text(f"{cgroups.group(name, self._of.performer.settings.top)}/memory.current")
+            if text.isdecimal():
+                memory[name] = int(text)
+        return answers.processes(self._of.performer.supervisor, memory, self._of.system.now())
+
+    def _text(self, path: str) -> str:
+        try:
+            return self._of.system.read(path, 1 << 16).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    # --- the console -------------------------------------------------------------------------------------
+
+    def sentence(self, name: str, line: bytes) -> str:
+        """Return what people read of an event; empty for one that is only for programs."""
+        form = _SENTENCES.get(name)
+        if form is None:
+            return ""
+        fields = {}
+        for key, value in json.loads(line).items():
+            fields[key] = ", ".join(str(part) for part in value) if isinstance(value, list) else value
+        return form.format_map(fields)
+
+    def page(self) -> str:
+        """Return the short status page."""
+        of = self._of
+        release = of.early.release
+        facts = {
+            "Berth": f"{release.version} ({release.machine_class})" if release else "",
+            "machine": of.boot.in_force.machine.hostname,
+            "network": "  ".join(f"{name} {' '.join(values)}" for name, values in of.applier.up.items()),
+            "config": of.boot.in_force.source,
+            "state": "in memory, lost at power-off" if of.early.state.kind != "ext4" else "",
+        }
+        ports = {
+            container.name: " ".join(f"{port.host}→{port.container}" for port in container.ports)
+            for container in of.boot.in_force.machine.containers
+        }
+        shown = [
+            (running.service.name, str(running.health), ports.get(running.service.name, ""))
+            for running in supervisor.containers(of.performer.supervisor)
+        ]
+        return page(facts, shown)

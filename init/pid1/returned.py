@@ -1,0 +1,73 @@
+"""A slot that came back: found in the record at boot, said, kept on state, so that `status` can tell later."""
+
+from __future__ import annotations
+
+import json
+
+from init.formats import bootrecord, events
+from init.pid1.record import why_back
+from init.pid1.logs import stamp
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.early import EarlyResult
+    from init.pid1.events import Announcer
+    from init.pid1.record import BootRecord
+    from init.pid1.system import System
+
+VERSIONS = "/var/lib/berth/slots.json"
+LAST = "/var/lib/berth/last-return.json"
+
+
+class Returned:
+    """Looks once, at the start. `last` is the newest return that is known, `versions` what each slot is."""
+
+    def __init__(self, system: System, record: BootRecord, early: EarlyResult, announcer: Announcer) -> None:
+        self._system = system
+        self._record = record
+        self._early = early
+        self._announcer = announcer
+        self.last: dict[str, object] | None = None
+        self.versions: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Find out whether this boot is a return; keep which release is in the slot that runs."""
+        self.last = self._load(LAST)
+        self.versions = {key: str(value) for key, value in (self._load(VERSIONS) or {}).items()}
+        slot, record = self._record.slot, self._record.read()
+        if slot is None or record is None:
+            return
+        mine = self._early.release.version if self._early.release else ""
+        came = bootrecord.came_back(record, slot)
+        if came is not None:
+            self._tell(came, mine)
+            self._record.change(lambda record, slot: bootrecord.settle(record, slot))
+        if self.versions.get(slot) != mine:
+            self.versions[slot] = mine
+            self._keep(VERSIONS, self.versions)
+
+    def _tell(self, came: bootrecord.Slot, mine: str) -> None:
+        reason, detail = why_back(self._record.last_phase(), came)
+        other = self.versions.get(came, "")
+        self.last = {
+            "from": other or None,
+            "version": mine,
+            "reason": reason,
+            "detail": detail,
+            "at": stamp(self._system.time()),
+        }
+        self._announcer.emit(events.BOOT_FELLBACK, **{"from": other, "to": mine, "reason": reason, "detail": detail})
+        self._keep(LAST, self.last)
+
+    def _load(self, path: str) -> dict[str, object] | None:
+        if not self._system.exists(path):
+            return None
+        try:
+            value = json.loads(self._system.read(path, 1 << 16))
+        except ValueError:
+            return None  # torn by a power cut, or damaged: it is only for show
+        return value if isinstance(value, dict) else None
+
+    def _keep(self, path: str, value: object) -> None:
+        self._system.replace(path, json.dumps(value).encode() + b"\n")

@@ -1,0 +1,103 @@
+"""Where a machine configuration may lie, and the config child's command line for it (contracts.md, 3).
+
+PID 1 looks only whether there is something; what it says is the child's to read. Where there is nothing but the
+recipe's default, no child is needed: its compiled form is read at once, which saves a Python start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from init.formats import release
+from init.pid1 import disks, mounts
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.devices import Devices
+    from init.pid1.early import EarlyResult
+    from init.pid1.system import System
+
+SEED_FOLDER = "/run/berth/seed"
+LAST_GOOD = "/var/lib/berth/config"
+_SMBIOS = "/sys/class/dmi/id"
+_CHILD = ("/usr/bin/python3", "-I", "-B", release.APP_PATH, "config")
+_LINE_WORDS = ("ds", "ci.", "cc", "cloud-", "k3os.", "k3os", "rancher.", "coreos.", "berth.config")
+_LABELS = (b"cidata", b"CIDATA")
+_ISO_LABEL = (32768 + 40, 32)  # ECMA-119, 8.4.7: the primary volume descriptor's volume identifier
+_FAT_LABELS = (43, 71)  # Microsoft's FAT specification: BS_VolLab of FAT12 and FAT16, of FAT32; 11 bytes
+_MODULES = {"vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"), "iso9660": ("isofs",)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """The child's `argv`; `found`: something besides the recipe's default may hold a configuration."""
+
+    argv: tuple[str, ...]
+    found: tuple[str, ...]
+
+
+def label_kind(head: bytes) -> str | None:
+    """Tell from a device's first 33 KiB whether it is a file system labelled `cidata`: `vfat`, `iso9660` or None."""
+    start, length = _ISO_LABEL
+    if head[32769:32774] == b"CD001" and head[start : start + length].rstrip() in _LABELS:
+        return "iso9660"
+    if head[510:512] == b"\x55\xaa" and any(head[at : at + 11].rstrip() in _LABELS for at in _FAT_LABELS):
+        return "vfat"
+    return None
+
+
+def find_seed(system: System) -> tuple[str, str] | None:
+    """Return the device that is labelled `cidata`, and its kind; raise OSError when devices can't be listed."""
+    for device in disks.present(system):
+        try:
+            kind = label_kind(system.read_blocks(device.path, 0, 33 * 1024))
+        except OSError:
+            continue  # a drive without a medium, or a partition past the disk's end
+        if kind is not None:
+            return device.path, kind
+    return None
+
+
+def mount_seed(system: System, devices: Devices | None) -> str | None:
+    """Mount the disk labelled `cidata` at `SEED_FOLDER`; return its device. Raise OSError when it can't be mounted."""
+    found = find_seed(system)
+    if found is None:
+        return None
+    path, kind = found
+    if devices is not None:
+        for name in _MODULES[kind]:
+            devices.load(system, name)
+    flags = mounts.READ_ONLY | mounts.NO_SUID | mounts.NO_DEVICES | mounts.NO_EXECUTE
+    mounts.perform(system, mounts.MountStep(source=path, target=SEED_FOLDER, kind=kind, flags=flags))
+    return path
+
+
+def collect(system: System, early: EarlyResult, seed: str | None) -> Sources:
+    """Return what to start the child with. `seed` is the device that is mounted at `SEED_FOLDER`."""
+    argv = [*_CHILD, "--default", release.DEFAULT_DOCUMENT_PATH, "--cmdline", "/proc/cmdline"]
+    found = []
+    if any(key.startswith(_LINE_WORDS) for key in early.command_line.parameters):
+        found.append("cmdline")
+    if system.exists(_SMBIOS):
+        argv += ["--smbios", _SMBIOS]
+        if _smbios_speaks(system):
+            found.append("smbios")
+    if seed is not None:
+        argv += ["--seed", SEED_FOLDER]
+        found.append(f"cidata:{seed}")
+    medium = f"{early.medium}/berth/user-data" if early.medium else ""
+    if medium and system.exists(medium):
+        argv += ["--medium", medium]
+        found.append("medium")
+    if system.exists(f"{LAST_GOOD}/user-data"):
+        argv += ["--last-good", LAST_GOOD]
+        found.append("last-good")
+    return Sources(argv=tuple(argv), found=tuple(found))
+
+
+def _smbios_speaks(system: System) -> bool:
+    try:
+        return b"ds=" in system.read(f"{_SMBIOS}/product_serial", 4096)
+    except OSError:
+        return False

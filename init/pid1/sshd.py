@@ -1,0 +1,142 @@
+"""SSH without a resident daemon: PID 1 listens, and starts `sshd -i` for each connection.
+
+Host keys are made by a child the first time that they are needed, and kept on state; until they are there, connections
+wait in the listening socket. The number of connections is bounded, and of those that one address holds.
+"""
+
+from __future__ import annotations
+
+from init.formats.service import Readiness, Restart, Service
+from init.pid1 import cgroups
+from init.pid1.perform import BASE_ENVIRONMENT
+from init.pid1.system import Spawn
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init.formats.machine import Machine
+    from init.pid1.logs import Logs
+    from init.pid1.loop import Loop
+    from init.pid1.perform import Performer
+    from init.pid1.system import System
+
+PORT = 22
+PROGRAM = "/usr/sbin/sshd"
+KEYGEN = "/usr/bin/ssh-keygen"
+NAME = "sshd"
+KEY_SERVICE = "ssh-host-key"
+KEY_FOLDER = "/var/lib/berth/ssh"
+KEY = f"{KEY_FOLDER}/ssh_host_ed25519_key"
+CONNECTIONS_MOST = 32
+PER_ADDRESS_MOST = 8
+
+
+def is_wanted(machine: Machine) -> bool:
+    """Tell whether anybody could log in by SSH."""
+    return bool(machine.root_keys) or machine.ssh_password or any(user.ssh_authorized_keys for user in machine.users)
+
+
+def key_service() -> Service:
+    """Return the one-shot that makes the host key. An unfinished one never takes the place: keygen makes it whole."""
+    return Service(
+        name=KEY_SERVICE,
+        argv=(KEYGEN, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", KEY),
+        readiness=Readiness.EXIT,
+        restart=Restart.ON_FAILURE,
+        restart_limit=5,
+    )
+
+
+class SshDoor:
+    """The listening socket and the connections."""
+
+    def __init__(
+        self,
+        system: System,
+        loop: Loop,
+        performer: Performer,
+        logs: Logs,
+        say: Callable[[str], None],
+    ) -> None:
+        self._system = system
+        self._loop = loop
+        self._performer = performer
+        self._logs = logs
+        self._say = say
+        self._listening: int | None = None
+        self._open: dict[int, str] = {}  # pid → address
+
+    def open(self, *, given_keys: bool) -> None:
+        """Listen. Connections are taken once there is a host key. Raise OSError."""
+        if self._listening is None:
+            self._listening = self._system.listen_tcp(PORT)
+        self._system.make_folder(KEY_FOLDER, 0o700)
+        if given_keys or self._system.exists(f"{KEY}.pub"):
+            self.serve()
+        else:
+            self._performer.load((key_service(),))
+
+    def serve(self) -> None:
+        """There is a host key: take connections."""
+        if self._listening is not None:
+            self._loop.watch(self._listening, "ssh", self._accept)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._listening is not None:
+            listening, self._listening = self._listening, None
+            self._loop.unwatch(listening)
+            self._system.close(listening)
+
+    def _accept(self) -> None:
+        if self._listening is None:
+            return
+        try:
+            connection, address = self._system.accept(self._listening)
+        except BlockingIOError:
+            return
+        try:
+            if self._is_full(address):
+                self._logs.say(NAME, f"{address}: refused, there are {len(self._open)} connections")
+                return
+            pid = self._system.spawn(self._spawn(connection))
+            self._open[pid] = address
+            self._performer.expect(pid, lambda _status: self._ended(pid))
+        finally:
+            self._system.close(connection)
+
+    def _is_full(self, address: str) -> bool:
+        held = sum(other == address for other in self._open.values())
+        return len(self._open) >= CONNECTIONS_MOST or held >= PER_ADDRESS_MOST
+
+    def _spawn(self, connection: int) -> Spawn:
+        folder: str | None = cgroups.group(NAME, self._performer.settings.top)
+        try:
+            self._system.make_folder(str(folder))
+        except OSError:
+            folder = None
+        return Spawn(
+            argv=(PROGRAM, "-i", "-e"),
+            environment=BASE_ENVIRONMENT,
+            cgroup=folder,
+            stdin=connection,
+            stdout=connection,
+            stderr=self._logs.pipe(NAME),
+        )
+
+    def _ended(self, pid: int) -> None:
+        self._open.pop(pid, None)
+
+
+def fingerprint(public_key: str) -> str:
+    """Return `SHA256:…` of a public key line, as ssh-keygen -l shows it; raise ValueError for what is no key."""
+    import base64
+    import hashlib
+
+    words = public_key.split()
+    if len(words) < 2:
+        raise ValueError("no public key")
+    digest = hashlib.sha256(base64.b64decode(words[1], validate=True)).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
