@@ -1,0 +1,41 @@
+"""`berthctl logs`: what services, the kernel and PID 1 said."""
+
+from __future__ import annotations
+
+from init.berthctl import show, talk
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "what a service said, or all of them; `init` is PID 1, `kernel` the kernel"
+EXAMPLES = ("berthctl logs", "berthctl logs web -f", "berthctl logs kernel -n 1000")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("name", nargs="?", help="a service, a container, init or kernel; all of them without it")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is said from now on")
+    parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the newest N lines (100)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask and show, line by line."""
+    if arguments.lines < 0:
+        raise talk.Failure("usage", "--lines can't be negative", "give a number from 0", usage=True)
+    request: dict[str, object] = {
+        "verb": "logs",
+        "name": arguments.name,
+        "lines": arguments.lines,
+        "follow": arguments.follow,
+    }
+    for value in talk.ask(request, arguments.socket):
+        if arguments.json:
+            show.as_json(value)
+        elif "text" in value:
+            name = "" if arguments.name else show.paint(f"{value.get('name')}: ", "dim")
+            print(f"{show.paint(str(value.get('time')), 'dim')} {name}{show.safe(str(value['text']))}", flush=True)
+        elif "skipped" in value:
+            print(show.paint(f"({value['skipped']} lines were skipped: this terminal is too slow)", "warn"), flush=True)
+    return 0

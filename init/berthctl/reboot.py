@@ -1,0 +1,28 @@
+"""`berthctl reboot`: services are stopped in order, state is unmounted, then the machine goes down."""
+
+from __future__ import annotations
+
+from init.berthctl import show, talk
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "reboot the machine, in order"
+EXAMPLES = ("berthctl reboot",)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """`reboot` has no arguments of its own."""
+    del parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask PID 1; it has begun when this returns."""
+    answer = talk.one({"verb": "reboot"}, arguments.socket)
+    if arguments.json:
+        show.as_json(answer)
+    else:
+        print("the machine is going down")
+    return 0

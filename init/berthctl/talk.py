@@ -1,0 +1,68 @@
+"""Talking to PID 1: one request, then lines of JSON. Failures are `Failure`, which `main` alone shows."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATH = "/run/berth/control"
+FIRST_ANSWER = 15.0  # seconds: PID 1 answers at once, unless it is in trouble
+
+
+class Failure(Exception):
+    """Something that a person is told: what, and what to do. `usage`: the command line was wrong (status 2)."""
+
+    def __init__(self, code: str, message: str, hint: str = "", *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.usage = usage
+
+    def as_json(self) -> dict[str, object]:
+        """Return `berth.error/1`."""
+        return {"format": "berth.error/1", "code": self.code, "message": self.message, "hint": self.hint}
+
+
+def ask(request: dict[str, object], path: str = PATH) -> Iterator[dict[str, object]]:
+    """Send a request; yield the objects of the answer as they come. Raise Failure."""
+    try:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(FIRST_ANSWER)
+        connection.connect(path)
+    except FileNotFoundError:
+        raise Failure("no-init", "PID 1 can't be reached", "run berthctl on a Berth machine") from None
+    except OSError as error:
+        raise Failure("no-init", f"PID 1 can't be reached: {error.strerror or error}", "is the machine up?") from None
+    with connection, connection.makefile("rwb") as stream:
+        try:
+            stream.write(json.dumps(request).encode() + b"\n")
+            stream.flush()
+            for line in stream:
+                connection.settimeout(None)
+                yield _checked(line)
+        except OSError as error:
+            raise Failure("lost", f"the connection to PID 1 was lost: {error}", "try again") from None
+
+
+def _checked(line: bytes) -> dict[str, object]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        raise Failure("answer", "PID 1's answer is no JSON", "berthctl and PID 1 are of different releases") from None
+    if isinstance(value, dict) and value.get("format") == "berth.error/1":
+        code, message, hint = (str(value.get(key, "")) for key in ("code", "message", "hint"))
+        raise Failure(code, message, hint)
+    return value if isinstance(value, dict) else {}
+
+
+def one(request: dict[str, object], path: str = PATH) -> dict[str, object]:
+    """Return the first object of the answer; raise Failure."""
+    for value in ask(request, path):
+        return value
+    raise Failure("answer", "PID 1 closed without an answer", "see the console for what happened")
