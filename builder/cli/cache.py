@@ -33,9 +33,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         if context.as_json:
             print(json.dumps({"format": "berth.cache/1", **asdict(info), "root": str(info.root)}))
         else:
-            print(
-                f"{info.root}: {info.blobs} files, {show_bytes(info.blob_bytes)}, the oldest unused for {info.oldest / _DAY:.0f} days"
-            )
+            age = f"the oldest unused for {info.oldest / _DAY:.0f} days"
+            print(f"{info.root}: {info.blobs} files, {show_bytes(info.blob_bytes)}, {age}")
             if info.partial_bytes:
                 print(f"  {info.partial} downloads begun, {show_bytes(info.partial_bytes)}")
         return 0

@@ -1,0 +1,44 @@
+"""`berth check`: every error of machine configs at once, by the compiler that the machine itself uses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from builder.cli.build import read_config
+from builder.cli.context import Context
+from init.dialects.compile import compile_document
+
+EXAMPLES = """\
+  berth check box1.yaml                 errors with line and column, and the key that was meant
+  berth check configs/*.yaml --json     for programs; status 2 if and only if there is an error
+"""
+DIALECTS = ("berth", "cloud-init")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a machine config")
+    parser.add_argument("--dialect", metavar="NAME", choices=DIALECTS, help=f"one of {', '.join(DIALECTS)}")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Compile each file and print what is to be said of it."""
+    diagnostics = []
+    errors = 0
+    for path in arguments.files:
+        compiled = compile_document(read_config(path), file=str(path), dialect=arguments.dialect)
+        diagnostics.extend(compiled.diagnostics)
+        errors += compiled.errors
+    if context.as_json:
+        facts = [each.to_json() for each in diagnostics]
+        print(json.dumps({"format": "berth.check/1", "valid": errors == 0, "diagnostics": facts}))
+    else:
+        for each in diagnostics:
+            print(each)
+        count = len(arguments.files)
+        files = "1 file" if count == 1 else f"{count} files"
+        print(f"{files}, {errors} error{'' if errors == 1 else 's'}", file=sys.stderr)
+    return 2 if errors else 0

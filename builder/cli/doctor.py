@@ -1,0 +1,152 @@
+"""`berth doctor`: tries what the work needs; one line and, where something is wrong, one cure each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import socket
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from builder.cli.context import Context
+from builder.cli.inputs import Network, add_network, network_of, open_source, ready_tools
+from builder.emulate import accelerator
+from builder.errors import BerthError
+from builder.lock.archive import open_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from builder.lock.archive import Source
+
+EXAMPLES = """\
+  berth doctor              one line a check; status 1 if something has to be mended
+  berth doctor --offline    without asking a mirror
+"""
+SUITE, ARCHITECTURE = "trixie", "amd64"  # the shipped recipes'
+_NEEDED_SPACE = 4 << 30  # bytes: packages, tools tree, artifacts of three recipes
+_SKEW = 600  # seconds that a clock may be off before signatures and dates begin to fail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One check's result. `level` is `ok`, `warning` (works, but worse) or `wrong`."""
+
+    name: str
+    level: str
+    message: str
+    cure: str | None = None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add_network(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Run all checks, each by itself, and print them."""
+    network = network_of(arguments)
+    source = open_source(context, network)
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("computer", check_computer),
+        ("space", lambda: check_space(context)),
+        ("mirror", lambda: check_mirror(source, network)),
+        ("clock", lambda: check_clock(source, network)),
+        ("accelerator", lambda: check_accelerator(context, network)),
+        ("port 8080", lambda: check_port(8080)),
+    ]
+    findings = [examine(name, check) for name, check in checks]
+    if context.as_json:
+        print(json.dumps({"format": "berth.doctor/1", "checks": [asdict(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            print(f"{finding.level:7}  {finding.name}: {finding.message}")
+            if finding.cure:
+                print(f"         cure: {finding.cure}")
+    return 1 if any(finding.level == "wrong" for finding in findings) else 0
+
+
+def examine(name: str, check: Callable[[], Finding]) -> Finding:
+    """Run one check; what it raises is its finding."""
+    try:
+        return check()
+    except BerthError as error:
+        return Finding(name=name, level="wrong", message=error.message, cure=error.hint)
+    except OSError as error:
+        return Finding(name=name, level="wrong", message=str(error))
+
+
+def check_computer() -> Finding:
+    """Python was new enough to come here; what remains is whether the tools' programs can run."""
+    what = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        cure = "build on x86-64 Linux: the tools are programs for it"
+        return Finding(name="computer", level="wrong", message=what, cure=cure)
+    return Finding(name="computer", level="ok", message=f"{what}, {os.cpu_count()} processors")
+
+
+def check_space(context: Context) -> Finding:
+    """There has to be room where downloads and where builds go."""
+    for what, path in (("downloads", context.store.root), ("builds", context.build_root)):
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if free < _NEEDED_SPACE:
+            cure = "free some, `berth cache prune`, or point BERTH_CACHE to a larger disk"
+            message = f"{free / 1e9:.1f} GB free for {what} in {existing}, {_NEEDED_SPACE / 1e9:.1f} are needed"
+            return Finding(name="space", level="wrong", message=message, cure=cure)
+    return Finding(name="space", level="ok", message=f"enough in {context.store.root} and {context.build_root}")
+
+
+def check_mirror(source: Source, network: Network) -> Finding:
+    """Ask the mirror for its signed indexes: that tries the address, proxies, trust and keys at once."""
+    if network.offline or source.mirrors is None:
+        if network.offline:
+            return Finding(name="mirror", level="warning", message="not asked (--offline)")
+        cure = "set BERTH_MIRROR to a Debian mirror's base URL"
+        return Finding(name="mirror", level="wrong", message="none is known", cure=cure)
+    archive = open_archive(source, SUITE, ARCHITECTURE)
+    signers = {signer for release in archive.releases for signer in release.signers}
+    where = f"{source.mirrors.main} ({source.mirrors.origin})"
+    message = f"{where}: {len(archive.releases)} suites, signed by {len(signers)} known keys"
+    return Finding(name="mirror", level="ok", message=message)
+
+
+def check_clock(source: Source, network: Network) -> Finding:
+    """Hold this clock against the signed dates: behind the newest Release file, it is wrong.
+
+    A clock that is ahead shows in the mirror's check, for then Release files have expired.
+    """
+    if network.offline or source.mirrors is None:
+        return Finding(name="clock", level="warning", message="not compared: no mirror was asked")
+    newest = max(release.date for release in open_archive(source, SUITE, ARCHITECTURE).releases)
+    behind = newest - time.time()
+    if behind > _SKEW:
+        message = f"this clock is at least {behind / 3600:.1f} hours behind"
+        return Finding(name="clock", level="wrong", message=message, cure="set it, for example by NTP")
+    return Finding(name="clock", level="ok", message="not behind the mirror's newest signed date")
+
+
+def check_accelerator(context: Context, network: Network) -> Finding:
+    """Start a tiny guest: a /dev/kvm that opens is not yet one that works."""
+    chosen = accelerator.choose(ready_tools(context, network))
+    if chosen.name == "kvm":
+        return Finding(name="accelerator", level="ok", message=f"KVM: {chosen.reason}")
+    cure = (
+        "nothing has to be done: QEMU emulates, some ten times slower. For KVM: virtualization on, and /dev/kvm yours"
+    )
+    return Finding(name="accelerator", level="warning", message=f"none: {chosen.reason}", cure=cure)
+
+
+def check_port(port: int) -> Finding:
+    """See whether the default recipe's published port is free here."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            message = f"in use ({error.strerror}); `berth run` takes another and says so"
+            return Finding(name=f"port {port}", level="warning", message=message)
+    return Finding(name=f"port {port}", level="ok", message="free")

@@ -1,0 +1,76 @@
+"""`berth inspect`: what an artifact holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+from builder.artifact.inspect import Inspection, inspect
+from builder.artifact.manifest import Manifest
+from builder.cli.context import Context
+from builder.cli.watch import show_bytes
+
+EXAMPLES = """\
+  berth inspect build/out/podman/podman.iso           version, packages by size, what the recipe's rules saved
+  berth inspect podman.raw --files usr/lib/berth      the files below a folder
+"""
+_SHOWN = 15
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("image", metavar="IMAGE", type=Path, help="an ISO, raw, qcow2, bundle or manifest")
+    parser.add_argument("--files", metavar="PATH", help="list files below PATH ('' for all)")
+    parser.add_argument("--all", action="store_true", help="all packages, not only the largest")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Read the artifact and print what was found."""
+    found = inspect(arguments.image)
+    if context.as_json:
+        print(json.dumps(found.to_json()))
+        return 0
+    if arguments.files is not None:
+        show_files(found, arguments.files.strip("/"))
+        return 0
+    print(f"{found.path}: {found.kind}, {show_bytes(found.size)}")
+    for name, size in (*found.files, *found.partitions):
+        print(f"  {name:24} {show_bytes(size):>9}")
+    for name, slot in found.slots:
+        state = "" if slot.tries is None else f", {slot.tries} tries, {'good' if slot.good else 'not confirmed yet'}"
+        print(f"  slot {name}: root {str(slot.root_hash)[:16]}…{state}")
+    if found.manifest is not None:
+        show_manifest(found.manifest, everything=arguments.all)
+    return 0
+
+
+def show_manifest(manifest: Manifest, *, everything: bool) -> None:
+    """Print what is in the slot: release, parts, packages by size, and what rules left out."""
+    release = manifest.release
+    print(f"\n{manifest.recipe} {release.version}, class {release.machine_class}, kernel {release.kernel}")
+    for part in manifest.parts:
+        print(f"  {part.name:24} {show_bytes(part.size):>9}")
+    versions = {package.name: package.version for package in manifest.packages}
+    sizes = Counter[str]()
+    for entry in manifest.entries:
+        sizes[entry.origin] += entry.size
+    ranked = sizes.most_common(None if everything else _SHOWN)
+    print(f"\nby origin, uncompressed ({len(versions)} packages, {show_bytes(sum(sizes.values()))}):")
+    for name, size in ranked:
+        print(f"  {name:36} {show_bytes(size):>9}  {versions.get(name, '(made by the build)')}")
+    if len(sizes) > len(ranked):
+        print(f"  and {len(sizes) - len(ranked)} more (--all)")
+    print("\nleft out by the recipe:")
+    for saved in sorted(manifest.savings, key=lambda saved: -saved.size)[: None if everything else _SHOWN]:
+        print(f"  {saved.pattern:40} {show_bytes(saved.size):>9}  {saved.reason}")
+
+
+def show_files(found: Inspection, below: str) -> None:
+    """Print one line a file: mode, owner, size, where from, path."""
+    for entry in found.manifest.entries if found.manifest else ():
+        if not below or entry.path == below or entry.path.startswith(below + "/"):
+            arrow = f" -> {entry.target}" if entry.target else ""
+            facts = f"{entry.kind.value:5} {entry.mode:04o} {entry.uid}:{entry.gid:<5} {entry.size:>10}"
+            print(f"{facts} {entry.origin:24} /{entry.path}{arrow}")
