@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from init.pid1.system import Early, Uevent
 
 _BUSES = "/sys/bus"
+_ASYNCHRONOUS = "async_probe"
+"""The kernel's own parameter of every module: loading doesn't wait for the driver to look at its devices, which takes
+AHCI half a second. What is found comes as uevents. The next module that is loaded without it waits for all."""
 _TABLES = ("modules.dep", "modules.alias", "modules.softdep")
 
 
@@ -35,6 +38,7 @@ class Devices:
         self.index = index
         self.problems: list[str] = []
         self.loaded: list[str] = []
+        self._parameters = _ASYNCHRONOUS
         self._done: set[str] = set()
         self._aliases: set[str] = set()
 
@@ -50,7 +54,7 @@ class Devices:
                 continue
             self._done.add(module)
             try:
-                system.load_module(path)
+                system.load_module(path, self._parameters)
             except OSError as error:
                 # ENODEV is a driver's way to say that its device isn't there after all.
                 self.problems.append(f"module {module}: {error.strerror}")
@@ -98,6 +102,10 @@ class Devices:
             self.for_device(system, event.variables["MODALIAS"])
 
     def again(self, index: ModuleIndex) -> None:
-        """Go on with another set of modules, after the switch of the root: look at every device once more."""
+        """Go on with another set of modules, after the switch of the root: look at every device once more.
+
+        From now on loading waits: disks are there when it returns, and network cards get the same names every time.
+        """
+        self._parameters = ""
         self.index = index
         self._aliases.clear()

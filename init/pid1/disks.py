@@ -5,6 +5,7 @@ A disk is known by the GUID of its partition `record-0` alone, never by a label:
 
 from __future__ import annotations
 
+import encodings.utf_16_le  # noqa: F401 - GPT's names; a codec is looked up by name, so nothing else brings it along
 from dataclasses import dataclass
 
 from init.formats import gpt

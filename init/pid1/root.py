@@ -176,8 +176,11 @@ class Search:
         lines = [f"looked for: {wanted}"]
         if not self.seen:
             lines.append("no disk, stick or CD was seen at all: its driver may be missing")
-        paths = (device.path for device in self.seen)
-        return (*lines, *(f"{path}: {self._refused.get(path, 'not looked at')}" for path in paths))
+        for device in self.seen:
+            refused = self._refused.get(device.path)
+            if refused is not None:
+                lines.append(f"{device.path}: {refused}")
+        return tuple(lines)
 
 
 def mount(system: Early, found: Found, root_hash: str, offset: int, target: str) -> None:

@@ -41,7 +41,7 @@ FOLDERS = (
 _MIB = disk.MIB
 _MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state")
 _CHECK = ("/usr/sbin/e2fsck", "-p")
-_MOUNTED = mounts.NO_SUID | mounts.NO_DEVICES | mounts.NO_ACCESS_TIME
+_MOUNTED = mounts.NO_ACCESS_TIME  # set-uid programs and devices of containers live here: no nosuid, no nodev
 _SECONDS = 50  # below the watchdog's time-out: nobody feeds it meanwhile
 
 
@@ -182,7 +182,7 @@ def _must_work(system: Early, argv: tuple[str, ...]) -> None:
 
 def _in_memory(system: Early, problem: str | None) -> StateMount:
     step = mounts.MountStep(
-        source="tmpfs", target=PLACE, kind="tmpfs", flags=mounts.NO_SUID | mounts.NO_DEVICES, data=IN_MEMORY
+        source="tmpfs", target=PLACE, kind="tmpfs", flags=_MOUNTED, data=IN_MEMORY
     )
     try:
         mounts.perform(system, step)
