@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
+from builder.artifact import iso9660
 from builder.emulate.command import DirectKernel, Drive
 from builder.emulate.image import Kind, members
 from builder.errors import InputError, Place, ToolError
@@ -90,11 +91,17 @@ def unpack_slot(image: Image, folder: Path) -> tuple[DirectKernel, Path]:
         for name in ("boot.img", "root.img"):
             _extract(image.path, name, folder / name)
         boot, root = folder / "boot.img", folder / "root.img"
+    elif image.kind is Kind.ISO:
+        with image.path.open("rb") as file:
+            nodes = {node.path: (node.offset, node.size) for node in iso9660.nodes(file)}
+        for name in ("boot.img", "root.img"):
+            _copy(image.path, nodes.get(f"berth/{name}"), name, folder / name)
+        boot, root = folder / "boot.img", folder / "root.img"
     elif image.kind is Kind.SLOT:
         boot, root = image.path / "boot.img", image.path / "root.img"
     else:
         raise InputError(
-            f"{image.path} is a {image.kind.value}; a direct boot needs a bundle or a slot's two images",
+            f"{image.path} is a {image.kind.value}; a direct boot needs an ISO, a bundle or a slot's two images",
             place=Place(file=str(image.path)),
         )
     for name in ("vmlinuz", "initramfs", "cmdline.env"):
@@ -108,7 +115,11 @@ def unpack_slot(image: Image, folder: Path) -> tuple[DirectKernel, Path]:
 
 
 def _extract(archive: Path, name: str, target: Path) -> None:
-    found = members(archive).get(name)
+    _copy(archive, members(archive).get(name), name, target)
+
+
+def _copy(archive: Path, found: tuple[int, int] | None, name: str, target: Path) -> None:
+    """Copy a part of a file, given as (offset, size) in bytes."""
     if found is None:
         raise InputError(f"{archive} holds no {name}", place=Place(file=str(archive)))
     offset, size = found

@@ -34,7 +34,7 @@ class Image:
 def detect(path: Path, *, direct: bool = False) -> Image:
     """Return what `path` is.
 
-    A folder stands for the ISO in it, or with `direct` for its bundle or its slot's two images.
+    A folder stands for the ISO in it, or with `direct` for a slot's two images.
     Raises InputError where it is nothing that can be run.
     """
     if path.is_dir():
@@ -64,11 +64,10 @@ def detect(path: Path, *, direct: bool = False) -> Image:
 def _in_folder(folder: Path, *, direct: bool) -> Image:
     if direct and (folder / "boot.img").is_file() and (folder / "root.img").is_file():
         return Image(path=folder, kind=Kind.SLOT)
-    suffix = "bundle" if direct else "iso"
-    found = sorted(folder.glob(f"*.{suffix}"))
+    found = sorted(folder.glob("*.iso"))
     if len(found) != 1:
         raise InputError(
-            f"{folder} holds {len(found)} files *.{suffix}; one is needed",
+            f"{folder} holds {len(found)} files *.iso; one is needed",
             hint="name the image itself",
             place=Place(file=str(folder)),
         )
