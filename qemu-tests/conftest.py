@@ -1,0 +1,47 @@
+"""What tests with real machines share: the tools tree, and each recipe built once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).parent))
+
+from builder.cli.context import Context  # noqa: E402
+from builder.cli.inputs import Network, ready_tools  # noqa: E402
+from builder.tools.call import Tools  # noqa: E402
+
+Artifacts = dict[str, Path]  # by kind: iso, raw, qcow2, bundle, manifest, sbom
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """Return the tools tree of this repository's builds."""
+    before = Path.cwd()
+    os.chdir(ROOT)  # a build keeps its tree below the working folder
+    try:
+        return ready_tools(Context.create(quiet=True, as_json=False), Network(heal=True))
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[..., Artifacts]:
+    """Return a function that builds a recipe (nothing, when nothing changed) and gives its artifacts."""
+
+    def build(recipe: str, *options: str) -> Artifacts:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("berth")), "build", recipe, "--heal", "--json", *options],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return {one["kind"]: Path(one["path"]) for one in json.loads(done.stdout)["artifacts"]}
+
+    return build
