@@ -142,7 +142,7 @@ def _data(stream: ByteStream, name: str, store: Store, bounds: Bounds) -> tuple[
             digest = _keep(content, member.size, store)
         entries.append(
             Entry(
-                path=mergedusr.resolve(member.path),
+                path=_place(member),
                 kind=member.kind,
                 mode=0o777 if member.kind is Kind.SYMLINK else member.mode,
                 uid=member.uid,
@@ -154,6 +154,12 @@ def _data(stream: ByteStream, name: str, store: Store, bounds: Bounds) -> tuple[
             )
         )
     return tuple(entries), tuple(names)
+
+
+def _place(member: tarread.Member) -> str:
+    if member.kind is Kind.SYMLINK and member.path in mergedusr.LINKS:
+        return member.path  # base-files brings the links themselves
+    return mergedusr.resolve(member.path)
 
 
 def _keep(content: ByteStream, size: int, store: Store) -> str:

@@ -1,0 +1,150 @@
+"""No maintainer script goes unanswered."""
+
+import pytest
+from fakes import debs
+from fakes.debs import PLACE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import BuildError
+from builder.fetch.store import Store
+from builder.recipe.model import ScriptExcuse
+from builder.rootfs.entry import Tree
+from builder.rootfs.unpack import Unpacked
+from builder.stages.inert import is_inert
+from builder.stages.reviewed import REVIEWED, review_of
+from builder.stages.scripts import answers
+from builder.stages.shellwords import commands
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("adduser --system x", {"adduser"}),
+        ("# adduser\n  # rm\necho 'rm -rf /; mkdir' # cp", {"echo"}),
+        ("if adduser x; then rm y; elif ! mv a b; then cp a b; else ln; fi", {"adduser", "rm", "mv", "cp", "ln"}),
+        ("a && b || c | d & e; f\ng", set("abcdefg")),
+        ("X=1 Y='2 3' cmd", {"cmd"}),
+        ("X=$(rm a) echo", {"rm", "echo"}),
+        ('echo "$(rm "$(cat a)")"', {"echo", "rm", "cat"}),
+        ("echo `rm \\`id\\``", {"echo", "rm", "id"}),
+        ('echo "a\\`rm\\`b"', {"echo"}),
+        (
+            "case $1 in\n  configure|abort) rm ;;\n  (x) mv ;;\n *)\n  case y in z) cp;; esac\nesac; ln",
+            {"rm", "mv", "cp", "ln"},
+        ),
+        ("f() { rm; }\nf x", {"rm"}),
+        ("f () {\n rm\n}\nf", {"rm"}),
+        ("cat > /etc/x <<EOF\nrm -rf /\nEOF\nmv", {"cat", "> /etc/x", "mv"}),
+        ("cat <<-'EOF' >>/etc/y\n\trm $(reboot)\n\tEOF\nmv", {"cat", "> /etc/y", "mv"}),
+        ("cat <<EOF\n$(rm)\nEOF", {"cat", "rm"}),
+        ("echo a 2>&1 >/dev/null; echo > $x/y", {"echo", "> $x/y"}),
+        ("echo a 2>/etc/z", {"echo", "> /etc/z"}),
+        ("for i in rm mv; do cp $i; done", {"cp"}),
+        ("while read x; do rm $x; done < list", {"read", "rm"}),
+        ("sed -i s/a/b/ f; sed s/i/b/; sed -n -e x; sed --in-place=x y; sed -ri x", {"sed -i", "sed"}),
+        (
+            ". /usr/share/x; exec rm -f y; xargs -0 rm; command -v z",
+            {". /usr/share/x", "exec rm", "xargs rm", "command z"},
+        ),
+        ('"$hook" run; $x; ${y} z', {"$hook", "$x", "${y}"}),
+        ("a \\\n  b", {"a"}),
+        ("( cd /x && rm y )", {"cd", "rm"}),
+        ("{ rm; }", {"rm"}),
+        ('eval "$(rm)"', {"eval $()", "rm"}),
+        ("r''m x; \\mkdir", {"rm", "mkdir"}),
+        ("echo ${x:-$(rm)}", {"echo", "rm"}),
+        ("[ -e x ] && rm", {"[", "rm"}),
+    ],
+)
+def test_every_command_is_found(text, found):
+    assert commands(b"#!/bin/sh -e\n" + text.encode()) == found
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        (b"#!/usr/bin/perl -w\nunlink 'x';", {"#!perl"}),
+        (b"#! /usr/bin/env python3\n", {"#!python3"}),
+        (b"\x7fELF\0\0", {"#!"}),
+        (b"", {"#!"}),
+    ],
+)
+def test_what_is_no_shell_script_is_not_read(script, found):
+    assert commands(script) == found
+    assert not any(is_inert(one) for one in found)
+
+
+@given(st.text("rm;|&()<>{}'\"`$\\\n #if=case in esac\t-i", max_size=60))
+def test_any_text_is_read_to_its_end(text):
+    assert commands(b"#!/bin/sh\n" + text.encode()) >= frozenset()
+
+
+@given(st.lists(st.sampled_from(["echo a", "[ -n x ]", "Y=$(id)", "case x in y) true;; esac"]), max_size=4))
+def test_a_command_is_found_wherever_it_stands(around):
+    for place in range(len(around) + 1):
+        lines = [*around[:place], "mkfs.ext4 /dev/sda", *around[place:]]
+        for separator in ("\n", "; ", " && ", " || "):
+            assert "mkfs.ext4" in commands(b"#!/bin/sh\n" + separator.join(lines).encode())
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+class Context:
+    def __init__(self, *excuses):
+        rows = tuple(ScriptExcuse(package=name, reason="because", place=PLACE) for name in excuses)
+        self.recipe = debs.recipe(scripts=rows)
+
+
+def asked(packages, *excuses):
+    unpacked = Unpacked(debs=tuple(packages), whole=Tree(), tree=Tree(), saved=(), cut=(), kernel_version="")
+    return {(one.package, one.script): one.answer for one in answers(unpacked, Context(*excuses))}
+
+
+def test_an_unknown_script_fails_with_package_script_and_what_to_write(store):
+    packages = [
+        debs.package(store, "a", scripts={"postinst": "#!/bin/sh\nmkfs.ext4 /dev/sda\n"}),
+        debs.package(store, "b", scripts={"preinst": "#!/usr/bin/perl\n", "prerm": "#!/bin/sh\nrm x\n"}),
+    ]
+    with pytest.raises(BuildError) as caught:
+        asked(packages)
+    assert "a: postinst runs `mkfs.ext4`" in caught.value.message
+    assert "b: preinst runs `#!perl`" in caught.value.message
+    assert "prerm" not in caught.value.message
+    assert "a: why nothing is needed" in str(caught.value.hint)
+    assert set(asked(packages, "a", "b").values()) == {"recipe: because"}
+    assert len(asked(packages, "[ab]")) == 2
+
+
+def test_scripts_of_inert_commands_need_nobody(store):
+    script = (
+        "#!/bin/sh\nset -e\n. /usr/share/debconf/confmodule\ndeb-systemd-helper enable x >/dev/null || true\nexit 0\n"
+    )
+    found = asked([debs.package(store, "a", scripts={"postinst": script, "config": "#!/bin/sh\nrm x\n"})])
+    assert found == {("a", "postinst"): "does nothing on a first installation"}
+
+
+def test_a_reviewed_package_that_gained_a_command_fails(store):
+    read = debs.package(store, "netbase", scripts={"postinst": "#!/bin/sh\ncat > /etc/hosts\n"})
+    assert asked([read]) == {("netbase", "postinst"): "stage defaults"}
+    grown = debs.package(store, "netbase", scripts={"postinst": "#!/bin/sh\ncat > /etc/hosts\nchattr +i /etc/hosts\n"})
+    with pytest.raises(BuildError, match="netbase: postinst runs `chattr`"):
+        asked([grown])
+
+
+def test_triggers_are_answered_for(store):
+    known = debs.package(store, "a", scripts={"triggers": "# comment\nactivate-noawait ldconfig\ninterest /x\n"})
+    assert asked([known]) == {("a", "trigger ldconfig"): "stage ldcache"}
+    with pytest.raises(BuildError, match="trigger other sets off what no stage knows"):
+        asked([debs.package(store, "b", scripts={"triggers": "activate other\n"})])
+
+
+def test_rows_of_the_review_say_something():
+    for name, row in REVIEWED.items():
+        assert row.answer, name
+        assert not [one for one in row.commands if is_inert(one)], name
+    assert review_of("linux-image-6.12.1+deb13-cloud-amd64") is REVIEWED["linux-image-[0-9]*"]
+    assert review_of("linux-image-amd64") is None
