@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from init.pid1 import gate as gates
-from init.pid1 import service as machine
+from init.pid1 import lifecycle
 from init.pid1.supervisor import containers
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from init.pid1.boot import InForce
     from init.pid1.early import EarlyResult
     from init.pid1.gate import Gate
+    from init.pid1.lifecycle import Running
     from init.pid1.logs import Line
-    from init.pid1.service import Running
     from init.pid1.supervisor import Supervisor
 
 
@@ -148,8 +148,8 @@ def read_memory(meminfo: str) -> dict[str, int]:
     return found
 
 
-SERVICE_VERBS: Mapping[str, machine.Event] = {
-    "start": machine.Start(),
-    "stop": machine.Stop(),
-    "restart": machine.Again(),
+SERVICE_VERBS: Mapping[str, lifecycle.Event] = {
+    "start": lifecycle.Start(),
+    "stop": lifecycle.Stop(),
+    "restart": lifecycle.Again(),
 }

@@ -19,6 +19,7 @@ from init.pid1.configchild import ConfigChild
 from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.kernellog import KernelLog
+from init.pid1.lifecycle import AT_REST, State
 from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, FOLDER, Logs
 from init.pid1.loop import Loop
 from init.pid1.perform import Performer, Settings
@@ -26,7 +27,6 @@ from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
 from init.pid1.returned import Returned
 from init.pid1.scripts import BOOTCMD
-from init.pid1.service import AT_REST, State
 from init.pid1.sshd import KEY, KEY_SERVICE, SshDoor, fingerprint
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -127,8 +127,7 @@ class Conductor:
         self.announcer.listen(self._show_event)
         self.applier.consoles = self.console.names()
         for name, part in parts:
-            if not self.loop.guard(name, part):
-                self.applier.problems.append(f"{name} could not be started")
+            self.applier.attempt(name, part)
         self.applier.consoles = self.console.names()
         self.applier.problems.extend(self.early.degraded)
         self.performer.on_change = self._on_change

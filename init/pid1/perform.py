@@ -11,8 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from init.formats.service import Readiness
-from init.pid1 import cgroups, service, supervisor
-from init.pid1.service import Role
+from init.pid1 import cgroups, lifecycle, supervisor
+from init.pid1.lifecycle import Role
 from init.pid1.system import Spawn
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -60,7 +60,7 @@ class Performer:
         self._pids: dict[int, tuple[str, Role]] = {}
         self._others: dict[int, Callable[[int], None]] = {}
         self._notify: dict[str, int] = {}
-        self._queue: deque[tuple[str, service.Event]] = deque()
+        self._queue: deque[tuple[str, lifecycle.Event]] = deque()
         self._busy = False
         self.on_change: Callable[[], None] = lambda: None
 
@@ -78,7 +78,7 @@ class Performer:
         """Begin to stop everything, in reverse order."""
         self._take(supervisor.close(self.supervisor, self._system.now()))
 
-    def post(self, name: str, event: service.Event) -> None:
+    def post(self, name: str, event: lifecycle.Event) -> None:
         """Hand an event to one service."""
         self._queue.append((name, event))
         self._drain()
@@ -102,7 +102,7 @@ class Performer:
             if owner is not None:
                 name, role = owner
                 self._logs.drain(name, finish=role is Role.MAIN)
-                self.post(name, service.Exited(role=role, pid=pid, status=status))
+                self.post(name, lifecycle.Exited(role=role, pid=pid, status=status))
 
     def _owner_by_state(self, pid: int) -> tuple[str, Role] | None:
         """A main process that was announced (MAINPID, pid file) is no child that was spawned here."""
@@ -146,27 +146,27 @@ class Performer:
     def _do(self, ask: supervisor.Ask) -> None:
         name, action = ask.name, ask.action
         match action:
-            case service.Run():
+            case lifecycle.Run():
                 self._run(name, action)
-            case service.Signal():
+            case lifecycle.Signal():
                 self._signal(name, action)
-            case service.KillGroup():
+            case lifecycle.KillGroup():
                 self._kill_group(name)
-            case service.KillProbe():
+            case lifecycle.KillProbe():
                 self._kill_probe(name, action.pid)
-            case service.FindMain():
+            case lifecycle.FindMain():
                 self._find_main(name, action.path)
-            case service.Arm():
-                event = service.Elapsed(timer=action.timer)
+            case lifecycle.Arm():
+                event = lifecycle.Elapsed(timer=action.timer)
                 self._loop.after(f"{name}.{action.timer}", action.seconds, lambda: self.post(name, event))
-            case service.Disarm():
+            case lifecycle.Disarm():
                 self._loop.cancel(f"{name}.{action.timer}")
-            case service.Emit():
+            case lifecycle.Emit():
                 self._emit(name, action)
-            case service.Note():
+            case lifecycle.Note():
                 self._logs.say(name, action.text)
 
-    def _emit(self, name: str, action: service.Emit) -> None:
+    def _emit(self, name: str, action: lifecycle.Emit) -> None:
         running = self.supervisor.services[name]
         self._announcer.emit(
             action.event,
@@ -176,7 +176,7 @@ class Performer:
             status=action.status,
         )
 
-    def _run(self, name: str, action: service.Run) -> None:
+    def _run(self, name: str, action: lifecycle.Run) -> None:
         of = self.supervisor.services[name].service
         role = action.role
         try:
@@ -192,10 +192,10 @@ class Performer:
                 )
             )
         except OSError as error:
-            self._queue.append((name, service.NotSpawned(role=role, reason=str(error))))
+            self._queue.append((name, lifecycle.NotSpawned(role=role, reason=str(error))))
             return
         self._pids[pid] = (name, role)
-        self._queue.append((name, service.Spawned(role=role, pid=pid)))
+        self._queue.append((name, lifecycle.Spawned(role=role, pid=pid)))
 
     def _environment(self, of: Service) -> tuple[tuple[str, str], ...]:
         values = dict(BASE_ENVIRONMENT)
@@ -247,7 +247,7 @@ class Performer:
                 except OSError as error:
                     self._logs.say("init", f"{setting.path}: {error}")
 
-    def _signal(self, name: str, action: service.Signal) -> None:
+    def _signal(self, name: str, action: lifecycle.Signal) -> None:
         try:
             self._system.signal(action.pid, action.number)
         except OSError as error:  # it ended just now, and its exit is on the way
@@ -274,7 +274,7 @@ class Performer:
 
     def _look_empty(self, name: str) -> None:
         running = self.supervisor.services.get(name)
-        if running is None or running.state is not service.State.KILLING:
+        if running is None or running.state is not lifecycle.State.KILLING:
             return
         folder = cgroups.group(name, self.settings.top)
         try:
@@ -287,7 +287,7 @@ class Performer:
             return
         self._loop.cancel(f"{name}.empty")
         self._remove_groups(name)
-        self._queue.append((name, service.GroupEmpty()))
+        self._queue.append((name, lifecycle.GroupEmpty()))
         self._drain()
 
     def _remove_groups(self, name: str) -> None:
@@ -314,9 +314,9 @@ class Performer:
             pid = int(text)
             self._system.signal(pid, 0)
         except (OSError, ValueError) as error:
-            self._queue.append((name, service.MainFound(pid=None, reason=f"{path}: {error}")))
+            self._queue.append((name, lifecycle.MainFound(pid=None, reason=f"{path}: {error}")))
             return
-        self._queue.append((name, service.MainFound(pid=pid)))
+        self._queue.append((name, lifecycle.MainFound(pid=pid)))
 
     # --- readiness ---------------------------------------------------------------------------------------
 
@@ -339,7 +339,7 @@ class Performer:
                 self._system.signal(main_pid, 0)
             except OSError:
                 main_pid = None
-        self.post(name, service.Notified(ready=ready, main_pid=main_pid))
+        self.post(name, lifecycle.Notified(ready=ready, main_pid=main_pid))
 
 
 def read_notification(data: bytes) -> tuple[bool, int | None]:

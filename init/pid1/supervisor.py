@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from init.formats.service import Readiness, Restart
+from init.pid1 import lifecycle
 from init.pid1 import service as machine
-from init.pid1.service import ALIVE, AT_REST, Health, Running, State
+from init.pid1.lifecycle import ALIVE, AT_REST, Health, Running, State
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ class Ask:
     """An action of one service's machine."""
 
     name: str
-    action: machine.Action
+    action: lifecycle.Action
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +56,7 @@ def load(supervisor: Supervisor, services: Iterable[Service], now: float) -> Out
     for name in sorted(in_cycle(known)):
         running = known[name]
         known[name] = replace(running, service=replace(running.service, after=()))
-        asks.append(Ask(name=name, action=machine.Note(text="waits for itself through `after`: started at once")))
+        asks.append(Ask(name=name, action=lifecycle.Note(text="waits for itself through `after`: started at once")))
     after, more = _settle(replace(supervisor, services=known), now)
     return after, asks + more
 
@@ -65,12 +66,12 @@ def reach(supervisor: Supervisor, target: str, now: float) -> Outcome:
     return _settle(replace(supervisor, targets=supervisor.targets | {target}), now)
 
 
-def deliver(supervisor: Supervisor, name: str, event: machine.Event, now: float) -> Outcome:
+def deliver(supervisor: Supervisor, name: str, event: lifecycle.Event, now: float) -> Outcome:
     """Hand an event to one service. Starts and restarts mean nothing while the machine goes down."""
     running = supervisor.services.get(name)
     if running is None:
         return supervisor, []
-    if supervisor.closing and isinstance(event, machine.Start | machine.Again):
+    if supervisor.closing and isinstance(event, lifecycle.Start | lifecycle.Again):
         return supervisor, []
     after, actions = machine.step(running, event, now)
     asks = [Ask(name=name, action=action) for action in actions]
@@ -108,21 +109,21 @@ def _settle(supervisor: Supervisor, now: float) -> Outcome:
     return replace(supervisor, services=services), asks
 
 
-def _due(supervisor: Supervisor, services: Mapping[str, Running], running: Running) -> machine.Event | None:
+def _due(supervisor: Supervisor, services: Mapping[str, Running], running: Running) -> lifecycle.Event | None:
     if supervisor.closing:
         if running.state in (State.WAITING, State.BACKOFF):
-            return machine.Stop()
+            return lifecycle.Stop()
         if running.state not in ALIVE and not (running.state is State.DONE and running.ready):
             return None
-        if running.next is machine.Next.STOP and running.state is not State.DONE:
+        if running.next is lifecycle.Next.STOP and running.state is not State.DONE:
             return None
         name = running.service.name
         held = any(name in other.service.after and other.state in ALIVE for other in services.values())
-        return None if held else machine.Stop()
+        return None if held else lifecycle.Stop()
     if running.state is not State.WAITING:
         return None
     ready = all(_satisfied(supervisor, services, name) for name in running.service.after)
-    return machine.Start() if ready else None
+    return lifecycle.Start() if ready else None
 
 
 def _satisfied(supervisor: Supervisor, services: Mapping[str, Running], name: str) -> bool:

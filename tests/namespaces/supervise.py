@@ -14,7 +14,7 @@ import signal
 import sys
 
 from init.formats.service import Limits, Probe, Readiness, Restart, Service
-from init.pid1 import service
+from init.pid1 import lifecycle
 from init.pid1.events import Announcer
 from init.pid1.linux.kernel import Kernel
 from init.pid1.logs import Line, Logs
@@ -73,9 +73,9 @@ def main() -> None:
         if verb == "kill" and running is not None and running.main is not None:
             os.kill(running.main, signal.SIGKILL)
         elif verb == "stop":
-            performer.post(name, service.Stop())
+            performer.post(name, lifecycle.Stop())
         elif verb == "restart":
-            performer.post(name, service.Again())
+            performer.post(name, lifecycle.Again())
         elif verb == "close":
             performer.close()
 

@@ -71,7 +71,10 @@ class ProcessCalls:
 
     def allow_open_files(self, soft: int, hard: int) -> None:
         """See `Processes.allow_open_files`."""
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        except ValueError as error:  # Python's word for EPERM and EINVAL
+            raise OSError(errno.EPERM, str(error)) from error
 
     def make_pipe(self) -> tuple[int, int]:
         """See `Processes.make_pipe`."""

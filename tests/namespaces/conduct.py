@@ -1,0 +1,73 @@
+"""PID 1 of a namespace: the whole running half, on a root that is an overlay over this machine's, thrown away after.
+
+Started by `test_conductor_namespaced.py` through unshare(1). argv: the repository, cgroup folder or "", a folder of
+files to lay into the root (`FOLDER/usr/lib/berth/…`), the path of a fifo or file that takes the events.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from init.formats.release import PATH, Release
+from init.pid1.conductor import Conductor
+from init.pid1.early import EarlyResult
+from init.pid1.events import Announcer
+from init.pid1.linux.kernel import Kernel
+from init.pid1.perform import Settings
+from init.pid1.state import StateMount
+
+BIND = 4096 | 16384
+
+
+def make_root(kernel: Kernel, repository: str, files: str) -> None:
+    """A root of our own in memory: this machine's /usr below an overlay, its devices, nothing else of it."""
+    base = "/tmp"
+    kept = {path: os.readlink(path) for path in ("/bin", "/lib", "/lib64", "/sbin") if os.path.islink(path)}
+    source = os.open(files, os.O_RDONLY)  # before /tmp is hidden
+    kernel.mount("none", base, "tmpfs", 0, "")
+    root = f"{base}/root"
+    for name in ("upper", "work", "root", "root/usr"):
+        os.mkdir(f"{base}/{name}")
+    options = f"lowerdir=/usr,upperdir={base}/upper,workdir={base}/work,userxattr"
+    kernel.mount("overlay", f"{root}/usr", "overlay", 0, options)
+    for path, target in kept.items():
+        os.symlink(target, root + path)
+    for place in ("/proc", "/dev", "/sys", repository, *([] if sys.base_prefix == "/usr" else [sys.base_prefix])):
+        os.makedirs(root + place, exist_ok=True)
+        kernel.mount(place, root + place, "", BIND, "")
+    for place in ("/etc", "/run", "/tmp", "/var/lib", "/var/log", "/root"):
+        os.makedirs(root + place, exist_ok=True)
+    for place in ("/var/lib", "/var/log"):
+        kernel.mount("none", root + place, "tmpfs", 0, "mode=755")
+    for name in ("passwd", "group"):
+        shutil.copy(f"/etc/{name}", f"{root}/etc/{name}")
+    shutil.copytree(f"/proc/self/fd/{source}", root, dirs_exist_ok=True)
+    os.close(source)
+    os.chroot(root)
+    os.chdir("/")
+
+
+def main() -> None:
+    repository, top, files, told = sys.argv[1:5]
+    kernel = Kernel()
+    events = os.open(told, os.O_WRONLY | os.O_APPEND)
+    make_root(kernel, repository, files)
+    announcer = Announcer(kernel)
+    announcer.learn_boot_id()
+    announcer.listen(lambda _name, line: os.write(events, line))
+    early = EarlyResult(
+        outcome="root",
+        release=Release.from_json(kernel.read(PATH).decode()),
+        media="iso",
+        state=StateMount(kind="memory", device=None, fresh=True, problem=None),
+        machine_id="0123456789abcdef0123456789abcdef",
+        unmount=("/var/log", "/var/lib"),
+    )
+    conductor = Conductor(kernel, early, announcer, Settings(top=top or "/proc/nonexistent"))
+    conductor.begin()
+    conductor.run()
+
+
+main()
