@@ -255,6 +255,8 @@ class _Boot:
     def _use_state(self) -> None:
         system = self._system
         self.step = "mounting state"
+        if self._devices is not None:
+            self._devices.load(system, "ext4")  # the kernel would start modprobe for it, which takes half a second
         self._feed()
         self._state = state.mount_state(system, self._found)
         self._feed()

@@ -114,8 +114,7 @@ def plan(network: Network, links: tuple[LinkState, ...], names: Mapping[str, tup
     hardware = [link for link in links if not link.kind and not link.loopback and link.ethernet]
     found, missing = _match(network.links, hardware, names)
     final = _final_names(network.links, found, hardware)
-    called = {link.name: final.get(found[link.name].name, link.name) if link.name in found else link.name
-              for link in network.links}  # fmt: skip
+    called = {link.name: _called(link, found, final) for link in network.links}
     present = [link for link in network.links if link.kind != "physical" or link.name in found]
     actions: list[Action] = [
         AlternativeName(link=link.name, name=other)
@@ -155,7 +154,7 @@ def _match(
     free = list(hardware)
     physical = [link for link in wanted if link.kind == "physical"]
     # The surest first, so that a pattern never takes a card that another names.
-    for link in sorted(physical, key=lambda link: (link.match_mac is None, link.match_name is not None)):
+    for link in sorted(physical, key=_looseness):
         card = next((state for state in free if _fits(link, state, names.get(state.name, ()))), None)
         if card is not None:
             found[link.name] = card
@@ -164,6 +163,12 @@ def _match(
             there = ", ".join("/".join((state.name, *names.get(state.name, ()))) for state in hardware)
             missing.append(f"network: there is no interface {_wish(link)}; there are: {there or 'none'}")
     return found, missing
+
+
+def _looseness(link: Link) -> int:
+    if link.match_mac is not None:
+        return 0
+    return 1 if link.match_name is None else 2 + any(mark in link.match_name for mark in "*?[")
 
 
 def _fits(link: Link, state: LinkState, others: tuple[str, ...]) -> bool:
@@ -179,6 +184,12 @@ def _wish(link: Link) -> str:
     if link.match_mac is not None:
         return f"with MAC {link.match_mac}"
     return f"like {link.match_name}" if link.match_name is not None else link.name
+
+
+def _called(link: Link, found: Mapping[str, LinkState], final: Mapping[str, str]) -> str:
+    """Return the name under which the kernel has a link when all renaming is done."""
+    card = found.get(link.name)
+    return final.get(card.name, card.name) if card is not None else link.name
 
 
 def _final_names(

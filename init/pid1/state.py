@@ -72,7 +72,7 @@ class Growth:
 
 def is_blank(first: bytes, last: bytes) -> bool:
     """Tell whether a partition is blank, from its first and its last MiB. One read short isn't."""
-    return len(first) == len(last) == _MIB and not any(first) and not any(last)
+    return first == last == bytes(_MIB)
 
 
 def plan_growth(table: gpt.Table, disk_path: str, partition: str, disk_bytes: int) -> Growth | None:
