@@ -55,7 +55,12 @@ def find_mirrors(
     found = read_sources(apt)
     if found is not None:
         return Mirrors(main=found.main, security=found.security or _beside(found.main), origin=str(found.origin))
-    raise FetchError("no Debian mirror is known: this host's apt sources name none", hint=_HOW)
+    raise no_mirror()
+
+
+def no_mirror() -> FetchError:
+    """Return the error for a host on which nothing names a mirror."""
+    return FetchError("no Debian mirror is known: this host's apt sources name none", hint=_HOW)
 
 
 def config_path(variables: dict[str, str]) -> Path:

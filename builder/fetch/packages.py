@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FetchError, LockStale, OfflineError
 from builder.fetch.download import Patience, Wanted, bring
 from builder.fetch.http import Client, Gone
+from builder.fetch.mirrors import no_mirror
 from builder.fetch.parallel import for_each
 from builder.fetch.store import BlobDamaged, BlobMissing
 
@@ -71,8 +72,10 @@ def fetch_lock(
     missing = missing_packages(lock, store, progress)
     if not missing:
         return
-    if offline or mirrors is None:
+    if offline:
         raise _offline(lock, missing)
+    if mirrors is None:
+        raise no_mirror()
     _check_space(store, sum(package.size for package in missing))
     own = client or Client()
     try:

@@ -1,7 +1,7 @@
 """Solves with apt 3 from the tools tree: the reference, whose explanations are in words.
 
 apt gets a private folder: an empty dpkg status, and one index with the candidates that the requests can lead to,
-already verified by us and without the waived dependencies. It only simulates (`-s`): it asks no mirror, installs nothing.
+already verified by us and without the waived dependencies. It only simulates (`-s`): asks no mirror, installs nothing.
 Options: apt-get(8), apt.conf(5), and `doc/examples/configure-index` of apt's source.
 """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from builder.errors import BerthError, FetchError, OfflineError, VerificationError
 from builder.fetch.download import Patience, Wanted, bring, wait_before
 from builder.fetch.http import Client, Gone, Interrupted
+from builder.fetch.mirrors import no_mirror
 from builder.fetch.parallel import for_each
 from builder.lock.index import PackageIndex, read_index
 from builder.lock.release import Release, load_keys, verify_release
@@ -71,7 +72,9 @@ def open_archive(source: Source, suite: str, architecture: str, *, previous: Seq
 
     Raises OfflineError, FetchError, VerificationError.
     """
-    if source.offline or source.mirrors is None:
+    if source.mirrors is None and not source.offline:
+        raise no_mirror()
+    if source.offline:
         raise OfflineError(
             f"to lock packages of {suite} a mirror has to be asked, and that is forbidden by --offline",
             hint="run the command without --offline, or build from the lock that there is",

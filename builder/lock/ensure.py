@@ -1,7 +1,7 @@
 """Brings everything that a lock names into the store, and heals the lock on the way where that is allowed.
 
 `berth build` is not allowed to heal: it fails and names each file that is gone, what the mirror has instead, and the
-command. `make run` and `make test` are: they give `heal_into`, a path below `build/`; the committed lock stays as it is.
+command. `make run` and `make test` are: they give `heal_into`, a path below `build/`; the committed lock stays.
 """
 
 from __future__ import annotations

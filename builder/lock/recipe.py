@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from builder.errors import LockError, Place
 from builder.lock.archive import Archive, Source, open_archive
 from builder.lock.depends import is_waived
 from builder.lock.model import Lock, LockedPart, LockedWaiver
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from builder.recipe.model import Recipe, Waiver
 
 # Both are in every lock, so that `--set build.kernel=cloud` needs no other.
-_KERNELS = {"full": "linux-image-amd64", "cloud": "linux-image-cloud-amd64"}
+_KERNELS = {"full": "linux-image-{}", "cloud": "linux-image-cloud-{}"}
 
 
 def recipe_parts(recipe: Recipe) -> dict[str, tuple[PackageRequest, ...]]:
@@ -26,7 +27,8 @@ def recipe_parts(recipe: Recipe) -> dict[str, tuple[PackageRequest, ...]]:
     parts = {ROOT: build.packages}
     if build.kernel != "none":
         for kernel, package in _KERNELS.items():
-            parts[kernel_part(kernel)] = (PackageRequest(name=package, place=recipe.machine_place),)
+            name = package.format(build.architecture)
+            parts[kernel_part(kernel)] = (PackageRequest(name=name, place=Place(file=str(recipe.path))),)
     parts.update({image_part(image.name): image.packages for image in build.images if image.packages})
     return parts
 
@@ -62,6 +64,34 @@ def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progre
         ),
         waived=locked_waivers(waive),
     )
+
+
+def check_fits(recipe: Recipe, lock: Lock) -> None:
+    """Make sure that `lock` answers what `recipe` asks today. Raises LockError with the place of what is new.
+
+    A kernel that is not built, and an image that is no longer there, may stay in the lock.
+    """
+    hint = f"lock anew: berth lock {recipe.name}"
+    if (lock.suite, lock.architecture) != (recipe.build.suite, recipe.build.architecture):
+        raise LockError(
+            f"the lock is for {lock.suite} on {lock.architecture}, the recipe for {recipe.build.suite} on "
+            f"{recipe.build.architecture}",
+            place=Place(file=str(recipe.path)),
+            hint=hint,
+        )
+    have = {part.name: set(part.requests) for part in lock.parts}
+    wanted = recipe_parts(recipe)
+    for name, requests in wanted.items():
+        for request in requests:
+            if request.name not in have.get(name, set()):
+                raise LockError(f"the lock does not have {request.name}", place=request.place, hint=hint)
+    dropped = sorted(have[ROOT] - {request.name for request in wanted[ROOT]})
+    if dropped:
+        place = Place(file=str(recipe.path))
+        raise LockError(f"the recipe no longer asks for {', '.join(dropped)}", place=place, hint=hint)
+    if locked_waivers(recipe.build.waive) != lock.waived:
+        place = Place(file=str(recipe.path))
+        raise LockError("the recipe's `waive` changed since the lock was made", place=place, hint=hint)
 
 
 def _idle_waivers(waive: tuple[Waiver, ...], packages: tuple[LockedPackage, ...]) -> tuple[Waiver, ...]:
