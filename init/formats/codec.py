@@ -116,9 +116,13 @@ def _split(text: str) -> list[str]:
 
 def _scalar(name: str, types: tuple[type, ...]) -> Reader:
     def read(value: Any, path: str) -> Any:
+        item: Any = value
         if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
             raise _wrong(path, name, value)
-        return value * 1.0 if name == "float" else value
+        try:
+            return float(item) if name == "float" else item
+        except OverflowError:
+            raise _wrong(path, name, value) from None
 
     return read
 
