@@ -9,7 +9,7 @@ from pathlib import Path
 from builder.cli.arguments import number
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, ready_tools
-from builder.emulate import run as emulate
+from builder.emulate.run import run as run_guest
 from builder.emulate.options import Forward, Options, parse_forward, parse_until
 from builder.errors import InputError, UsageError
 from builder.recipe import compile_machine, load
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         cmdline=tuple(arguments.append.split()),
     )
     tools = ready_tools(context, network_of(arguments))
-    return emulate.run(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
+    return run_guest(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
 
 
 def find_image(text: str, build_root: Path) -> tuple[Path, tuple[Forward, ...]]:
