@@ -8,20 +8,15 @@ the sectors are written from outside and the guest is reset. All cases come from
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import re
-import select
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from grubguest import Guest
 
 from builder.artifact import esp, raw
 from builder.grub import core
@@ -37,7 +32,6 @@ CASES = {"bios": 400 if ALL else 40, "uefi": 150 if ALL else 14}
 SAID = re.compile(
     rb"Berth: slot ([ab]), ([0-3]) more tries\.|Berth: no kernel on this disk can be loaded \(([a-z-]+)\)"
 )
-DEADLINE = 60.0  # seconds for one case; it takes one or two
 
 
 def _poke(copy: bytes, offset: int, data: bytes) -> bytes:
@@ -108,99 +102,6 @@ def _record(chance: random.Random) -> Record:
     return Record(sequence=0, order=order, a=states[0], b=states[1])
 
 
-class Guest:
-    """A QEMU that starts from one disk again and again."""
-
-    def __init__(self, tools: Tools, firmware: str, image: Path, folder: Path) -> None:
-        self.image = image
-        control = folder / "qmp"
-        arguments = [
-            "-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios")),
-            "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "256",
-            "-nodefaults", "-display", "none", "-serial", "stdio", "-S", "-qmp", f"unix:{control},server=on,wait=off",
-            "-drive", f"if=none,id=d,format=raw,cache=writethrough,file={image}", "-device", "virtio-blk-pci,drive=d",
-        ]  # fmt: skip
-        if firmware == "uefi":
-            variables = folder / "vars.fd"
-            shutil.copyfile(tools.path("usr/share/OVMF/OVMF_VARS_4M.fd"), variables)
-            code = tools.path("usr/share/OVMF/OVMF_CODE_4M.fd")
-            arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}"]
-            arguments += ["-drive", f"if=pflash,format=raw,file={variables}"]
-        self.process = subprocess.Popen(
-            tools.argv("qemu-system-x86_64", *arguments),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=tools.environment(),
-        )  # fmt: skip
-        self.control = self._connect(control)
-        self._ask("qmp_capabilities")
-
-    def _connect(self, path: Path) -> socket.socket:
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            control = socket.socket(socket.AF_UNIX)
-            try:
-                control.connect(str(path))
-            except OSError:
-                control.close()
-                assert self.process.poll() is None, self.process.stdout.read() if self.process.stdout else ""
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            else:
-                self.answers = control.makefile("r")
-                self.answers.readline()
-                return control
-
-    def _ask(self, command: str) -> None:
-        self.control.sendall(json.dumps({"execute": command}).encode() + b"\n")
-        while "return" not in json.loads(self.answers.readline() or '{"return": {}}'):
-            pass
-
-    def start_with(self, copies: tuple[bytes, bytes], layout: disk.Layout) -> tuple[str, bytes]:
-        """Write the copies, reset, and return what GRUB decided, and all that it said."""
-        self._ask("stop")
-        self._drain()
-        with self.image.open("r+b") as file:
-            for number, copy in zip(disk.RECORDS, copies, strict=True):
-                file.seek(layout.number(number).offset_bytes)
-                file.write(copy)
-        self._ask("system_reset")
-        self._ask("cont")
-        said = b""
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
-            said += self._read(0.5)
-            if found := SAID.search(said):
-                slot, left, why = found.groups()
-                return (why.decode() if why else f"{slot.decode()} {left.decode()}"), said
-        raise AssertionError(f"GRUB decided nothing: {said!r}")
-
-    def copies(self, layout: disk.Layout) -> tuple[bytes, bytes]:
-        """Read the record partitions back."""
-        with self.image.open("rb") as file:
-            read = []
-            for number in disk.RECORDS:
-                file.seek(layout.number(number).offset_bytes)
-                read.append(file.read(COPY_BYTES))
-        return read[0], read[1]
-
-    def _read(self, seconds: float) -> bytes:
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
-        return os.read(self.process.stdout.fileno(), 65536) if ready else b""
-
-    def _drain(self) -> None:
-        while self._read(0):
-            pass
-
-    def close(self) -> None:
-        """End the guest."""
-        self.process.kill()
-        self.process.wait()
-        self.control.close()
-        self.answers.close()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def empty_disk(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, disk.Layout]:
     """Return a disk with Berth's loader and layout, and nothing in its slots."""
@@ -230,10 +131,15 @@ def test_grub_decides_what_the_model_decides(
             decision = decide(case.copies)
             left = decision.record.slot(decision.slot).tries if decision.record and decision.slot else 0
             expected = f"{decision.slot} {left}" if decision.slot else decision.why
-            decided, said = guest.start_with(case.copies, layout)
+            guest.start_with(case.copies, layout)
+            said = guest.wait_for(SAID)
+            slot, tries, why = said.groups()
+            decided = why.decode() if why else f"{slot.decode()} {tries.decode()}"
             wanted = bootrecord.applied(case.copies, decision.writes)
             if decided != expected or guest.copies(layout) != wanted:
-                differing.append(f"{case.name}: expected {expected}, GRUB {decided}\n{said.decode(errors='replace')}")
+                differing.append(
+                    f"{case.name}: expected {expected}, GRUB {decided}\n{said.string.decode(errors='replace')}"
+                )
     finally:
         guest.close()
     assert not differing, "\n".join(differing)

@@ -348,6 +348,20 @@ def plan(copies: tuple[bytes, bytes], wanted: Record) -> tuple[Write, ...]:
     return tuple(writes)
 
 
+def plan_in_place(copies: tuple[bytes, bytes], wanted: Record) -> tuple[Write, ...]:
+    """Return the one write that puts `wanted` in force where the other copy cannot be written (a bad sector).
+
+    It is not safe against a power cut, and the only way there is; GRUB does the same. The sequence number stays, so
+    that whatever can still be read of the other copy remains older.
+    """
+    records = (decode(copies[0]), decode(copies[1]))
+    index = newer(*records)
+    record = None if index is None else records[index]
+    if index is None or record is None:
+        return ()
+    return (Write(copy=index, data=encode(replace(wanted, sequence=record.sequence))),)
+
+
 def _mending(index: int, record: Record, unsound: list[int]) -> tuple[Write, ...]:
     """Return the writes that make damaged copies sound without a change to the record in force."""
     if not unsound:

@@ -18,6 +18,8 @@ import pytest
 
 from builder.artifact import bundle, inspect, iso, iso9660, qcow2, raw
 from builder.artifact.output import Artifact
+from builder.cli.context import Context
+from builder.cli.inputs import Network, ready_tools
 from builder.errors import BuildError, InputError
 from builder.fetch.store import Store
 from builder.grub import core, script
@@ -51,6 +53,13 @@ class Made:
     raw: Artifact
     qcow2: Artifact
     bundle: Artifact
+
+
+@pytest.fixture(scope="module")
+def tools() -> Tools:
+    """Return the tools tree of this repository's builds."""
+    with contextlib.chdir(Path(__file__).parents[2]):  # a build keeps its tree below the working folder
+        return ready_tools(Context.create(quiet=True, as_json=False), Network(heal=True))
 
 
 def make_slot(tools: Tools, folder: Path) -> slot.SlotImage:

@@ -58,7 +58,7 @@ UNWRITABLE_READABLE = {"last byte of the tail", "half written"}
 
 def pairs() -> Iterator[tuple[Record, tuple[bytes, bytes]]]:
     """Every record in force as each copy, beside an older one and an equally new one, both damaged in every way."""
-    for body, (damage0, damage1) in itertools.product(BODIES[::7], itertools.product(DAMAGES, DAMAGES)):
+    for body, (damage0, damage1) in itertools.product(BODIES[::11], itertools.product(DAMAGES, DAMAGES)):
         for index in (0, 1):
             stale = replace(STALE, sequence=2)
             sound = [encode(stale), encode(stale)]
@@ -205,6 +205,18 @@ def test_a_plan_makes_both_copies_sound_whatever_was_damaged() -> None:
         found = current(after)
         assert found is not None
         assert replace(found, sequence=0) == replace(wanted, sequence=0)
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_other_one_in_force() -> None:
+    for _, copies in pairs():
+        found = current(copies)
+        if found is None:
+            assert bootrecord.plan_in_place(copies, bootrecord.fresh("a")) == ()
+            continue
+        wanted = bootrecord.confirm(found, "b")
+        after = current(bootrecord.applied(copies, bootrecord.plan_in_place(copies, wanted)))
+        assert after is not None
+        assert replace(after, sequence=0) == replace(wanted, sequence=0)
 
 
 def test_nothing_to_change_writes_nothing() -> None:

@@ -1,0 +1,116 @@
+"""A QEMU that starts from one disk again and again, for tests of GRUB: no kernel of ours has to come up to be heard.
+
+Between two starts the guest stands still while its disk is written from outside; QEMU keeps nothing of a raw image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from builder.tools.call import Tools
+from init.formats import disk
+from init.formats.bootrecord import COPY_BYTES
+
+DEADLINE = 90.0  # seconds for one answer; it takes one to five
+
+
+class Guest:
+    """One QEMU. It waits until `start_with` is called for the first time."""
+
+    def __init__(self, tools: Tools, firmware: str, image: Path, folder: Path) -> None:
+        self.image = image
+        self._said = b""
+        control = folder / "qmp"
+        arguments = [
+            "-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios")),
+            "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "256",
+            "-nodefaults", "-display", "none", "-serial", "stdio", "-S", "-qmp", f"unix:{control},server=on,wait=off",
+            "-drive", f"if=none,id=d,format=raw,cache=writethrough,file={image}", "-device", "virtio-blk-pci,drive=d",
+        ]  # fmt: skip
+        if firmware == "uefi":
+            variables = folder / "vars.fd"
+            shutil.copyfile(tools.path("usr/share/OVMF/OVMF_VARS_4M.fd"), variables)
+            code = tools.path("usr/share/OVMF/OVMF_CODE_4M.fd")
+            arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}"]
+            arguments += ["-drive", f"if=pflash,format=raw,file={variables}"]
+        self.process = subprocess.Popen(
+            tools.argv("qemu-system-x86_64", *arguments),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=tools.environment(),
+        )  # fmt: skip
+        self.control = self._connect(control)
+        self._ask("qmp_capabilities")
+
+    def _connect(self, path: Path) -> socket.socket:
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            control = socket.socket(socket.AF_UNIX)
+            try:
+                control.connect(str(path))
+            except OSError:
+                control.close()
+                assert self.process.poll() is None, self.process.stdout.read() if self.process.stdout else ""
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            else:
+                self.answers = control.makefile("r")
+                self.answers.readline()
+                return control
+
+    def _ask(self, command: str) -> None:
+        self.control.sendall(json.dumps({"execute": command}).encode() + b"\n")
+        while "return" not in json.loads(self.answers.readline() or '{"return": {}}'):
+            pass
+
+    def start_with(self, copies: tuple[bytes, bytes], layout: disk.Layout) -> None:
+        """Write the copies and reset."""
+        self._ask("stop")
+        while self._read(0):
+            pass
+        self._said = b""
+        with self.image.open("r+b") as file:
+            for number, copy in zip(disk.RECORDS, copies, strict=True):
+                file.seek(layout.number(number).offset_bytes)
+                file.write(copy)
+        self._ask("system_reset")
+        self._ask("cont")
+
+    def wait_for(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
+        """Return the next match on the serial console; what stands before it is not looked at again."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            if found := pattern.search(self._said):
+                self._said = self._said[found.end() :]
+                return found
+            self._said += self._read(0.5)
+        raise AssertionError(f"no {pattern.pattern!r} in {self._said!r}")
+
+    def copies(self, layout: disk.Layout) -> tuple[bytes, bytes]:
+        """Read the record partitions back."""
+        with self.image.open("rb") as file:
+            read = []
+            for number in disk.RECORDS:
+                file.seek(layout.number(number).offset_bytes)
+                read.append(file.read(COPY_BYTES))
+        return read[0], read[1]
+
+    def _read(self, seconds: float) -> bytes:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        return os.read(self.process.stdout.fileno(), 65536) if ready else b""
+
+    def close(self) -> None:
+        """End the guest."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        self.answers.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
