@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import BuildError
 from builder.lock.model import Lock, LockedPackage
+from builder.lock.select import root_packages
 from builder.progress import Progress
 from builder.recipe.model import Recipe
 from builder.rootfs.deb import Deb, read_deb
@@ -17,7 +18,6 @@ from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved, exclude
 from builder.rootfs.modinfo import read_needs
 from builder.rootfs.modulecut import cut_modules, modules_of
-from builder.rootfs.selection import select_packages
 from builder.rootfs.tree import merge
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ class Unpacked:
 def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> Unpacked:
     """Unpack the packages of the root tree from the store, where `builder.fetch` has put them.
 
-    Raises BuildError for a package that may not be unpacked, for two that claim one path, and for a missing kernel.
+    Only one kernel gets in, and nothing that only a baked image needs (`builder.lock.select`). Raises BuildError for a
+    package that may not be unpacked, for two that claim one path, and for two kernels.
     """
-    debs = read_all(select_packages(lock, recipe), store, progress)
+    debs = read_all(root_packages(lock, recipe.build.kernel), store, progress)
     whole = merge(debs)
     version = kernel_version(whole)
     tree, saved = exclude(whole, recipe.build.exclude)

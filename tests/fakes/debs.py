@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.errors import Place
 from builder.fetch.store import Store
-from builder.lock.model import Lock, LockedPackage
+from builder.lock.model import Lock, LockedPackage, LockedPart
 from builder.recipe.model import Build, Compression, PackageRequest, Recipe
 from builder.rootfs.deb import Deb, read_deb
 
@@ -153,7 +153,7 @@ def package(store: Store, name: str, *items: Item, **more: object) -> Deb:
 
 
 def locked(
-    store: Store, name: str, data: bytes, *, version: str = "1.0", depends: tuple[str, ...] = ()
+    store: Store, name: str, data: bytes, *, version: str = "1.0", parts: tuple[str, ...] = ("root",)
 ) -> LockedPackage:
     """Put the bytes into the store and return what a lock says of them."""
     return LockedPackage(
@@ -166,17 +166,20 @@ def locked(
         filename=f"pool/{name}.deb",
         size=len(data),
         sha256=store.put(data),
-        depends=depends,
+        parts=parts,
     )
 
 
 def lock(*packages: LockedPackage) -> Lock:
+    """Return a lock; its parts are those that the packages name, `root` and both kernels."""
+    names = {"root", "kernel-full", "kernel-cloud", *(part for one in packages for part in one.parts)}
     return Lock(
         recipe="test",
         architecture="amd64",
         epoch=1_700_000_000,
         releases=(),
         packages=tuple(sorted(packages, key=lambda one: one.name)),
+        parts=tuple(LockedPart(name=name, requests=()) for name in sorted(names)),
     )
 
 
