@@ -1,4 +1,4 @@
-"""The main job, seen from outside: an artifact comes up through firmware to a healthy container, and goes off in order."""
+"""The main job, seen from outside: an artifact comes up through firmware to a container, and goes off in order."""
 
 from __future__ import annotations
 
