@@ -47,7 +47,7 @@ def _tree(recipe: Recipe) -> Mapping:
 
 
 def _render(node: Node, indent: str) -> str:
-    """Write a tree as JSON, which is YAML, but a plain number as it was written: `3.10` is not 3.1 where text is meant."""
+    """Write a tree as JSON, which is YAML, but a plain number as it was written: `3.10` may be meant as text."""
     deeper = indent + " "
     if isinstance(node, Scalar):
         value = node.value()

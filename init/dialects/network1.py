@@ -206,7 +206,7 @@ def _route(fields: Fields, path: str, report: Report) -> Route | None:
 
 
 def _parameters(fields: Fields, path: str, report: Report) -> tuple[tuple[str, str], ...]:
-    """Return a bond's or a bridge's parameters by the kernel's own names (`/sys/class/net/NAME/bonding`, `…/bridge`)."""
+    """Return a bond's or a bridge's parameters by the kernel's own names (below `/sys/class/net/NAME`)."""
     node = fields.get("params")
     if node is None:
         return ()

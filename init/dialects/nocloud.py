@@ -1,0 +1,134 @@
+"""NoCloud's text on the kernel command line and in SMBIOS: `ds=nocloud;s=URL/;h=NAME;i=ID`, and its seed folders.
+
+Source: cloud-init, `doc/rtd/reference/datasources/nocloud.rst` and `cloudinit/sources/DataSourceNoCloud.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from init.dialects.position import LARGEST
+
+_KEYS = {"s": "seedfrom", "h": "local-hostname", "i": "instance-id"}
+_TIMEOUT = 3.0  # seconds for one address; the whole child has 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """What such a text says."""
+
+    seed: str | None = None
+    hostname: str | None = None
+    instance_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seed:
+    """A seed's documents as bytes."""
+
+    user_data: bytes | None = None
+    meta_data: bytes | None = None
+    network_config: bytes | None = None
+
+    def is_there(self) -> bool:
+        """Tell whether the seed holds anything."""
+        return self.user_data is not None or self.meta_data is not None
+
+
+def parse_line(text: str) -> Line | None:
+    """Read the value of `ds=`; None where it names another data source."""
+    name, *words = text.split(";")
+    if name not in ("nocloud", "nocloud-net"):
+        return None
+    found: dict[str, str] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        found[_KEYS.get(key, key)] = value
+    return Line(
+        seed=found.get("seedfrom") or None,
+        hostname=found.get("local-hostname") or None,
+        instance_id=found.get("instance-id") or None,
+    )
+
+
+def with_dmi(url: str, smbios: Path | None) -> str:
+    """Replace `__dmi.system-uuid__` and the like by the firmware's values; an unknown field becomes nothing."""
+    fields = {
+        "baseboard-asset-tag": "board_asset_tag",
+        "baseboard-product-name": "board_name",
+        "baseboard-serial-number": "board_serial",
+        "chassis-asset-tag": "chassis_asset_tag",
+        "chassis-serial-number": "chassis_serial",
+        "system-product-name": "product_name",
+        "system-serial-number": "product_serial",
+        "system-uuid": "product_uuid",
+        "system-manufacturer": "sys_vendor",
+    }
+
+    def value(found: re.Match[str]) -> str:
+        file = fields.get(found[1])
+        data = read_file(smbios / file) if smbios is not None and file is not None else None
+        return (data or b"").decode("utf-8", "replace").strip()
+
+    return re.sub(r"__dmi\.([a-z-]+)__", value, url)
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return a file's bytes, at most one more than a document may have; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1)
+    except OSError:
+        return None
+
+
+def read_folder(folder: Path) -> Seed:
+    """Read a seed folder: a mounted disk labelled `cidata`, or one on the machine. Names in capitals are FAT's."""
+    try:
+        names = {each.name.lower(): each for each in folder.iterdir()}
+    except OSError:
+        return Seed()
+
+    def read(name: str) -> bytes | None:
+        path = names.get(name)
+        return read_file(path) if path is not None else None
+
+    return Seed(user_data=read("user-data"), meta_data=read("meta-data"), network_config=read("network-config"))
+
+
+def read_seed(url: str) -> Seed:
+    """Read a seed by its address: `file://`, a path, `http://` or `https://`. What cannot be read is absent."""
+    if url.startswith("file://"):
+        url = url.removeprefix("file://")
+    if url.startswith("/"):
+        return read_folder(Path(url))
+    if not url.startswith(("http://", "https://")):
+        return Seed()
+    base = url if url.endswith(("/", "=", "?")) else url + "/"
+    meta = fetch(f"{base}meta-data")
+    if meta is None:
+        return Seed()
+    return Seed(user_data=fetch(f"{base}user-data"), meta_data=meta, network_config=fetch(f"{base}network-config"))
+
+
+def fetch(url: str) -> bytes | None:
+    """Return what an address answers with 200, at most one byte more than a document may have; None otherwise."""
+    import http.client  # noqa: PLC0415 - costs memory and time that few boots need
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    try:
+        connection = connect(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+        try:
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("GET", target, headers={"User-Agent": "berth"})
+            answer = connection.getresponse()
+            return answer.read(LARGEST + 1) if answer.status == 200 else None
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
