@@ -35,7 +35,7 @@ class Account:
     gecos: str = ""
     home: str = "/nonexistent"
     shell: str = "/usr/sbin/nologin"
-    password: str = "*"
+    password: str = "*"  # noqa: S105 - a shadow field that no password matches
     managed: bool = False
     keys: tuple[str, ...] = ()
 
