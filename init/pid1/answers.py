@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from init.pid1 import gate as gates
 from init.pid1 import lifecycle
+from init.pid1.logs import stamp
 from init.pid1.supervisor import containers
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -114,15 +117,11 @@ def processes(supervisor: Supervisor, memory: Mapping[str, int], now: float) -> 
 
 def log_line(line: Line) -> dict[str, object]:
     """Return one line of `berth.logs/1`."""
-    from init.pid1.logs import stamp
-
     return {"time": stamp(line.time), "t": round(line.t, 6), "name": line.name, "text": line.text}
 
 
 def timeline(lines: Iterable[bytes]) -> dict[str, object]:
     """Return `berth.timeline/1`: when what happened in this boot, from the events."""
-    import json
-
     marks = []
     for line in lines:
         value = json.loads(line)

@@ -10,6 +10,7 @@ from init.formats import events
 from init.formats.release import IMAGES_PATH
 from init.pid1 import scripts, state
 from init.pid1.boot import Stage
+from init.pid1.settings import FACTORY_ETC
 from init.pid1.sources import LAST_GOOD
 from init.pid1.sshd import KEY, is_wanted
 from init.pid1.supervisor import NETWORK
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from init.formats.machine import Machine, PhoneHome, WrittenFile
     from init.formats.release import Release
     from init.formats.service import Service
+    from init.pid1.accounts import Home
     from init.pid1.early import EarlyResult
     from init.pid1.etc import EtcFile
     from init.pid1.events import Announcer
@@ -41,6 +43,7 @@ class Applier:
         self,
         system: System,
         loop: Loop,
+        *,
         performer: Performer,
         announcer: Announcer,
         ssh: SshDoor,
@@ -105,14 +108,21 @@ class Applier:
         self.attempt("accounts and /etc", lambda: self._write_etc(machine))
 
     def _write_etc(self, machine: Machine) -> None:
-        from init.pid1 import accounts, etc
+        from init.pid1 import accounts, etc  # noqa: PLC0415 - the initramfs can do without them
 
-        base = accounts.read_base(self._text("/etc/passwd"), self._text("/etc/group"), self._text("/etc/shadow"))
-        self._accounts = accounts.resolve(machine, base)
-        for entry in etc.files(machine, self._release, base):
+        tables = (self._text(f"{FACTORY_ETC}/{name}") for name in ("passwd", "group", "shadow"))
+        base = accounts.read_base(*tables)
+        bundle = self._bytes(f"{FACTORY_ETC}{etc.BUNDLE.removeprefix('/etc')}") if machine.ca_certificates else b""
+        for entry in etc.files(machine, self._release, base, bundle):
             self.attempt(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
-        for home in self._accounts.homes:
+        for home in accounts.resolve(machine, base).homes:
             self.attempt(home.path, lambda home=home: self._make_home(home))  # type: ignore[misc]
+
+    def _make_home(self, home: Home) -> None:
+        """One that is there is a person's: it stays as it is."""
+        if not self._system.exists(home.path):
+            self._system.make_folder(home.path, home.mode)
+            self._system.set_owner(home.path, home.uid, home.gid)
 
     def _bytes(self, path: str) -> bytes:
         try:
@@ -183,7 +193,7 @@ class Applier:
     # --- network -----------------------------------------------------------------------------------------
 
     def _network(self, machine: Machine) -> None:
-        from init.pid1 import linknames, network
+        from init.pid1 import linknames, network  # noqa: PLC0415 - the initramfs can do without them
 
         if self._network_news is None:
             news = self._system.open_network_news()
@@ -213,7 +223,7 @@ class Applier:
             self._look_at_addresses()
 
     def _look_at_addresses(self) -> None:
-        from init.pid1 import network
+        from init.pid1 import network  # noqa: PLC0415 - the same
 
         up = network.up(self._system.links(), self._system.addresses())
         for name, addresses in up.items():
@@ -245,7 +255,7 @@ class Applier:
             self.attempt("ssh", lambda: self._ssh.open(given_keys=given))
 
     def _containers(self, machine: Machine) -> tuple[Service, ...]:
-        from init.containers import baked, engine_files, plan
+        from init.containers import baked, engine_files, plan  # noqa: PLC0415 - the same
 
         lists = [self._bytes(f"{IMAGES_PATH}/{path}") or b"[]" for path in BAKED_LISTS]
         images = baked.parse(*lists)
@@ -255,7 +265,7 @@ class Applier:
         return plan.services(machine, self._release, images)
 
     def _runcmd(self, machine: Machine) -> tuple[Service, ...]:
-        """Once per instance. The mark is set before, as cloud-init does: a script that reboots must not do so for ever."""
+        """Once per instance. The mark is set before: a script that reboots must not do so for ever."""
         if not machine.runcmd:
             return ()
         marker = scripts.instance_marker(machine.instance_id)
@@ -279,7 +289,7 @@ class Applier:
 
 def decode_base64(text: str) -> bytes:
     """Return the bytes of base64 text; raise ValueError."""
-    import binascii
+    import binascii  # noqa: PLC0415 - the same
 
     return binascii.a2b_base64(text)
 
@@ -297,10 +307,7 @@ def form(values: dict[str, str]) -> str:
 def sysctl_path(key: str) -> str:
     """Return the file of a sysctl. As sysctl(8): the first separator says whether `/` or `.` divides."""
     first = next((letter for letter in key if letter in "./"), ".")
-    if first == "/":
-        parts = key.split("/")
-    else:
-        parts = [part.replace("/", ".") for part in key.split(".")]
+    parts = key.split("/") if first == "/" else [part.replace("/", ".") for part in key.split(".")]
     if ".." in parts or "" in parts:
         raise ValueError(f"{key} is no sysctl")
     return "/proc/sys/" + "/".join(parts)

@@ -293,7 +293,7 @@ def _next(stage: Stage) -> Stage:
 def read_report(value: object) -> Report:
     """Read the config child's JSON; raise ValueError for what is none. PID 1 trusts no child's form."""
     if not isinstance(value, dict):
-        raise ValueError("the report is no object")
+        raise ValueError("the report is no object")  # noqa: TRY004 - one kind of error for one kind of fault
     machine = value.get("machine")
     refused = value.get("refused")
     found = value.get("diagnostics")

@@ -12,17 +12,18 @@ import signal
 
 from init.formats import events, release
 from init.formats.machine import Machine, decode
-from init.pid1 import boot, gate, identity, leave, shutdown, sources, supervisor
+from init.pid1 import boot, gate, identity, sources, supervisor
 from init.pid1.apply import Applier
 from init.pid1.buttons import Buttons
 from init.pid1.configchild import ConfigChild
 from init.pid1.console import Console
 from init.pid1.control import Control
+from init.pid1.descent import Descent
 from init.pid1.kernellog import KernelLog
 from init.pid1.lifecycle import AT_REST, State
 from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, FOLDER, Logs
 from init.pid1.loop import Loop
-from init.pid1.perform import Performer, Settings
+from init.pid1.perform import DEFAULT, Performer, Settings
 from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
 from init.pid1.returned import Returned
@@ -49,15 +50,12 @@ SIGNALS: dict[int, tuple[str, str]] = {
 OPEN_FILES = (1024, 524288)  # soft, hard: the kernel's own hard limit of 4096 is too small for engines
 REAP_EVERY = 5.0  # seconds: should a SIGCHLD ever be lost
 CLOCK_EVERY = 3600.0
-LEAVE_POLL = 0.02
 
 
 class Conductor:
     """PID 1 after the early half. `begin` starts everything, `run` goes on until the machine is off."""
 
-    def __init__(
-        self, system: System, early: EarlyResult, announcer: Announcer, settings: Settings = Settings()
-    ) -> None:
+    def __init__(self, system: System, early: EarlyResult, announcer: Announcer, settings: Settings = DEFAULT) -> None:
         self.system = system
         self.early = early
         self.announcer = announcer
@@ -66,14 +64,31 @@ class Conductor:
         self.console = Console(system, self.loop)
         self.performer = Performer(system, self.loop, self.logs, announcer, settings)
         self.ssh = SshDoor(system, self.loop, self.performer, self.logs, self.say)
-        self.applier = Applier(system, self.loop, self.performer, announcer, self.ssh, early, self.say)
+        self.applier = Applier(
+            system,
+            self.loop,
+            performer=self.performer,
+            announcer=announcer,
+            ssh=self.ssh,
+            early=early,
+            say=self.say,
+        )
+        self.descent = Descent(
+            system,
+            self.loop,
+            performer=self.performer,
+            announcer=announcer,
+            early=early,
+            logs=self.logs,
+            console=self.console,
+            close_doors=self.ssh.close,
+        )
         self.buttons = Buttons(system, self.loop, lambda: self.ask("poweroff", "power button"))
         boot_id = self._text("/proc/sys/kernel/random/boot_id")
         self.record = BootRecord(system, early.record, early.slot, boot_id)
         self.returned = Returned(system, self.record, early, announcer)
         self.boot = boot.Boot(default=Machine())
         self.gate = gate.Gate(standing=gate.Standing.NONE)
-        self.shutdown = shutdown.Shutdown()
         self.reporter = Reporter(self)
         self.control = Control(system, self.loop, self.reporter.answer)
         self._config: ConfigChild | None = None
@@ -156,7 +171,7 @@ class Conductor:
 
     def _stamp_again(self) -> None:
         self.loop.after("clock", CLOCK_EVERY, self._stamp_again)
-        if self.early.state.kind == "ext4" and self.shutdown.state is shutdown.State.UP:
+        if self.early.state.kind == "ext4" and self.descent.is_up:
             identity.stamp_clock(self.system)
 
     def _take_over_messages(self) -> None:
@@ -194,6 +209,10 @@ class Conductor:
             self.announcer.open_port()
 
         self.loop.watch(descriptor, "devices", on_news)
+
+    def ask(self, how: str, why: str) -> None:
+        """Somebody wants the machine down: `poweroff`, `reboot` or `halt`."""
+        self.descent.ask(how, why)
 
     # --- boot --------------------------------------------------------------------------------------------
 
@@ -292,9 +311,8 @@ class Conductor:
     def _on_change(self) -> None:
         """A service changed: what hangs on it?"""
         services = self.performer.supervisor
-        if self.shutdown.state is shutdown.State.SERVICES and supervisor.at_rest(services):
-            self._shut(shutdown.AtRest())
-        if self.shutdown.state is not shutdown.State.UP:
+        self.descent.look()
+        if not self.descent.is_up:
             return
         bootcmd = services.services.get(BOOTCMD)
         if bootcmd is not None and not self._bootcmd_told and bootcmd.state in AT_REST - {State.WAITING}:
@@ -343,86 +361,6 @@ class Conductor:
         text = self.reporter.sentence(name, line)
         if text:
             self.console.say(text)
-
-    # --- the way down ------------------------------------------------------------------------------------
-
-    def ask(self, how: str, why: str) -> None:
-        """Somebody wants the machine down."""
-        bound = supervisor.stop_bound(self.performer.supervisor)
-        self._shut(shutdown.Asked(how=how, why=why, bound=bound))
-
-    def _shut(self, event: shutdown.Event) -> None:
-        self.shutdown, actions = shutdown.step(self.shutdown, event)
-        for action in actions:
-            if not self.loop.guard(f"shutdown: {type(action).__name__}", lambda action=action: self._do_shut(action)):  # type: ignore[misc]
-                self._after_fault(action)
-
-    def _do_shut(self, action: shutdown.Action) -> None:
-        match action:
-            case shutdown.StopServices():
-                self.loop.guard("ssh", self.ssh.close)
-                self.performer.close()
-                self._on_change()
-            case shutdown.SignalAll(number=number):
-                self._signal_all(number)
-            case shutdown.LeaveState():
-                self.logs.let_go()
-                order = self.early.unmount
-                on_disk = self.early.state.kind == "ext4"
-                unmounted = leave.leave(self.system, order, self.console.say, on_disk=on_disk)
-                self._shut(shutdown.Left(unmounted=unmounted))
-            case shutdown.Flush():
-                self._flush()
-            case shutdown.PowerOff(how=how):
-                self._power(how)
-            case shutdown.Bound(state=state, seconds=seconds):
-                self.loop.after(f"shutdown.{state}", seconds, lambda: self._shut(shutdown.Late(state=state)))
-            case shutdown.Emit(event=event, fields=fields):
-                self.announcer.emit(event, **fields)
-
-    def _after_fault(self, action: shutdown.Action) -> None:
-        """An action of the way down raised: the next state comes all the same."""
-        match action:
-            case shutdown.LeaveState():
-                self.loop.soon("left", lambda: self._shut(shutdown.Left(unmounted=False)))
-            case shutdown.Flush():
-                self.loop.soon("flushed", lambda: self._shut(shutdown.Flushed()))
-            case shutdown.PowerOff(how=how):
-                self.loop.after("power", 1.0, lambda: self._power_again(how))
-            case _:
-                return
-
-    def _signal_all(self, number: int) -> None:
-        try:
-            self.system.signal_all(number)
-        except ProcessLookupError:
-            pass  # nobody is left
-        self._look_left()
-
-    def _look_left(self) -> None:
-        self.performer.reap()
-        if not self.system.has_children():
-            self._shut(shutdown.NobodyLeft())
-        elif self.shutdown.state is shutdown.State.KILLING:
-            self.loop.after("left", LEAVE_POLL, self._look_left)
-
-    def _flush(self) -> None:
-        self.console.flush()
-        if self.announcer.flush():
-            self._shut(shutdown.Flushed())
-        else:
-            self.loop.after("flush", LEAVE_POLL, self._flush)
-
-    def _power(self, how: str) -> None:
-        dog = self.early.watchdog
-        if dog is not None and how != "reboot":
-            self.loop.guard("watchdog", lambda: self.system.close_watchdog(dog))
-        self.system.power(how)
-        self.loop.finished = True  # only a fake comes back
-
-    def _power_again(self, how: str) -> None:
-        if not self.loop.guard("power", lambda: self._power("reboot" if how != "halt" else how)):
-            self.loop.after("power", 1.0, lambda: self._power_again(how))
 
 
 def _ignore(_: object) -> None:

@@ -65,7 +65,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """How things stand. `reasons`: what is wrong with the machine; `waiting`: required containers that aren't healthy."""
+    """How things stand. `reasons`: what is wrong; `waiting`: required containers that aren't healthy."""
 
     reasons: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()

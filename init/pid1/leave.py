@@ -56,18 +56,18 @@ def leave(system: System, order: tuple[str, ...], say: Callable[[str], None], *,
         mounted = system.read("/proc/self/mounts", 1 << 20).decode("utf-8", "replace")
     except OSError:
         mounted = ""
-    failed = []
-    for place in targets(mounted, order):
-        if not _unmount(system, place):
-            failed.append(place)
+    failed = [place for place in targets(mounted, order) if not _unmount(system, place)]
     still = [place for place in failed if place in order]
     for place in still:
-        flags = mounts.REMOUNT | mounts.READ_ONLY
-        if _try(say, f"remount {place} read-only", lambda place=place: system.mount("", place, "", flags)):  # type: ignore[misc]
+        if _try(say, f"remount {place} read-only", lambda place=place: _freeze(system, place)):  # type: ignore[misc]
             say(f"{place} is held by something: remounted read-only")
     if still:
         _try(say, "sync", system.sync)
     return not still or not on_disk
+
+
+def _freeze(system: System, place: str) -> None:
+    system.mount("", place, "", mounts.REMOUNT | mounts.READ_ONLY)
 
 
 def _unmount(system: System, place: str) -> bool:

@@ -14,6 +14,8 @@ from init.pid1.linux.kernel import Kernel
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from init.pid1.early import EarlyResult
     from init.pid1.system import System
 
@@ -50,25 +52,21 @@ def run(system: System, announcer: Announcer) -> None:
 
 
 def _last_words(system: System, result: EarlyResult, conductor: Conductor | None, text: str) -> None:
-    """Say what ended PID 1, and leave it for the next boot."""
+    """Say what ended PID 1, and leave it for the next boot. Each part is tried: the reboot matters more."""
     line = f"\r\nberth: PID 1 failed: {text}\r\nberth: reboot in {PAUSE:g} s\r\n".encode("utf-8", "replace")
-    try:
-        system.write_to(2, line)
-    except OSError:
-        pass  # nobody can be told
-    try:
-        if conductor is not None:
-            conductor.record.enter("containers", reason="init-exception", detail=text)
-    except (OSError, ValueError):
-        pass  # the reason is advice
     dog = result.watchdog
-    try:
-        if dog is not None:
-            system.feed_watchdog(dog)
-        system.wait_readable((), PAUSE)
-        system.sync()
-    except OSError:
-        pass  # the reboot matters more
+    parts: list[Callable[[], object]] = [lambda: system.write_to(2, line)]
+    if conductor is not None:
+        record = conductor.record
+        parts.append(lambda: record.enter("containers", reason="init-exception", detail=text))
+    if dog is not None:
+        parts.append(lambda: system.feed_watchdog(dog))
+    parts += [lambda: system.wait_readable((), PAUSE), system.sync]
+    for part in parts:
+        try:
+            part()
+        except (OSError, ValueError):
+            continue
 
 
 def _end(system: System, result: EarlyResult) -> None:

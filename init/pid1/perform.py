@@ -44,11 +44,14 @@ class Settings:
     notify_folder: str = NOTIFY_FOLDER
 
 
+DEFAULT = Settings()
+
+
 class Performer:
     """Runs services: keeps the supervisor's state, does its actions, feeds back what happened."""
 
     def __init__(
-        self, system: System, loop: Loop, logs: Logs, announcer: Announcer, settings: Settings = Settings()
+        self, system: System, loop: Loop, logs: Logs, announcer: Announcer, settings: Settings = DEFAULT
     ) -> None:
         self._system = system
         self._loop = loop

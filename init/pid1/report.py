@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from init.formats import events
-from init.pid1 import answers, cgroups, shutdown, supervisor
+from init.pid1 import answers, cgroups, supervisor
 from init.pid1.console import page
 from init.pid1.state import PLACE
 
@@ -117,7 +117,7 @@ class Reporter:
         if verb not in answers.SERVICE_VERBS:
             client.fail("action", f"a service can't {verb}", f"it can {', '.join(answers.SERVICE_VERBS)}")
             return
-        if self._of.shutdown.state is not shutdown.State.UP:
+        if not self._of.descent.is_up:
             client.fail("shutdown", "the machine is going down", "ask again after the boot")
             return
         self._of.performer.post(name, answers.SERVICE_VERBS[str(verb)])

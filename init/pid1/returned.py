@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from init.formats import bootrecord, events
-from init.pid1.record import why_back
 from init.pid1.logs import stamp
+from init.pid1.record import why_back
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class Returned:
         came = bootrecord.came_back(record, slot)
         if came is not None:
             self._tell(came, mine)
-            self._record.change(lambda record, slot: bootrecord.settle(record, slot))
+            self._record.change(bootrecord.settle)
         if self.versions.get(slot) != mine:
             self.versions[slot] = mine
             self._keep(VERSIONS, self.versions)

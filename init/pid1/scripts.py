@@ -28,10 +28,10 @@ def quote(word: str) -> str:
 
 def script(commands: Iterable[Command]) -> str:
     """Return commands as one script of the shell, as cloud-init runs them: a failure doesn't stop the next."""
-    lines = ["#!/bin/sh"]
-    for command in commands:
-        lines.append(command.argv[0] if command.shell else " ".join(quote(word) for word in command.argv))
-    return "\n".join(lines) + "\n"
+    lines = (
+        command.argv[0] if command.shell else " ".join(quote(word) for word in command.argv) for command in commands
+    )
+    return "\n".join(("#!/bin/sh", *lines)) + "\n"
 
 
 def bootcmd() -> Service:

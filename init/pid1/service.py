@@ -30,7 +30,9 @@ from dataclasses import replace
 
 from init.formats import events
 from init.formats.service import Readiness, Restart
+from init.pid1 import probes
 from init.pid1.lifecycle import (
+    ALIVE,
     AT_REST,
     Action,
     Again,
@@ -67,7 +69,6 @@ STABLE = 60.0
 SETTLE = 2.0  # contracts.md, 3: healthy without a check when it still runs 2 s after its start
 KILL_BOUND = 5.0  # a process that SIGKILL doesn't end by then hangs in the kernel: go on without it
 CLEANUP_BOUND = 10.0
-PROBE_FIRST = 0.5  # until the first success it is asked more often than `interval`
 
 Outcome = tuple[Running, list[Action]]
 
@@ -149,6 +150,8 @@ def _spawned(running: Running, event: Spawned, now: float) -> Outcome:
         case Role.PROBE:
             bound = running.service.probe.timeout if running.service.probe else SETTLE
             return replace(running, probe=event.pid), [Arm(timer=Timer.PROBE_BOUND, seconds=bound)]
+        case Role.MAIN if running.state not in ALIVE:  # it ended before it began: nothing of it may live on
+            return running, [KillGroup()]
         case Role.MAIN:
             running = replace(running, main=event.pid, started=now)
             if running.state is not State.STARTING:  # a stop came first: it is in the cgroup that gets killed
@@ -162,10 +165,8 @@ def _main_runs(running: Running, now: float) -> Outcome:
     actions: list[Action] = []
     if service.is_container:
         actions.append(Emit(event=events.CONTAINER_STARTED))
-    if service.probe or service.is_container:
-        running = replace(running, health=Health.STARTING, counted=now, misses=0, probe_wait=PROBE_FIRST)
-    if service.probe:
-        actions.append(Arm(timer=Timer.PROBE, seconds=min(PROBE_FIRST, service.probe.interval)))
+    running, more = probes.begin(running, now)
+    actions += more
     if service.readiness is Readiness.SETTLED or (service.is_container and not service.probe):
         actions.append(Arm(timer=Timer.SETTLE, seconds=SETTLE))
     if service.readiness is Readiness.STARTED:
@@ -420,35 +421,13 @@ def _probe_ended(running: Running, event: Exited, now: float) -> Outcome:
 
 
 def _probe_result(running: Running, now: float, *, good: bool) -> Outcome:
-    """Count a probe. Until the first success it is asked often, but misses count only once an `interval`."""
-    probe = running.service.probe
-    if probe is None or running.state not in (State.STARTING, State.RUNNING):
+    if running.state not in (State.STARTING, State.RUNNING):
         return running, [Disarm(timer=Timer.PROBE_BOUND)]
-    actions: list[Action] = [Disarm(timer=Timer.PROBE_BOUND)]
-    if good:
-        was, running = running.health, replace(running, misses=0, health=Health.HEALTHY)
-        actions.append(Arm(timer=Timer.PROBE, seconds=probe.interval))
-        if was is not Health.HEALTHY and running.service.is_container:
-            actions.append(Emit(event=events.CONTAINER_HEALTHY))
-        return running, actions
-    due = running.health is Health.HEALTHY or now - running.counted >= probe.interval
-    if now - running.started >= probe.start_period and due:
-        running = replace(running, misses=running.misses + 1, counted=now)
-    if running.misses >= max(probe.retries, 1):
-        return _unhealthy(replace(running, health=Health.UNHEALTHY), actions)
-    wait = probe.interval
-    if running.health is Health.STARTING:
-        wait = min(running.probe_wait, probe.interval)
-        running = replace(running, probe_wait=running.probe_wait * 2)
-    return running, [*actions, Arm(timer=Timer.PROBE, seconds=wait)]
-
-
-def _unhealthy(running: Running, actions: list[Action]) -> Outcome:
-    if running.service.is_container:
-        actions.append(Emit(event=events.CONTAINER_UNHEALTHY))
-    actions.append(Note(text=f"unhealthy after {running.misses} probes: started again"))
-    after, more = _stop(running, Next.BACKOFF)
-    return after, [*actions, *more]
+    after, actions = probes.count(running, now, good=good)
+    if after.health is not Health.UNHEALTHY:
+        return after, actions
+    ended, more = _stop(after, Next.BACKOFF)
+    return ended, [*actions, *more]
 
 
 def describe(status: int | None) -> str:

@@ -132,11 +132,11 @@ class SshDoor:
 
 def fingerprint(public_key: str) -> str:
     """Return `SHA256:…` of a public key line, as ssh-keygen -l shows it; raise ValueError for what is no key."""
-    import base64
-    import hashlib
+    import binascii  # noqa: PLC0415 - the initramfs can do without them
+    import hashlib  # noqa: PLC0415 - the same
 
     words = public_key.split()
     if len(words) < 2:
         raise ValueError("no public key")
-    digest = hashlib.sha256(base64.b64decode(words[1], validate=True)).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+    digest = hashlib.sha256(binascii.a2b_base64(words[1])).digest()
+    return "SHA256:" + binascii.b2a_base64(digest, newline=False).decode().rstrip("=")
