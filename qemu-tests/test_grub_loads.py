@@ -15,10 +15,10 @@ import pytest
 from grubguest import Guest
 
 from builder.artifact import esp, raw
-from builder.grub import core
-from builder.image import cpio, slot
+from builder.grub import core, sums
+from builder.image import cpio, ustar
 from builder.tools.call import Tools
-from init.formats import bootrecord, disk
+from init.formats import bootrecord, disk, envblock
 from init.formats.bootrecord import Record, SlotState, encode
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
@@ -37,9 +37,12 @@ def boot_image(built: Callable[..., dict[str, Path]], tmp_path_factory: pytest.T
     with tarfile.open(folder / "boot.img") as archive:
         kernel = archive.extractfile("vmlinuz")
         assert kernel is not None
-        return slot.boot_image(
-            kernel.read(), cpio.archive([cpio.directory("dev")]), "console=ttyS0,115200 panic=1 x=1", epoch=0
-        )
+        members = {
+            "vmlinuz": kernel.read(),
+            "initramfs": cpio.archive([cpio.directory("dev")]),
+            "cmdline.env": envblock.encode({"cmdline": "console=ttyS0,115200 panic=1 x=1"}, 1024),
+        }
+        return ustar.archive({**members, sums.FILE_NAME: sums.make_sums(members)}, mtime=0)
 
 
 def make_disk(tools: Tools, path: Path, images: dict[str, bytes]) -> disk.Layout:
@@ -60,7 +63,9 @@ def make_disk(tools: Tools, path: Path, images: dict[str, bytes]) -> disk.Layout
 
 
 def broken(image: bytes, what: str) -> bytes:
-    """Return a boot image whose kernel is none, or whose initramfs is missing."""
+    """Return a boot image whose kernel is none, whose initramfs is missing, or that has one flipped bit."""
+    if what == "bit":
+        return image[:5_000_000] + bytes([image[5_000_000] ^ 1]) + image[5_000_001:]
     if what == "kernel":
         return image[: disk.SECTOR] + bytes(100_000) + image[disk.SECTOR + 100_000 :]
     return image.replace(b"initramfs\0", b"initramfX\0", 1) if what == "initramfs" else image
@@ -68,7 +73,11 @@ def broken(image: bytes, what: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("firmware", "damage"),
-    [("bios", ""), ("bios", "kernel"), ("uefi", ""), ("uefi", "kernel"), ("uefi", "initramfs")],
+    [
+        ("bios", "kernel"),
+        ("uefi", "bit"),
+        *(pytest.param(*more, marks=pytest.mark.slow) for more in (("bios", ""), ("uefi", ""), ("uefi", "initramfs"))),
+    ],
 )
 def test_slot_a_then_slot_b_then_rescue(
     firmware: str, damage: str, tools: Tools, boot_image: bytes, tmp_path: Path

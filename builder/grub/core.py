@@ -21,7 +21,7 @@ _BASE = (
     "boot", "echo", "linux", "loadenv", "memdisk", "normal", "part_gpt", "regexp", "reboot", "serial", "sleep",
     "tar", "terminal", "test", "true",
 )  # fmt: skip
-_DISK = (*_BASE, "probe")
+_DISK = (*_BASE, "gcry_crc", "hashsum", "probe")
 _ISO = (*_BASE, "iso9660", "loopback")
 _FOLDER = "b"  # of the memdisk
 _EARLY = "set rec=$root\nset prefix=(memdisk)/" + _FOLDER + "\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 
 from builder.errors import BuildError, ToolError
+from builder.grub import sums
 from builder.tools.call import Tools
 from init.formats import bootrecord, disk
 
@@ -37,6 +38,8 @@ def disk_script() -> str:
         joined=joined,
         records=list(disk.RECORDS),
         boots=disk.BOOTS,
+        sums=sums.FILE_NAME,
+        sums_hash=sums.HASH,
         rescue_wait=_RESCUE_WAIT,
         load_wait=_LOAD_WAIT,
     )
