@@ -21,13 +21,15 @@ FOLDERS = (SERVERS, "/run/dhcpcd", "/var/lib/dhcpcd")
 HARDWARE = ("eth*", "en*", "usb*", "wwan*")
 """What the kernel calls cards; one that is put in later is served as well."""
 
-# No ARP probe before an address is used: it would cost five seconds of each boot, and other clients don't either.
+# nodev: dhcpcd would wait for udev to call a card ready, and there is none.
+# noarp: no ARP probe before an address is used: it would cost five seconds of each boot; other clients don't either.
 _COMMON = """\
 # Made at boot by PID 1 from the machine's configuration.
 hostname
 duid
 persistent
 vendorclassid
+nodev
 nodelay
 noarp
 noipv4ll
@@ -41,13 +43,14 @@ slaac private
 
 HOOK_TEXT = r"""#!/bin/sh
 # dhcpcd calls this at each change: one file for each interface and family, and resolv.conf from all of them.
+# The tools are busybox's by name, for an image may lack the links to them.
 umask 022
 folder=/run/berth/network/resolv
 put() { # file, name servers, search
     {
         for server in $2; do echo "nameserver $server"; done
         [ -z "$3" ] || echo "search $3"
-    } > "$folder/.new.$$" && mv "$folder/.new.$$" "$folder/$1"
+    } > "$folder/.new.$$" && busybox mv "$folder/.new.$$" "$folder/$1"
 }
 case "$reason" in
 BOUND|RENEW|REBIND|REBOOT|TIMEOUT|INFORM|STATIC)
@@ -55,18 +58,18 @@ BOUND|RENEW|REBIND|REBOOT|TIMEOUT|INFORM|STATIC)
 BOUND6|RENEW6|REBIND6|REBOOT6|INFORM6)
     put "$interface.6" "$new_dhcp6_name_servers" "$new_dhcp6_domain_search" ;;
 EXPIRE|NAK|RELEASE|FAIL)
-    rm -f "$folder/$interface.4" ;;
+    busybox rm -f "$folder/$interface.4" ;;
 EXPIRE6|RELEASE6|STOP6)
-    rm -f "$folder/$interface.6" ;;
+    busybox rm -f "$folder/$interface.6" ;;
 STOP|STOPPED|DEPARTED|NOCARRIER)
-    rm -f "$folder/$interface.4" "$folder/$interface.6" ;;
+    busybox rm -f "$folder/$interface.4" "$folder/$interface.6" ;;
 *)
     exit 0 ;;
 esac
-cat "$folder"/* 2>/dev/null | awk '/^nameserver/ && !seen[$2]++ { print }
+busybox cat "$folder"/* 2>/dev/null | busybox awk '/^nameserver/ && !seen[$2]++ { print }
     /^search/ { for (i = 2; i <= NF; i++) if (!known[$i]++) search = search " " $i }
     END { if (search) print "search" search }' > /etc/.resolv.conf.new &&
-    mv /etc/.resolv.conf.new /etc/resolv.conf
+    busybox mv /etc/.resolv.conf.new /etc/resolv.conf
 """
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 from fakes.network import fake_link
 from fakes.system import FakeSystem
 from fakes.tree import Link as Symlink
@@ -195,3 +198,28 @@ def test_path_names_are_read_from_sysfs() -> None:
     )
     links = (LO, fake_link(2, "eth0"))
     assert linknames.read(system, links) == {"eth0": ("enx525400000002", "enp0s3", "ens3")}
+
+
+def test_the_hook_puts_resolv_conf_together_and_takes_away_what_is_gone(tmp_path: Path) -> None:
+    """The hook itself, run by this machine's shell; `busybox TOOL` is this machine's TOOL."""
+    servers, etc = tmp_path / "resolv", tmp_path / "etc"
+    servers.mkdir()
+    etc.mkdir()
+    (servers / "00-static").write_text("nameserver 192.0.2.53\nsearch example.org\n")
+    busybox = tmp_path / "busybox"
+    busybox.write_text('#!/bin/sh\nexec "$@"\n')
+    busybox.chmod(0o755)
+    hook = dhcp.HOOK_TEXT.replace("/run/berth/network/resolv", str(servers)).replace("/etc/", f"{etc}/")
+
+    def call(**environment: str) -> str:
+        path = f"{tmp_path}:/usr/bin:/bin"
+        subprocess.run(["/bin/sh", "-c", hook], env={"PATH": path, **environment}, check=True, timeout=30)
+        return (etc / "resolv.conf").read_text()
+
+    lease = {"new_domain_name_servers": "10.0.2.3 192.0.2.53", "new_domain_name": "lan"}
+    assert call(reason="BOUND", interface="eth0", **lease) == (
+        "nameserver 192.0.2.53\nnameserver 10.0.2.3\nsearch example.org lan\n"
+    )
+    assert "nameserver 2001:db8::53\n" in call(reason="BOUND6", interface="eth0", new_dhcp6_name_servers="2001:db8::53")
+    assert call(reason="STOPPED", interface="eth0") == "nameserver 192.0.2.53\nsearch example.org\n"
+    assert call(reason="PREINIT", interface="eth0") == "nameserver 192.0.2.53\nsearch example.org\n"
