@@ -38,6 +38,8 @@ _MASKED = (
     "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/selinux",
 )  # fmt: skip
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# in a network of its own: `ping` needs no capability, and a user who is not root may serve port 80
+DEFAULT_SYSCTLS = (("net.ipv4.ping_group_range", "0 2147483647"), ("net.ipv4.ip_unprivileged_port_start", "0"))
 _OPTIONS = frozenset(
     ("ro", "rw", "noexec", "exec", "nosuid", "suid", "nodev", "dev", "noatime", "rshared", "shared", "rslave", "slave",
      "rprivate", "private", "rbind", "bind")
@@ -192,8 +194,7 @@ def _namespaces(place: Place) -> list[dict[str, str]]:
 
 
 def _sysctls(container: Container) -> dict[str, str]:
-    # every group may open ICMP sockets, so that `ping` needs no capability, as podman has it
-    preset = {} if container.network == "host" else {"net.ipv4.ping_group_range": "0 2147483647"}
+    preset = {} if container.network == "host" else dict(DEFAULT_SYSCTLS)
     return {**preset, **dict(container.sysctls)}
 
 
@@ -209,9 +210,10 @@ def _mounts(container: Container, place: Place) -> list[dict[str, Any]]:
         mounts.append(_mount("/dev", "bind", "/dev", "rbind", "rw", "rslave"))
     else:
         mounts.append(_mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=64k"))
-        mounts.append(_mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"))
+        terminals = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+        mounts.append(_mount("/dev/pts", "devpts", "devpts", *terminals))
         mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", *safe))
-        mounts.append(_mount("/dev/shm", "tmpfs", "shm", *safe, "mode=1777", "size=64m"))
+        mounts.append(_mount("/dev/shm", "tmpfs", "shm", *safe, "mode=1777", "size=64m"))  # noqa: S108 - a mount point
     if container.network == "host":
         mounts.append(_mount("/sys", "bind", "/sys", "rbind", "rslave", sys_mode, *safe))
     else:

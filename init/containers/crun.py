@@ -8,6 +8,9 @@ The writable layer is new at each start. It lies on state, so that what a contai
     /var/lib/berth/containers/NAME/{upper,work}
 """
 
+# These programs start often, and pathlib costs time at each start.
+# ruff: noqa: PTH101, PTH103, PTH110, PTH123, PTH208
+
 from __future__ import annotations
 
 import contextlib
@@ -46,8 +49,8 @@ def start(order: Order, image: Local) -> None:
     folder = f"{PATH}/{container.name}"
     os.makedirs(folder, 0o711, exist_ok=True)
     _forget(container.name)
-    rules = _publish(order) if container.network == "bridge" else None
     held = reserve(container.ports) if container.network == "bridge" else []
+    rules = _publish(order) if container.network == "bridge" else None
     namespaces.own_mounts()
     root = _mount_root(container.name, folder, image)
     _make_volumes(container)
@@ -72,7 +75,9 @@ def start(order: Order, image: Local) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 524288))
     argv = (CRUN, "--cgroup-manager=disabled", f"--root={RUNTIME_STATE}", "run", f"--bundle={folder}")
     sys.stdout.flush()
-    os.execv(CRUN, (*argv, f"--pid-file={folder}/pid", container.name))
+    os.execv(  # noqa: S606 - this process becomes the container's
+        CRUN, (*argv, f"--pid-file={folder}/pid", container.name)
+    )
 
 
 def _private(path: str, flags: int) -> int:
@@ -162,8 +167,6 @@ def reserve(published: tuple[Port, ...]) -> list[socket.socket]:
             opened = socket.socket(family, kind)
             if address == "::":
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            # a connection of the time before, in TIME_WAIT, is no reason to refuse
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind((address.strip("[]"), port.host))
         except OSError as error:
             raise StartError(f"port {port.host}/{port.protocol} can't be published: {error.strerror}") from error
@@ -181,7 +184,7 @@ def _publish(order: Order) -> int:
     if pid == 0:
         try:
             os.dup2(rules, 0)
-            os.execv(NFT, (NFT, "-f", "-"))
+            os.execv(NFT, (NFT, "-f", "-"))  # noqa: S606 - no shell is wanted
         finally:
             os._exit(127)
     os.close(rules)
@@ -199,7 +202,7 @@ def _join_network(order: Order) -> str:
     outside = Netlink()
     if order.container.network == "bridge":
         bridge = _make_bridge(outside)
-    os.unshare(os.CLONE_NEWNET)
+    namespaces.own_network()
     inside = Netlink()
     inside.up(inside.index("lo"))
     if order.container.network == "bridge":
@@ -207,6 +210,7 @@ def _join_network(order: Order) -> str:
         name = f"vb{order.index}"
         outside.remove(name)
         outside.add_veth(name, master=bridge, peer="eth0", peer_mac=address.mac, peer_pid=os.getpid())
+        outside.hairpin(outside.index(name))
         _configure(inside, inside.index("eth0"), address)
     inside.close()
     outside.close()

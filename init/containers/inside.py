@@ -4,6 +4,7 @@ An image's `/etc/passwd` may be a symbolic link to anywhere. Each step is theref
 followed by hand inside the root (what `openat2(RESOLVE_IN_ROOT)` does, which Python has no name for).
 """
 
+
 from __future__ import annotations
 
 import os
@@ -59,7 +60,10 @@ def _read(node: int, path: str) -> bytes:
 
 
 def account(root: str, user: str) -> Account:
-    """Return who `user` (`NAME`, `UID`, each with `:GROUP`) is in the container. Raise BundleError for an unknown name."""
+    """Return who `user` (`NAME`, `UID`, each with `:GROUP`) is in the container.
+
+    Raise BundleError for an unknown name.
+    """
     name, _, group = user.partition(":")
     name = name or "0"
     records = _records(root, "etc/passwd", 7)
@@ -73,9 +77,8 @@ def account(root: str, user: str) -> Account:
         raise BundleError(f"the user `{name}` is not in the image's /etc/passwd")
     if group:
         return Account(uid=uid, gid=_group(groups, group), home=home)
-    further = tuple(
-        int(record[2]) for record in groups if found is not None and found[0] in record[3].split(",") and record[2].isdecimal()
-    )
+    own = found[0] if found is not None else None
+    further = tuple(int(record[2]) for record in groups if own in record[3].split(","))
     return Account(uid=uid, gid=gid, groups=further, home=home)
 
 

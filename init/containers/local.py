@@ -4,6 +4,9 @@
     /var/lib/berth/images      unpacked from archives and registries (`image.py` says how it lies there)
 """
 
+# These programs start often, and pathlib costs time at each start.
+# ruff: noqa: PTH116, PTH123
+
 from __future__ import annotations
 
 import json

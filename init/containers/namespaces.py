@@ -1,4 +1,4 @@
-"""The system calls that starting a container needs and Python has no name for: mount(2), umount2(2)."""
+"""The system calls that starting a container needs and older Pythons have no name for: mount, unshare, setns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 
 MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 0x4, 0x1000, 0x4000, 0x80000
+_CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -18,5 +19,25 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 
 def own_mounts() -> None:
     """Enter a mount namespace whose mounts nobody else sees; what the machine mounts or unmounts is followed."""
-    os.unshare(os.CLONE_NEWNS)
+    _unshare(_CLONE_NEWNS)
     mount("none", "/", "", MS_REC | MS_SLAVE)
+
+
+def own_network() -> None:
+    """Enter a network namespace with nothing in it but a loopback interface that is down."""
+    _unshare(_CLONE_NEWNET)
+
+
+def join_network(pid: int) -> None:
+    """Enter the network namespace of a process."""
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(namespace, _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(namespace)
+
+
+def _unshare(flags: int) -> None:
+    if _libc.unshare(flags) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -17,14 +17,16 @@ import socket
 import struct
 
 _ERROR, _DONE = 2, 3
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 20, 24
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 19, 20, 24
 _REQUEST, _ACK, _EXCL, _CREATE = 0x1, 0x4, 0x200, 0x400
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_PID = 1, 3, 10, 18, 19
+_IFLA_PROTINFO, _NESTED, _BRPORT_MODE = 12, 0x8000, 4
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD = 0x02  # no duplicate address detection: the address works at once
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _UP = 1
+_AF_BRIDGE = 7
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -56,8 +58,9 @@ class Netlink:
 
     def add_bridge(self, name: str, mac: str) -> None:
         """Make a bridge; it is no error that it is there."""
-        info = _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, "bridge"))
-        self._unless_there(_NEWLINK, _no_link() + _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac)) + info)
+        attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
+        attributes += _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, "bridge"))
+        self._unless_there(_NEWLINK, _no_link() + attributes)
 
     def add_veth(self, name: str, *, master: int, peer: str, peer_mac: str, peer_pid: int) -> None:
         """Make a pair: `name` here, below the bridge with index `master`, `peer` in the namespace of `peer_pid`."""
@@ -67,6 +70,14 @@ class Netlink:
         info = _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, "veth") + data)
         attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
         self._call(_NEWLINK, _ACK | _CREATE | _EXCL, struct.pack("=BBHiII", 0, 0, 0, 0, _UP, _UP) + attributes)
+
+    def hairpin(self, index: int) -> None:
+        """Let a bridge send a frame back through the port that it came from.
+
+        With br_netfilter a container that asks for its own published port is answered inside the bridge.
+        """
+        mode = _attribute(_IFLA_PROTINFO | _NESTED, _attribute(_BRPORT_MODE, b"\1"))
+        self._call(_SETLINK, _ACK, struct.pack("=BBHiII", _AF_BRIDGE, 0, 0, index, 0, 0) + mode)
 
     def remove(self, name: str) -> None:
         """Take an interface away; it is no error that there is none.

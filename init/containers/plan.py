@@ -1,0 +1,205 @@
+"""From declared containers and the recipe's engine to what PID 1 supervises. Pure: no I/O, one answer for one input.
+
+| engine | the service's own process        | image fetched by      | limits set by | stop                            |
+|--------|----------------------------------|-----------------------|---------------|---------------------------------|
+| crun   | `container run`, becomes crun    | `prepare`             | PID 1         | the signal, passed on by crun   |
+| podman | `podman run -d`, leaves conmon   | `prepare`, or podman  | podman        | the signal to the container     |
+| docker | `container run`, a small client  | the client            | dockerd       | SIGTERM to the client           |
+| none   | –                                | –                     | –             | –                               |
+
+PID 1 alone decides about restarts, and a start always makes the container anew: one kept from before may stand on a
+layer of the other slot.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+from init.containers import podman
+from init.containers.baked import Baked
+from init.containers.order import PATH
+from init.containers.ports import table_of
+from init.formats.release import APP_PATH
+from init.formats.service import Limits, Probe, Readiness, Restart, Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.formats.machine import Container, Machine
+    from init.formats.release import Release
+
+PYTHON = ("/usr/bin/python3", "-ISB", APP_PATH)
+MODULES_SERVICE = "container-modules"
+CONTAINERD_SERVICE = "containerd"
+DOCKER_SERVICE = "docker"
+FETCH_TIMEOUT = 1800.0  # seconds that fetching and unpacking an image may take before it is tried again
+_SHARED_MODULES = (
+    "overlay", "bridge", "veth", "nf_tables", "nf_conntrack", "nf_nat", "nft_chain_nat", "nft_nat", "nft_masq",
+    "nft_ct", "nft_fib_inet",
+)  # fmt: skip
+_DOCKER_MODULES = (
+    "br_netfilter", "nft_compat", "x_tables", "xt_addrtype", "xt_conntrack", "xt_MASQUERADE", "xt_nat", "xt_tcpudp",
+    "xfrm_user", "nf_conntrack_netlink",
+)  # fmt: skip
+
+
+def services(machine: Machine, release: Release, baked: Baked = Baked()) -> tuple[Service, ...]:  # noqa: B008 - a frozen value
+    """Return the engine's daemons and one service for each container, in the order of the config."""
+    engine = release.engine
+    if engine == "none":
+        return ()
+    daemons = _docker_daemons(machine) if engine == "docker" else ()
+    containers = tuple(_container(machine, index, engine, baked) for index in range(len(machine.containers)))
+    return (modules(engine), *daemons, *containers) if containers or daemons else ()
+
+
+def modules(engine: str) -> Service:
+    """Return the one-shot that loads what the first container would otherwise wait for, module by module.
+
+    Nothing waits for it, and PID 1 may start it before it has a config: the kernel loads on demand what is missing.
+    """
+    names = _SHARED_MODULES + (_DOCKER_MODULES if engine == "docker" else ())
+    return Service(
+        name=MODULES_SERVICE,
+        argv=("/sbin/modprobe", "-q", "-a", *names),
+        readiness=Readiness.STARTED,
+        restart=Restart.NO,
+    )
+
+
+def is_fetched(container: Container, baked: Baked) -> bool:
+    """Tell whether a container's image comes from a registry, so that its first start needs the network."""
+    return not container.image.startswith("archive:") and baked.find(container.image) is None
+
+
+def _container(machine: Machine, index: int, engine: str, baked: Baked) -> Service:
+    container = machine.containers[index]
+    remote = is_fetched(container, baked)
+    after = list(container.depends_on)
+    if engine == "docker":
+        after.append(DOCKER_SERVICE)
+    if remote:
+        after.append("network")
+    shape = {"crun": _through_crun, "podman": _through_podman, "docker": _through_docker}[engine]
+    return shape(
+        machine,
+        index,
+        baked,
+        Service(
+            name=container.name,
+            argv=(*PYTHON, "container", "run", container.name),
+            after=tuple(after),
+            readiness=Readiness.STARTED if container.health else Readiness.SETTLED,
+            restart=_RESTARTS[container.restart],
+            restart_limit=container.restart_limit,
+            start_timeout=FETCH_TIMEOUT if _prepared(container, baked) else 90.0,
+            stop_timeout=container.stop_timeout,
+            probe=_probe(container, engine),
+            is_container=True,
+            image=container.image,
+            required=container.required,
+        ),
+    )
+
+
+_RESTARTS = {
+    "no": Restart.NO,
+    "on-failure": Restart.ON_FAILURE,
+    "always": Restart.ALWAYS,
+    "unless-stopped": Restart.ALWAYS,  # a stop by hand is PID 1's own, and it does not undo it
+}
+
+
+def _prepared(container: Container, baked: Baked) -> bool:
+    return baked.find(container.image) is None
+
+
+def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
+    container = machine.containers[index]
+    fetch = ((*PYTHON, "container", "fetch", container.name),) if _prepared(container, baked) else ()
+    published = bool(container.ports) and container.network == "bridge"
+    return replace(
+        service,
+        prepare=fetch,
+        cleanup=(("/usr/sbin/nft", "destroy", "table", "inet", table_of(container.name)),) if published else (),
+        stop_signal=signal_number(container.stop_signal),
+        limits=Limits(memory=container.memory, cpus=container.cpus, pids=container.pids),
+    )
+
+
+def _through_podman(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
+    container = machine.containers[index]
+    prepare = [("/bin/mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
+    if container.image.startswith("archive:"):
+        prepare.append((*PYTHON, "container", "fetch", container.name))
+    pid_file = f"{PATH}/{container.name}/pid"
+    number = signal_number(container.stop_signal)
+    return replace(
+        service,
+        argv=podman.run(container, index, baked),
+        environment=(*machine.environment, *podman.passed_on(container)),
+        prepare=tuple(prepare),
+        # conmon passes no signal on; a `podman stop` takes a second before it does anything
+        stop=("/bin/sh", "-c", f'kill -{number} "$(cat "$0")"', pid_file),
+        pid_file=f"{PATH}/{container.name}/conmon.pid",
+        delegate=True,
+    )
+
+
+def _through_docker(machine: Machine, index: int, baked: Baked, service: Service) -> Service:  # noqa: ARG001 - one form
+    return replace(service, delegate=True, stop_timeout=service.stop_timeout + 2.0)
+
+
+def _docker_daemons(machine: Machine) -> tuple[Service, ...]:
+    containerd = Service(
+        name=CONTAINERD_SERVICE,
+        argv=("/usr/bin/containerd", "--config", "/etc/containerd/config.toml"),
+        environment=machine.environment,
+        readiness=Readiness.NOTIFY,
+        start_timeout=180.0,
+        delegate=True,
+    )
+    docker = Service(
+        name=DOCKER_SERVICE,
+        argv=("/usr/sbin/dockerd", "--containerd=/run/containerd/containerd.sock"),
+        environment=machine.environment,
+        prepare=((*PYTHON, "container", "link-images"),),
+        after=(CONTAINERD_SERVICE,),
+        readiness=Readiness.NOTIFY,
+        start_timeout=240.0,
+        stop_timeout=20.0,
+        delegate=True,
+    )
+    return containerd, docker
+
+
+def _probe(container: Container, engine: str) -> Probe | None:
+    health = container.health
+    if health is None:
+        return None
+    if health.http is not None:
+        what: tuple[str, ...] = ("http", container.name, str(health.timeout), health.http)
+    elif health.tcp is not None:
+        what = ("tcp", container.name, str(health.timeout), health.tcp)
+    else:
+        what = ("exec", container.name, str(health.timeout), engine, *health.test)
+    return Probe(
+        argv=(*PYTHON, "probe", *what),
+        interval=health.interval,
+        timeout=health.timeout,
+        retries=health.retries,
+        start_period=health.start_period,
+    )
+
+
+def signal_number(name: str | None) -> int:
+    """Return a signal's number from `SIGTERM`, `TERM`, `15` or `RTMIN+3`; SIGTERM for None and what is unknown."""
+    if name is None:
+        return int(signal.SIGTERM)
+    text = name.upper().removeprefix("SIG")
+    if text.isdecimal() and 1 <= int(text) <= 64:
+        return int(text)
+    base, plus, offset = text.partition("+")
+    if base == "RTMIN" and plus and offset.isdecimal():
+        return int(signal.SIGRTMIN) + int(offset)
+    return int(getattr(signal, f"SIG{text}", signal.SIGTERM))
