@@ -11,6 +11,8 @@ from builder.fetch.mirrors import Mirrors, find_mirrors
 from builder.lock.apt import AptSolver
 from builder.lock.archive import Source
 from builder.lock.ensure import ensure_packages
+from builder.lock.file import read_lock
+from builder.lock.recipe import check_fits
 from builder.lock.select import for_build
 from builder.recipe import find
 from builder.tools.tree import tools_key, tools_tree
@@ -94,6 +96,8 @@ def ready_tools(context: Context, network: Network) -> Tools:
 def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:
     """Return the recipe's lock with every package that a build of it needs in the store."""
     build = recipe.build
+    path = lock_path(recipe.path)
+    check_fits(recipe, read_lock(path))
     return ensure_packages(
         lock_path(recipe.path), open_source(context, network),
         select=lambda lock: for_build(lock, build.kernel),

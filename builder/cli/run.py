@@ -9,8 +9,8 @@ from pathlib import Path
 from builder.cli.arguments import number
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, ready_tools
-from builder.emulate.run import run as run_guest
 from builder.emulate.options import Forward, Options, parse_forward, parse_until
+from builder.emulate.run import run as run_guest
 from builder.errors import InputError, UsageError
 from builder.recipe import compile_machine, load
 

@@ -1,0 +1,98 @@
+"""`berth lock`: choose the packages of a recipe, and compare two locks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from builder.cli.context import Context
+from builder.cli.inputs import Network, add_network, network_of, open_source, ready_tools
+from builder.cli.watch import show_bytes
+from builder.errors import LockError, UsageError
+from builder.lock.apt import AptSolver
+from builder.lock.archive import open_archive
+from builder.lock.difference import LockDifference, compare_locks
+from builder.lock.file import read_lock, write_lock
+from builder.lock.model import Lock
+from builder.lock.recipe import check_fits, lock_from
+from builder.lock.universe import Pinned
+from builder.recipe import load
+from builder.recipe.model import Recipe
+
+EXAMPLES = """\
+  berth lock podman               make the lock, or add to it what the recipe newly asks for; versions stay
+  berth lock podman --update      take the newest version of everything
+  berth lock diff old.lock recipes/podman.lock
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("words", metavar="RECIPE | diff OLD NEW", nargs="+")
+    parser.add_argument("--update", action="store_true", help="move every package to its newest version")
+    add_network(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Lock a recipe, or compare two locks."""
+    words = arguments.words
+    if words[0] == "diff":
+        if len(words) != 3:
+            raise UsageError("`berth lock diff` takes two lock files", hint="berth lock diff OLD NEW")
+        tell(compare_locks(read_lock(Path(words[1])), read_lock(Path(words[2]))), as_json=context.as_json)
+        return 0
+    if len(words) != 1:
+        raise UsageError("`berth lock` takes one recipe", hint="berth lock podman --update")
+    recipe = load(words[0])
+    path = recipe.path.with_suffix(".lock")
+    old = read_lock(path) if path.is_file() else None
+    if old is not None and not arguments.update and fits(recipe, old):
+        print(f"{path} answers all that the recipe asks; --update takes newer versions", file=sys.stderr)
+        return 0
+    new = lock_anew(recipe, old, context, network_of(arguments), update=arguments.update)
+    write_lock(new, path)
+    if old is None:
+        size = sum(package.size for package in new.packages)
+        print(f"{path}: {len(new.packages)} packages, {show_bytes(size)}", file=sys.stderr)
+    else:
+        tell(compare_locks(old, new), as_json=context.as_json)
+    return 0
+
+
+def fits(recipe: Recipe, lock: Lock) -> bool:
+    """Say whether a lock answers what the recipe asks."""
+    try:
+        check_fits(recipe, lock)
+    except LockError:
+        return False
+    return True
+
+
+def lock_anew(recipe: Recipe, old: Lock | None, context: Context, network: Network, *, update: bool) -> Lock:
+    """Solve; without `update` what was locked before keeps its version."""
+    source = open_source(context, network)
+    tools = ready_tools(context, replace(network, heal=True))
+    build = recipe.build
+    archive = open_archive(source, build.suite, build.architecture, previous=old.releases if old else ())
+    if old is not None and not update:
+        archive = replace(archive, universe=Pinned(archive.universe, old.by_name()))
+    solver = AptSolver(tools, context.store, build.architecture)
+    return lock_from(recipe, archive, solver, context.progress)
+
+
+def tell(difference: LockDifference, *, as_json: bool) -> None:
+    """Print what moved."""
+    if as_json:
+        print(json.dumps({"format": "berth.lock/1", **asdict(difference)}))
+        return
+    for change in difference.changes:
+        step = f"{change.old or '–'} → {change.new or '–'}"
+        sign = "+" if change.growth >= 0 else "-"
+        note = "  security" if change.security else ""
+        print(f"{change.kind:10} {change.name:32} {step}  {sign}{show_bytes(abs(change.growth))}{note}")
+    count = len(difference.changes)
+    packages = "1 package" if count == 1 else f"{count} packages"
+    print(f"{packages} moved, {show_bytes(difference.download)} to download" if count else "nothing moved")
