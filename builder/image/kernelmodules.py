@@ -48,7 +48,6 @@ CLASSES: tuple[DeviceClass, ...] = (
         patterns=("fs/isofs/isofs", "drivers/block/loop"),
         needed=True,
     ),
-    DeviceClass(name="state", reason="rescue reads it", patterns=("fs/ext4/ext4",), needed=True),
     DeviceClass(
         name="virtual disks",
         reason="disks of QEMU, Xen, Hyper-V and VMware",

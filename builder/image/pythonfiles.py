@@ -19,6 +19,13 @@ OWN_PACKAGE = "init."
 # Python's start and text files import these by name, which no import statement shows.
 BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1")
 LANDMARK = "os"  # frozen into the interpreter, yet its file is how Python finds its own folder (getpath.py)
+# Modules that their importers try or ask for in a rare case only, why they can be left out, and what that saves.
+DISPENSABLE = {
+    "_hashlib": "hashlib has the same functions built in; 7 MB of libcrypto and libzstd",
+    "_uuid": "uuid does without; libuuid",
+    "logging": "hashlib complains through it where a function is missing; 250 kB of byte code",
+    "platform": "uuid asks it on other systems than Linux",
+}
 _EXTENSION = re.compile(r"^(?P<name>\w+)(\.cpython-\d+[\w-]*|\.abi3)?\.so$")
 
 
@@ -115,6 +122,7 @@ def _scan(
         },
         "roots": roots,
         "late": [OWN_PACKAGE],
+        "without": [*DISPENSABLE],
     }
     program = Path(__file__).with_name("scan_imports.py")
     # Not isolated (-I): the tools tree's Python finds its library by PYTHONHOME.

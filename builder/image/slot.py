@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -81,28 +82,13 @@ def build_slot(
     out.mkdir(parents=True, exist_ok=True)
     view = TreeView(tree, store)
     kernel = view.read(f"boot/vmlinuz-{release.kernel}")
-    task = progress.task("initramfs", unit="steps")
-    packed = initramfs.build(view, tools, release)
-    task.done(f"{len(packed) / MIB:.1f} MiB")
-
-    task = progress.task("root image", unit="steps")
-    root = without_boot(tree)
-    part = out / "root.img.part"
-    tree_id = identity(root, repr(recipe.build.compression))
-    erofs.make(
-        part,
-        tools,
-        lambda stream: write_tar(root, store, stream, release.epoch),
-        compression=recipe.build.compression,
-        uuid=uuid_of("erofs", tree_id),
-        epoch=release.epoch,
-    )
-    # A salt that lasts as long as the machine class: unchanged data keep their hash blocks from release to release.
-    salt = hashlib.sha256(f"berth.verity {release.machine_class}".encode()).digest()
-    sealed = verity.append(part, tools, salt=salt, uuid=uuid_of("verity", tree_id))
-    task.done(f"{part.stat().st_size / MIB:.1f} MiB")
-    fits("root", part.stat().st_size, recipe.build.root_mib * MIB, "raise build.root_mib")
-    publish(part, out / "root.img")
+    # Each takes seconds of one processor, in a process of its own.
+    with ThreadPoolExecutor(max_workers=1) as second:
+        packing = second.submit(_initramfs, view, tools, release, progress)
+        sealed = _root(
+            without_boot(tree), store=store, tools=tools, recipe=recipe, release=release, out=out, progress=progress
+        )
+        packed = packing.result()
 
     cmdline = command_line(sealed, recipe.build.cmdline)
     boot = boot_image(kernel, packed, cmdline, epoch=release.epoch)
@@ -119,6 +105,38 @@ def build_slot(
         hash_offset=sealed.hash_offset,
         cmdline=cmdline,
     )
+
+
+def _initramfs(view: TreeView, tools: Tools, release: Release, progress: Progress) -> bytes:
+    task = progress.task("initramfs", unit="steps")
+    packed = initramfs.build(view, tools, release)
+    task.done(f"{len(packed) / MIB:.1f} MiB")
+    return packed
+
+
+def _root(
+    tree: Tree, *, store: Store, tools: Tools, recipe: Recipe, release: Release, out: Path, progress: Progress
+) -> verity.Verity:
+    task = progress.task("root image", unit="steps")
+    compression = recipe.build.compression
+    part = out / "root.img.part"
+    tree_id = identity(tree, repr(compression))
+    erofs.make(
+        part,
+        tools,
+        lambda stream: write_tar(tree, store, stream, release.epoch),
+        compression=compression,
+        uuid=uuid_of("erofs", tree_id),
+        epoch=release.epoch,
+    )
+    # A salt that lasts as long as the machine class: unchanged data keep their hash blocks from release to release.
+    salt = hashlib.sha256(f"berth.verity {release.machine_class}".encode()).digest()
+    sealed = verity.append(part, tools, salt=salt, uuid=uuid_of("verity", tree_id))
+    size = part.stat().st_size
+    task.done(f"{size / MIB:.1f} MiB")
+    fits("root", size, recipe.build.root_mib * MIB, "raise build.root_mib")
+    publish(part, out / "root.img")
+    return sealed
 
 
 def command_line(sealed: verity.Verity, extra: tuple[str, ...]) -> str:

@@ -33,9 +33,7 @@ NAMES = st.lists(st.text("abc-.é", min_size=1, max_size=4), min_size=1, max_siz
 
 @given(st.dictionaries(NAMES.map("/".join), st.binary(max_size=9), max_size=6))
 def test_what_goes_in_comes_out(files: dict[str, bytes]) -> None:
-    leaves = {
-        path: data for path, data in files.items() if not any(other.startswith(path + "/") for other in files)
-    }
+    leaves = {path: data for path, data in files.items() if not any(other.startswith(path + "/") for other in files)}
     nodes = cpio.with_parents(cpio.file(path, data) for path, data in leaves.items())
     assert read(cpio.archive(nodes)) == list(nodes)
     seen: set[str] = set()

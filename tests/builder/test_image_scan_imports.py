@@ -28,10 +28,11 @@ SOURCES = {
     "library/__init__.py": "def used():\n    import library.rare\n",
     "library/inner.py": "try:\n    import winreg_of_windows\nexcept ImportError:\n    pass\n",
     "library/rare.py": "",
+    "library/outer.py": "import library.inner\n",
 }
 
 
-def scan(folder: Path, roots: list[str], *, form: str = "pyc") -> dict[str, Any]:
+def scan(folder: Path, roots: list[str], *, form: str = "pyc", without: tuple[str, ...] = ()) -> dict[str, Any]:
     modules = {}
     for name, text in SOURCES.items():
         path = folder / name
@@ -41,7 +42,7 @@ def scan(folder: Path, roots: list[str], *, form: str = "pyc") -> dict[str, Any]
             path = Path(py_compile.compile(str(path), cfile=str(path) + "c", doraise=True))
         dotted = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         modules[dotted] = {"file": str(path), "form": form, "package": name.endswith("__init__.py")}
-    request = {"modules": modules, "roots": roots, "late": ["own."]}
+    request = {"modules": modules, "roots": roots, "late": ["own."], "without": without}
     done = subprocess.run(
         [sys.executable, "-sSBP", PROGRAM],
         input=json.dumps(request),
@@ -66,6 +67,12 @@ def test_what_one_of_ours_imports_and_nobody_has_is_missing(tmp_path: Path) -> N
     assert scan(tmp_path, ["own.unused"])["missing"] == {"nothing_of_this_name": "own.unused"}
 
 
+def test_what_the_library_does_without_is_left_out_but_not_what_is_ours(tmp_path: Path) -> None:
+    reply = scan(tmp_path, ["library.outer"], without=("library.inner",))
+    assert reply["found"] == ["library", "library.outer"]
+    assert "library.inner" in scan(tmp_path, ["own.main"], without=("library.inner",))["found"]
+
+
 def test_a_root_that_is_nowhere_is_missing(tmp_path: Path) -> None:
     assert "own.gone" in scan(tmp_path, ["own.gone"])["missing"]
 
@@ -77,6 +84,7 @@ def test_byte_code_of_another_python_is_refused(tmp_path: Path) -> None:
         "modules": {"alien": {"file": str(alien), "form": "pyc", "package": False}},
         "roots": ["alien"],
         "late": [],
+        "without": [],
     }
     done = subprocess.run(
         [sys.executable, PROGRAM], input=json.dumps(request), capture_output=True, text=True, check=False
