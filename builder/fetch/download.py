@@ -132,7 +132,7 @@ def _append(client: Client, url: str, part: _Part, wanted: Wanted, report: Calla
 
     with explain_full_disk(part.path.parent):
         try:
-            client.fetch(url, write, limit=wanted.size, offset=offset)
+            client.fetch(url, write, limit=wanted.size, offset=offset, exact=True)
         finally:
             part.stream.flush()
     if part.stream.tell() < wanted.size:

@@ -21,7 +21,7 @@ import truststore
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, IncompleteRead
 
 from builder.errors import FetchError
 from builder.fetch.redirect import allowed_target
@@ -70,7 +70,10 @@ class RangeRefused(FetchError):
 
 def shown(url: str) -> str:
     """Return `url` fit for people's eyes and for logs: without user name and password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -98,16 +101,18 @@ class Client:
             self._sessions.clear()
         self._local = threading.local()
 
-    def fetch(self, url: str, write: Callable[[bytes], object], *, limit: int, offset: int = 0) -> None:
+    def fetch(
+        self, url: str, write: Callable[[bytes], object], *, limit: int, offset: int = 0, exact: bool = False
+    ) -> None:
         """Fetch `url` from byte `offset` on and give what comes to `write`, at most `limit` bytes in all.
 
-        `limit` counts from the file's first byte. Raises Gone, Refused, Interrupted, or RangeRefused when `offset`
-        is not 0 and the server answers with the whole file.
+        `limit` counts from the file's first byte; with `exact` the file has just so many. Raises Gone, Refused,
+        Interrupted, or RangeRefused when `offset` is not 0 and the server answers with the whole file.
         """
         try:
             with contextlib.closing(self._follow(url, offset)) as response:
                 self._check_status(response, offset)
-                self._copy(response, write, limit - offset)
+                self._copy(response, write, limit - offset, exact=exact)
         except requests.exceptions.SSLError as error:
             raise Refused(
                 f"{shown(url)}: its certificate is not trusted ({_innermost(error)})",
@@ -177,7 +182,7 @@ class Client:
         if status != 200:
             raise Refused(f"{name}: the server answers {status} {response.reason}")
 
-    def _copy(self, response: requests.Response, write: Callable[[bytes], object], limit: int) -> None:
+    def _copy(self, response: requests.Response, write: Callable[[bytes], object], limit: int, *, exact: bool) -> None:
         name = shown(response.url)
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) > limit:
@@ -185,6 +190,8 @@ class Client:
                 f"{name}: the server wants to send {announced} bytes where at most {limit} are right"
                 + _web_page(response)
             )
+        if exact and announced.isdigit() and int(announced) < limit:
+            raise Refused(f"{name}: the server has {announced} bytes where {limit} are right" + _web_page(response))
         left = limit
         mark, came = time.monotonic(), 0
         while chunk := response.raw.read1(_CHUNK):
@@ -216,7 +223,7 @@ def _retry_after(response: requests.Response) -> float | None:
 def _innermost(error: BaseException) -> str:
     """Say what went wrong at the bottom: the layers above only repeat the address."""
     seen: BaseException = error
-    while True:
+    while not isinstance(seen, TimeoutError):
         inner = (
             getattr(seen, "reason", None) or seen.__cause__ or seen.__context__ or (seen.args[0] if seen.args else None)
         )
@@ -225,6 +232,8 @@ def _innermost(error: BaseException) -> str:
         seen = inner
     if isinstance(seen, socket.gaierror):
         return "its name cannot be resolved"
+    if isinstance(seen, IncompleteRead):
+        return "the connection ended in the middle"
     if isinstance(seen, TimeoutError):
         return "no answer in time"
     if isinstance(seen, ssl.SSLCertVerificationError):
@@ -237,10 +246,12 @@ class _Deadline:
 
     def __init__(self, connection: HTTPConnection, seconds: float) -> None:
         self._socket = connection.sock
+        self._over = False
         self._timer = threading.Timer(seconds, self._shut)
         self._timer.daemon = True
 
     def _shut(self) -> None:
+        self._over = True
         with contextlib.suppress(OSError, AttributeError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -249,6 +260,8 @@ class _Deadline:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        if self._over:
+            raise TimeoutError("the answer's headers were not whole in time")
 
 
 def _connection_classes(seconds: float) -> dict[str, type[HTTPConnectionPool]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import yaml
 
@@ -31,7 +31,8 @@ class Mirrors:
 
     def url(self, archive: str, path: str) -> str:
         """Return the address of a file. `archive` is `main` or `security`, as in a LockedRelease."""
-        return f"{self.security if archive == 'security' else self.main}/{path}"
+        base = self.security if archive == "security" else self.main
+        return f"{base}/{quote(path, safe='/+~')}"
 
 
 def find_mirrors(
