@@ -14,6 +14,8 @@ def _family(name: str) -> tuple[tuple[str, str], ...]:
 # package → (link, target), in the order of priority that the package's postinst gives
 PACKAGES: dict[str, tuple[tuple[str, str], ...]] = {
     "iptables": (*_family("iptables"), *_family("ip6tables"), *_family("arptables"), *_family("ebtables")),
+    "debianutils": (("usr/bin/which", "which.debianutils"),),
+    "util-linux": (("usr/bin/pager", "more"),),
     "cpio": (("usr/bin/mt", "mt-gnu"),),
     "tar": (("usr/sbin/rmt", "rmt-tar"),),
     "pinentry-curses": (("usr/bin/pinentry", "pinentry-curses"),),

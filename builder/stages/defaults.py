@@ -61,9 +61,14 @@ PACKAGES: dict[str, tuple[Row, ...]] = {
     "libpam-modules": (Text("etc/security/opasswd", "", 0o600),),
     "libwtmpdb0": (Link("var/lib/wtmpdb/wtmp.db", "../../log/wtmp.db"),),
     "base-files": (
-        Copy("etc/nsswitch.conf", "usr/share/libc-bin/nsswitch.conf"),
         Copy("etc/profile", "usr/share/base-files/profile"),
+        Copy("etc/motd", "usr/share/base-files/motd"),
+        Copy("root/.profile", "usr/share/base-files/dot.profile"),
+        Copy("root/.bashrc", "usr/share/base-files/dot.bashrc"),
+        Link("etc/dpkg/origins/default", "debian"),
     ),
+    "debianutils": (Copy("etc/shells", "usr/share/debianutils/shells"),),
+    "libc-bin": (Copy("etc/nsswitch.conf", "usr/share/libc-bin/nsswitch.conf"),),
 }
 
 # What no package of a small machine brings, and every program expects.

@@ -37,6 +37,10 @@ REVIEWED: dict[str, Review] = {
         *("> $DPKG_ROOT/etc/group", "> $DPKG_ROOT/etc/passwd", "> $tmp", "chmod", "chown", "cp", "mktemp", "nscd",
           "rm", "touch", "update-passwd"),
     ),
+    "bash": _row(
+        "stage alternatives has nothing of bash's but a manual page; the rest " + _UPGRADE,
+        *("ln", "update-alternatives", "update-menus"),
+    ),
     "ca-certificates": _row(
         "stage cabundle",
         *("> /etc/ca-certificates.conf", "> /etc/ca-certificates.conf.dpkg-new", "chgrp", "chmod", "chown",
@@ -53,12 +57,16 @@ REVIEWED: dict[str, Review] = {
         *("cp", "dpkg-divert", "dpkg-realpath", "ln", "mv", "rm", "touch", "update-menus"),
     ),
     "debian-archive-keyring": _row(_UPGRADE, "apt-config", "apt-key", "eval $()"),
+    "debianutils": _row(
+        "stages alternatives and defaults: which, and the list of shells", "cp", "update-alternatives", "update-shells"
+    ),
     "dhcpcd-base": _row("stage accounts", "adduser"),
     "docker.io": _row(
         "stage accounts; the profile for AppArmor is read by nobody here", "addgroup", "chmod", "install", "mkdir"
     ),
     "dpkg": _row("stage dpkgdb", "> $admindir/arch-native", "error", "ln"),
     "e2fsprogs": _row("the initramfs is Berth's own; the rest " + _UPGRADE, "rm", "update-initramfs"),
+    "gzip": _row(_MERGED, "dpkg-divert"),
     "init-system-helpers": _row(_UPGRADE, "dpkg-divert", "ln", "rm"),
     "iproute2": _row(
         "sets no capability unless debconf's answer, no by default, is changed", "getcap", "mv", "rmdir", "setcap"
@@ -125,6 +133,7 @@ REVIEWED: dict[str, Review] = {
     "readline-common": _row("stage defaults", "cp"),
     "tar": _row("stage alternatives", "update-alternatives"),
     "tzdata": _row("stage defaults", "> $DPKG_ROOT/etc/timezone", "ln", "mv"),
+    "util-linux": _row("stage alternatives: more", "update-alternatives"),
     "ucf": _row("remembers what it copied, for upgrades", "$i+1", "cp", "touch"),
 }
 

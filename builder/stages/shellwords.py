@@ -13,6 +13,7 @@ few: the caller refuses what it does not know.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -114,7 +115,8 @@ def _word(
 
 
 def _edits_in_place(word: str) -> bool:
-    return word.startswith("--in-place") or (word[:1] == "-" and word[1:2] != "-" and "i" in word)
+    # `-i` alone or behind options without a value; in `-es/i/j/` the letter belongs to the program
+    return re.match(r"--in-place|-[nrEsuz]*i", word) is not None
 
 
 def _arguments(tokens: list[_Token], number: int) -> list[str]:

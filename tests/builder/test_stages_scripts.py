@@ -42,7 +42,7 @@ from builder.stages.shellwords import commands
         ("echo a 2>/etc/z", {"echo", "> /etc/z"}),
         ("for i in rm mv; do cp $i; done", {"cp"}),
         ("while read x; do rm $x; done < list", {"read", "rm"}),
-        ("sed -i s/a/b/ f; sed s/i/b/; sed -n -e x; sed --in-place=x y; sed -ri x", {"sed -i", "sed"}),
+        ("sed -i s/a/b/ f; sed s/i/b/; sed -n -e x -es/i/j/; sed --in-place=x y; sed -ri x", {"sed -i", "sed"}),
         (
             ". /usr/share/x; exec rm -f y; xargs -0 rm; command -v z",
             {". /usr/share/x", "exec rm", "xargs rm", "command z"},
