@@ -33,7 +33,7 @@ def engine_files(machine: Machine, release: Release) -> Files:
     """Return every file as (path, content, mode). Folders above them are made with mode 0755."""
     if release.engine == "none":
         return ()
-    files = _orders(machine)
+    files = _orders(machine, release.engine)
     if release.engine == "podman":
         files += _podman(machine)
     elif release.engine == "docker":
@@ -41,8 +41,9 @@ def engine_files(machine: Machine, release: Release) -> Files:
     return files
 
 
-def _orders(machine: Machine) -> Files:
+def _orders(machine: Machine, engine: str) -> Files:
     names = tuple(container.name for container in machine.containers)
+    images = tuple(container.image for container in machine.containers)
     return tuple(
         (
             order.path_of(container.name),
@@ -50,7 +51,9 @@ def _orders(machine: Machine) -> Files:
                 order.Order(
                     container=container,
                     index=index,
+                    engine=engine,
                     names=names,
+                    images=images,
                     registries=machine.registries,
                     environment=machine.environment,
                     ca_certificates=machine.ca_certificates,

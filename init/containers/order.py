@@ -23,7 +23,9 @@ class Order:
 
     container: Container
     index: int
+    engine: str = "crun"
     names: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()  # of all declared containers: what nobody names any more is taken away
     registries: tuple[Registry, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     ca_certificates: tuple[str, ...] = ()
