@@ -1,0 +1,208 @@
+"""Recipes: the shipped ones load; wrong ones are told with file, line, column, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import RecipeError, UsageError
+from builder.recipe import RecipeErrors, compile_machine, image_requests, load, requests
+from builder.recipe.patterns import expand
+from init.dialects.compile import compile_document
+from init.dialects.diagnostic import Severity
+
+SHIPPED = ("base", "minimal", "podman", "docker", "tools")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_load_and_their_machine_compiles_without_a_warning(name: str) -> None:
+    recipe = load(name)
+    compiled = compile_machine(recipe)
+    assert compiled.diagnostics == ()
+    again = compile_document(compiled.document, file="machine.yaml")
+    assert again.machine == compiled.machine
+
+
+@pytest.mark.parametrize(("name", "engine"), [("minimal", "crun"), ("podman", "podman"), ("docker", "docker")])
+def test_a_recipe_adds_to_what_it_extends(name: str, engine: str) -> None:
+    recipe, base = load(name), load("base")
+    assert recipe.build.engine == engine
+    assert recipe.build.packages[: len(base.build.packages)] == base.build.packages
+    assert recipe.build.waive[: len(base.build.waive)] == base.build.waive
+    assert [image.name for image in recipe.build.images] == ["demo"]
+    (web,) = compile_machine(recipe).machine.containers
+    assert (web.image, web.required, web.ports[0].host) == ("demo", True, 8080)
+
+
+def test_the_kernel_is_a_package_by_its_key() -> None:
+    assert requests(load("minimal"))[-1].name == "linux-image-amd64"
+    assert requests(load("minimal", ["build.kernel=cloud"]))[-1].name == "linux-image-cloud-amd64"
+    assert requests(load("tools")) == load("tools").build.packages
+    assert [request.name for request in image_requests(load("minimal"))] == ["busybox-static"]
+
+
+def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def wrong(folder: Path, text: str) -> list[tuple[int, int, str]]:
+    with pytest.raises(RecipeErrors) as caught:
+        load(write(folder, text))
+    found = [each for each in caught.value.diagnostics if each.severity is Severity.ERROR]
+    assert all(each.place.file.endswith("mine.yaml") for each in found)
+    return [(each.place.line, each.place.column, each.path) for each in found]
+
+
+HEAD = "build:\n  suite: trixie\n  architecture: amd64\n"
+
+
+def test_all_errors_are_told_at_once_each_at_its_place(tmp_path: Path) -> None:
+    text = HEAD + "  kernal: cloud\n  packages: {a: b}\n  root_mib: many\n  exclude:\n    - {pattern: usr/x, reason: x}\n"
+    assert wrong(tmp_path, text) == [
+        (4, 3, "build.kernal"),
+        (5, 13, "build.packages"),
+        (6, 13, "build.root_mib"),
+        (8, 17, "build.exclude[0].pattern"),
+    ]
+
+
+def test_a_misspelt_key_gets_the_one_that_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(RecipeErrors) as caught:
+        load(write(tmp_path, HEAD + "  kernal: cloud\n"))
+    assert caught.value.hint == "did you mean `kernel`?"
+    assert caught.value.place is not None
+    assert caught.value.place.line == 4
+    assert caught.value.exit_status == 2
+
+
+def test_a_key_one_level_too_high_is_told_its_place(tmp_path: Path) -> None:
+    with pytest.raises(RecipeErrors) as caught:
+        load(write(tmp_path, HEAD + "packages: [a]\n"))
+    assert caught.value.hint == "this key stands at `build.packages`"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "build: 3",
+        "machine: {}",
+        "build: {suite: trixie}",
+        HEAD + "  packages: [Bad_Name]\n",
+        HEAD + "  kernel: huge\n",
+        HEAD + "  budget: much\n",
+        HEAD + "  cmdline: ['berth.root=x']\n",
+        HEAD + "  cmdline: ['two words']\n",
+        HEAD + "  compression: {cluster: 5000}\n",
+        HEAD + "  waive: [{package: a, depends: b}]\n",
+        HEAD + "  waive: [{package: a, depends: b, reason: ''}]\n",
+        HEAD + "  exclude: [{pattern: '/a/{b', reason: x}]\n",
+        HEAD + "  images: {x: {oci: a}}\n",
+        HEAD + "  images: {x: {oci: a, digest: 'sha256:1', packages: [b]}}\n",
+        HEAD + "  images: {x: {packages: [b]}}\n",
+        HEAD + "  files: {relative: text}\n",
+        HEAD + "  files: {/a/../b: text}\n",
+        HEAD + "  files: {/a: {content: x, source: y}}\n",
+        HEAD + "  files: {/a: {content: x, mode: 999}}\n",
+        HEAD + "  update_root: absent.json\n",
+        HEAD + "  suite: trixie\n",
+        HEAD + "machine: []\n",
+        HEAD + "\tpackages: []\n",
+        HEAD + "  packages: [!foreign a]\n",
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path: Path, text: str) -> None:
+    assert wrong(tmp_path, text)
+
+
+def test_an_error_in_the_machine_half_has_its_place_in_the_recipe(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + "machine:\n  containers:\n    web: {imagine: demo}\n")
+    with pytest.raises(RecipeErrors) as caught:
+        compile_machine(load(path))
+    first = caught.value.diagnostics[0]
+    assert (first.place.file, first.place.line, first.path) == (str(path), 6, "containers.web")
+    assert "did you mean `image`?" in {each.hint for each in caught.value.diagnostics}
+
+
+def test_extends_concatenates_lists_and_replaces_where_it_is_said(tmp_path: Path) -> None:
+    write(tmp_path, HEAD + "  packages: [a1, b1]\n  files: {/x: one, /y: two}\nmachine: {modules: [m]}\n", "parent.yaml")
+    child = "extends: ./parent.yaml\nbuild:\n  packages: [c1]\n  files: {/x: null, /z: three}\nmachine: {modules: [n]}\n"
+    recipe = load(write(tmp_path, child))
+    assert [each.name for each in recipe.build.packages] == ["a1", "b1", "c1"]
+    assert [each.path for each in recipe.build.files] == ["/y", "/z"]
+    assert recipe.machine == {"modules": ["n"]}
+    recipe = load(write(tmp_path, child.replace("[c1]", "!replace [c1]")))
+    assert [each.name for each in recipe.build.packages] == ["c1"]
+
+
+def test_a_circle_of_recipes_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "extends: ./b.yaml\n", "a.yaml")
+    write(tmp_path, "extends: ./a.yaml\n", "b.yaml")
+    with pytest.raises(RecipeError, match="circle"):
+        load(tmp_path / "a.yaml")
+
+
+def test_a_missing_parent_is_told_at_its_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe of the name absent") as caught:
+        load(write(tmp_path, "build: {}\nextends: absent\n"))
+    assert caught.value.place is not None
+    assert caught.value.place.line == 2
+
+
+def test_set_is_typed_by_the_schema() -> None:
+    sets = ["build.root_mib=2048", "build.version=3.10", "build.cmdline=[quiet, a=b]", "machine.containers.web=null"]
+    recipe = load("minimal", sets)
+    assert recipe.build.root_mib == 2048
+    assert recipe.build.version == "3.10"
+    assert recipe.build.cmdline == ("quiet", "a=b")
+    assert compile_machine(recipe).machine.containers == ()
+
+
+@pytest.mark.parametrize("text", ["build.kernel", "=x", "kernel=cloud", "build.=x", "build..kernel=x", "machine", "a b=c"])
+def test_a_set_that_is_none_is_a_wrong_command_line(text: str) -> None:
+    with pytest.raises(UsageError):
+        load("minimal", [text])
+
+
+def test_a_set_of_a_wrong_type_is_told_by_its_word() -> None:
+    with pytest.raises(RecipeErrors) as caught:
+        load("minimal", ["build.root_mib=huge"])
+    assert str(caught.value.place) == "--set build.root_mib"
+
+
+def test_a_name_that_is_no_recipe_lists_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load("podmam", recipes=tmp_path)
+    assert "podman" in (caught.value.hint or "")
+    with pytest.raises(RecipeError):
+        load(tmp_path / "absent.yaml")
+
+
+def test_paths_start_at_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "motd").write_text("hi")
+    text = HEAD + "  files: {/etc/motd: {source: motd}}\n  images: {x: {oci: img, digest: 'sha256:" + "0" * 64 + "'}}\n"
+    recipe = load(write(tmp_path, text))
+    assert recipe.build.files[0].source == tmp_path / "motd"
+    assert recipe.build.images[0].oci == tmp_path / "img"
+
+
+PART = st.text(alphabet="ab/*?.", max_size=5)
+
+
+@given(PART, st.lists(PART, min_size=1, max_size=4), PART)
+def test_braces_are_the_choices_between_what_stands_around_them(head: str, choices: list[str], tail: str) -> None:
+    pattern = head + "{" + ",".join(choices) + "}" + tail
+    assert expand(pattern) == tuple(head + choice + tail for choice in choices)
+
+
+def test_braces_nest_and_multiply() -> None:
+    assert expand("{a,b{c,d}}{1,2}") == ("a1", "a2", "bc1", "bc2", "bd1", "bd2")
+    for bad in ("{a", "a}", "{" + ",".join("abcdefghij") * 1 + "}" * 1 + "{a,b,c,d,e,f,g,h,i,j}" * 3):
+        with pytest.raises(ValueError, match="`|patterns"):
+            expand(bad)
