@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import zlib
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from builder.fetch.download import Patience, Wanted, bring, wait_before
 from builder.fetch.http import Client, Gone, Interrupted
 from builder.fetch.mirrors import no_mirror
 from builder.fetch.parallel import for_each
+from builder.fetch.store import BlobMissing
 from builder.lock.index import PackageIndex, read_index
 from builder.lock.release import Release, load_keys, verify_release
 from builder.lock.universe import Suites
@@ -131,7 +133,15 @@ def _bring_index(source: Source, release: Release, plain: IndexFile) -> None:
     if packed is None:
         _bring_file(source, release, plain)
         return
-    _bring_file(source, release, packed)
+    # Two suites may have the same index (an empty one), and another build may be at it: who is first takes the packed
+    # file away when the plain one is in its place.
+    while not source.store.has(plain.sha256):
+        _bring_file(source, release, packed)
+        with contextlib.suppress(BlobMissing):
+            _unpack_index(source, release, packed, plain)
+
+
+def _unpack_index(source: Source, release: Release, packed: IndexFile, plain: IndexFile) -> None:
     try:
         with source.store.open(packed.sha256) as stream:
             pieces = _unpacked(stream.read(), packed.path, plain.size)
