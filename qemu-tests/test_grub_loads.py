@@ -15,10 +15,10 @@ import pytest
 from grubguest import Guest
 
 from builder.artifact import esp, raw
-from builder.grub import core, sums
+from builder.grub import core
 from builder.image import cpio, ustar
 from builder.tools.call import Tools
-from init.formats import bootrecord, disk, envblock
+from init.formats import bootimage, bootrecord, disk, envblock
 from init.formats.bootrecord import Record, SlotState, encode
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
@@ -42,7 +42,7 @@ def boot_image(built: Callable[..., dict[str, Path]], tmp_path_factory: pytest.T
             "initramfs": cpio.archive([cpio.directory("dev")]),
             "cmdline.env": envblock.encode({"cmdline": "console=ttyS0,115200 panic=1 x=1"}, 1024),
         }
-        return ustar.archive({**members, sums.FILE_NAME: sums.make_sums(members)}, mtime=0)
+        return ustar.archive({**members, bootimage.SUMS: bootimage.sums(members)}, mtime=0)
 
 
 def make_disk(tools: Tools, path: Path, images: dict[str, bytes]) -> disk.Layout:

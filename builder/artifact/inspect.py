@@ -16,8 +16,7 @@ from typing import BinaryIO, Protocol
 from builder.artifact import bundle, fat, iso, iso9660, qcow2, raw
 from builder.artifact.manifest import Manifest
 from builder.errors import BuildError, InputError
-from builder.grub.script import BOOT_FILES
-from init.formats import bootrecord, cmdline, disk, envblock, gpt
+from init.formats import bootimage, bootrecord, cmdline, disk, envblock, gpt
 
 FORMAT = "berth.inspect/1"
 _LARGEST_SMALL_FILE = 64 << 20
@@ -231,9 +230,9 @@ def _command_line(image: _Image, partition: gpt.Entry) -> str | None:
         if offset >= end or header[257:262] != b"ustar":
             return None
         size = int(header[124:135], 8)
-        if header[:100].split(b"\0", 1)[0] == BOOT_FILES["cmdline"].encode():
+        if header[:100].split(b"\0", 1)[0] == bootimage.CMDLINE.encode():
             block = image.read_at(offset + disk.SECTOR, min(size, 1 << 16))
-            found = (envblock.read(block, ("cmdline",)) or {}).get("cmdline")
+            found = (envblock.read(block, (bootimage.CMDLINE_VARIABLE,)) or {}).get(bootimage.CMDLINE_VARIABLE)
             return None if found is None else found.decode("utf-8", "replace")
         offset += disk.SECTOR + -(-size // disk.SECTOR) * disk.SECTOR
     return None

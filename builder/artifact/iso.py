@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pycdlib
+from pycdlib.pycdlibexception import PyCdlibException
 
 from builder.artifact import biosboot, esp, identity, iso9660
 from builder.artifact.output import Artifact, describe, replacing
@@ -93,6 +94,8 @@ def _write_filesystem(
         # Its load size is the whole image: firmware reads no more than that.
         iso.add_eltorito(_iso_path(_EFI), efi=True, platform_id=0xEF, boot_load_size=len(volume) // disk.SECTOR)
         iso.write_fp(file)
+    except PyCdlibException as error:
+        raise BuildError(f"the ISO's file system cannot be made: {error}") from error
     finally:
         iso.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises BuildError where the folder cannot be written or is full; nothing half-written stays behind.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_leftovers(path)
     try:
         with part.open("w+b") as file:
             yield file
@@ -51,6 +53,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete what killed builds left beside `path`: their process is gone."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = part.name.removeprefix(f".{path.name}.").removesuffix(".part")
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():
+            part.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,11 +9,9 @@ from pathlib import Path
 import jinja2
 
 from builder.errors import BuildError, ToolError
-from builder.grub import sums
 from builder.tools.call import Tools
-from init.formats import bootrecord, disk
+from init.formats import bootimage, bootrecord, disk
 
-BOOT_FILES = {"kernel": "vmlinuz", "initramfs": "initramfs", "cmdline": "cmdline.env"}  # loader format 1
 ISO_FOLDER = "/berth"
 ISO_BOOT_IMAGE = f"{ISO_FOLDER}/boot.img"
 _RESCUE_WAIT = 300  # seconds before a machine on which nothing loads tries again
@@ -38,8 +36,8 @@ def disk_script() -> str:
         joined=joined,
         records=list(disk.RECORDS),
         boots=disk.BOOTS,
-        sums=sums.FILE_NAME,
-        sums_hash=sums.HASH,
+        sums=bootimage.SUMS,
+        sums_hash=bootimage.SUMS_HASH,
         rescue_wait=_RESCUE_WAIT,
         load_wait=_LOAD_WAIT,
     )
@@ -84,5 +82,5 @@ def _render(template: str, **values: object) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - the result is a script for GRUB, not a page
     )
-    text = environment.get_template(template).render(boot=BOOT_FILES, loader=bootrecord.LOADER_FORMAT, **values)
+    text = environment.get_template(template).render(boot=bootimage, loader=bootrecord.LOADER_FORMAT, **values)
     return text.lstrip("\n")

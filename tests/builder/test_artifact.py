@@ -147,6 +147,13 @@ def test_nothing_half_written_takes_the_name(tmp_path: Path) -> None:
         pass
 
 
+def test_what_a_killed_build_left_is_taken_away_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".x.999999999.part").write_text("left")
+    (tmp_path / ".x.1.part").write_text("another build's")
+    output.write_bytes(tmp_path / "x", b"new")
+    assert sorted(os.listdir(tmp_path)) == [".x.1.part", "x"]
+
+
 def test_a_bill_of_materials_names_every_package(tmp_path: Path) -> None:
     artifact = bom.write_bom(lock=LOCK, release=RELEASE, out=tmp_path / "x.spdx.json")
     document = json.loads(artifact.path.read_text())

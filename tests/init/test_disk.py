@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,14 @@ def test_a_flipped_bit_is_noticed(in_header: int, in_array: int) -> None:
 def test_noise_is_refused(header: bytes, array: bytes) -> None:
     with pytest.raises(ValueError, match="GPT"):
         gpt.decode(header, array)
+
+
+@given(st.uuids())
+def test_guids_are_written_as_uefi_wants_them(value: uuid.UUID) -> None:
+    entry = gpt.Entry(type_guid=str(value).upper(), guid=disk.TYPE_ESP, first=34, last=40, name="x")
+    written = gpt.encode(gpt.Table(disk_guid=str(value).upper(), sectors=1000, entries={1: entry})).primary
+    assert written[512 : 512 + 16] == written[56:72] == value.bytes_le
+    assert gpt.decode(written[:512], written[512:]).entries[1].type_guid == str(value).upper()
 
 
 def test_growing_changes_the_last_entry_and_the_disk_alone() -> None:
