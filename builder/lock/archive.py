@@ -101,7 +101,7 @@ def open_archive(source: Source, suite: str, architecture: str, *, previous: Seq
 def _get_release(source: Source, suite: str, archive: str) -> bytes:
     assert source.mirrors is not None
     url = source.mirrors.url(archive, f"dists/{suite}/InRelease")
-    hint = f"the mirror is named by {source.mirrors.origin}; BERTH_MIRROR names another (main, then security)"
+    hint = f"the address comes from {source.mirrors.origin}; --mirror or BERTH_MIRROR name another (and its security)"
     for attempt in range(1, source.patience.attempts + 1):
         try:
             return source.client.get(url, limit=_MOST_RELEASE)
