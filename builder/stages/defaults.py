@@ -56,7 +56,12 @@ PACKAGES: dict[str, tuple[Row, ...]] = {
     ),
     "openssh-server": (Copy("etc/ssh/sshd_config", "usr/share/openssh/sshd_config"),),
     "readline-common": (Copy("etc/inputrc", "usr/share/readline/inputrc"),),
-    "python3": (Text("etc/python3/debian_config", "[DEFAULT]\nbyte-compile = standard\n"),),
+    "python3": (
+        Text(
+            "etc/python3/debian_config",
+            "[DEFAULT]\n# how to byte-compile (comma separated: standard, optimize)\nbyte-compile = standard\n",
+        ),
+    ),
     "tzdata": (Link("etc/localtime", "/usr/share/zoneinfo/Etc/UTC"),),
     "libpam-modules": (Text("etc/security/opasswd", "", 0o600),),
     "libwtmpdb0": (Link("var/lib/wtmpdb/wtmp.db", "../../log/wtmp.db"),),
