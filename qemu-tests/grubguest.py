@@ -25,7 +25,15 @@ DEADLINE = 90.0  # seconds for one answer; it takes one to five
 class Guest:
     """One QEMU. It waits until `start_with` is called for the first time."""
 
-    def __init__(self, tools: Tools, firmware: str, image: Path, folder: Path) -> None:
+    def __init__(
+        self, tools: Tools, firmware: str, image: Path, folder: Path, *, refused: tuple[int, ...] = ()
+    ) -> None:
+        """Make it; `refused` are sectors that the drive does not write."""
+        # A rule without an event holds from the start; `iotype` alone limits it to writes.
+        rules = "".join(
+            f",inject-error.{index}.event=none,inject-error.{index}.iotype=write,inject-error.{index}.sector={sector}"
+            for index, sector in enumerate(refused)
+        )
         self.image = image
         self._said = b""
         control = folder / "qmp"
@@ -33,7 +41,8 @@ class Guest:
             "-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios")),
             "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "256",
             "-nodefaults", "-display", "none", "-serial", "stdio", "-S", "-qmp", f"unix:{control},server=on,wait=off",
-            "-drive", f"if=none,id=d,format=raw,cache=writethrough,file={image}", "-device", "virtio-blk-pci,drive=d",
+            "-blockdev", f"driver=blkdebug,node-name=d,image.driver=file,image.filename={image}{rules}",
+            "-device", "virtio-blk-pci,drive=d,write-cache=off,werror=report",
         ]  # fmt: skip
         if firmware == "uefi":
             variables = folder / "vars.fd"

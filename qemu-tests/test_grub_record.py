@@ -119,6 +119,17 @@ def empty_disk(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return path, layout
 
 
+def expected_of(decision: bootrecord.Decision) -> str:
+    if decision.slot is None or decision.record is None:
+        return decision.why
+    return f"{decision.slot} {decision.record.slot(decision.slot).tries}"
+
+
+def decided_by(guest: Guest) -> str:
+    slot, tries, why = guest.wait_for(SAID).groups()
+    return why.decode() if why else f"{slot.decode()} {tries.decode()}"
+
+
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_grub_decides_what_the_model_decides(
     firmware: str, tools: Tools, empty_disk: tuple[Path, disk.Layout], tmp_path: Path
@@ -129,17 +140,32 @@ def test_grub_decides_what_the_model_decides(
     try:
         for case in cases(CASES[firmware], SEED + len(firmware)):
             decision = decide(case.copies)
-            left = decision.record.slot(decision.slot).tries if decision.record and decision.slot else 0
-            expected = f"{decision.slot} {left}" if decision.slot else decision.why
             guest.start_with(case.copies, layout)
-            said = guest.wait_for(SAID)
-            slot, tries, why = said.groups()
-            decided = why.decode() if why else f"{slot.decode()} {tries.decode()}"
+            decided = decided_by(guest)
             wanted = bootrecord.applied(case.copies, decision.writes)
-            if decided != expected or guest.copies(layout) != wanted:
-                differing.append(
-                    f"{case.name}: expected {expected}, GRUB {decided}\n{said.string.decode(errors='replace')}"
-                )
+            if decided != expected_of(decision) or guest.copies(layout) != wanted:
+                differing.append(f"{case.name}: expected {expected_of(decision)}, GRUB {decided}")
     finally:
         guest.close()
     assert not differing, "\n".join(differing)
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("refused", [{0}, {1}, {0, 1}])
+def test_a_sector_that_the_drive_does_not_write(
+    firmware: str, refused: set[int], tools: Tools, empty_disk: tuple[Path, disk.Layout], tmp_path: Path
+) -> None:
+    image, layout = empty_disk
+    sectors = tuple(layout.number(disk.RECORDS[copy]).first + disk.RECORD_SECTOR for copy in sorted(refused))
+    guest = Guest(tools, firmware, image, tmp_path, refused=sectors)
+    try:
+        for sequences in ((0, 1), (1, 0)) if len(refused) == 1 else ((0, 1),):
+            record = bootrecord.fresh("a")
+            copies = tuple(encode(replace(record, sequence=sequence)) for sequence in sequences)
+            pair = (copies[0], copies[1])
+            decision = decide(pair, refused=frozenset(refused))
+            guest.start_with(pair, layout)
+            assert decided_by(guest) == expected_of(decision)
+            assert guest.copies(layout) == bootrecord.applied(pair, decision.writes)
+    finally:
+        guest.close()

@@ -217,8 +217,11 @@ def first_with_tries(record: Record) -> Slot | None:
     return None
 
 
-def decide(copies: tuple[bytes, bytes]) -> Decision:
-    """Return what GRUB's script does with the two copies (rules 0 to 3 above)."""
+def decide(copies: tuple[bytes, bytes], *, refused: frozenset[int] = frozenset()) -> Decision:
+    """Return what GRUB's script does with the two copies (rules 0 to 3 above).
+
+    `refused` are copies whose sector the drive does not write (it is read-only, or the sector is bad).
+    """
     records = (decode(copies[0]), decode(copies[1]))
     index = newer(*records)
     record = None if index is None else records[index]
@@ -232,7 +235,7 @@ def decide(copies: tuple[bytes, bytes]) -> Decision:
     for copy, sequence in ((1 - index, (record.sequence + 1) % 3), (index, record.sequence)):
         wanted = replace(spent, sequence=sequence)
         written = _saved(copies[copy], wanted)
-        if written is None:
+        if written is None or copy in refused:
             continue
         writes.append(Write(copy=copy, data=written))
         if decode(written) == wanted:

@@ -91,9 +91,11 @@ def test_a_damaged_copy_is_not_valid(damage: str) -> None:
 
 
 def test_never_boots_a_slot_uncounted() -> None:
-    for _, copies in pairs():
+    drives = [frozenset(), frozenset({0}), frozenset({1}), frozenset({0, 1})]
+    for (_, copies), refused in itertools.product(pairs(), drives):
         before = current(copies)
-        decision = decide(copies)
+        decision = decide(copies, refused=refused)
+        assert refused.isdisjoint(write.copy for write in decision.writes)
         if decision.slot is None:
             continue
         assert before is not None
