@@ -15,6 +15,7 @@ _BUSES = "/sys/bus"
 _ASYNCHRONOUS = "async_probe"
 """The kernel's own parameter of every module: loading doesn't wait for the driver to look at its devices, which takes
 AHCI half a second. What is found comes as uevents. The next module that is loaded without it waits for all."""
+_SETTINGS = ("/usr/lib/modprobe.d", "/etc/modprobe.d")
 _TABLES = ("modules.dep", "modules.alias", "modules.softdep")
 
 
@@ -28,7 +29,22 @@ def read_index(system: Early) -> ModuleIndex:
             texts[name] = system.read(f"{folder}/{name}").decode()
         except OSError:
             continue  # a tree without it has no aliases or soft dependencies
+    texts["modprobe.d"] = _read_settings(system)
     return ModuleIndex(folder, texts)
+
+
+def _read_settings(system: Early) -> str:
+    text = ""
+    for folder in _SETTINGS:
+        if not system.exists(folder):
+            continue  # the initramfs has none
+        try:
+            for name in system.names(folder):
+                if name.endswith(".conf"):
+                    text += system.read(f"{folder}/{name}").decode("utf-8", "replace") + "\n"
+        except OSError:
+            continue  # the drivers' own defaults hold
+    return text
 
 
 class Devices:
@@ -44,7 +60,10 @@ class Devices:
 
     def load(self, system: Early, alias: str) -> bool:
         """Load what an alias or a name stands for; return whether a module is there for it."""
-        loaded = [self._load_module(system, name) for name in self.index.wanted(alias)]
+        return self._load_all(system, self.index.wanted(alias))
+
+    def _load_all(self, system: Early, names: Iterable[str]) -> bool:
+        loaded = [self._load_module(system, name) for name in names]
         return bool(loaded) and all(loaded)
 
     def _load_module(self, system: Early, name: str) -> bool:
@@ -54,7 +73,8 @@ class Devices:
                 continue
             self._done.add(module)
             try:
-                system.load_module(path, self._parameters)
+                parameters = " ".join(filter(None, (self._parameters, self.index.parameters.get(module))))
+                system.load_module(path, parameters)
             except OSError as error:
                 # ENODEV is a driver's way to say that its device isn't there after all.
                 self.problems.append(f"module {module}: {error.strerror}")
@@ -66,7 +86,7 @@ class Devices:
         """Load the modules for one device; each alias is looked up once."""
         if modalias and modalias not in self._aliases:
             self._aliases.add(modalias)
-            self.load(system, modalias)
+            self._load_all(system, self.index.for_device(modalias))
 
     def coldplug(self, system: Early, buses: Iterable[str] | None = None) -> None:
         """Load the modules for all devices that are there; devices that these bring forth come as uevents."""

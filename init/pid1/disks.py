@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from init.pid1.system import Early
 
 _CLASS = "/sys/class/block"
+_USB = "/sys/bus/usb/devices"
+_STORAGE = b"08"  # bInterfaceClass of mass storage, USB's class codes
 _NEVER = ("loop", "dm-", "ram", "zram", "fd", "nbd")  # what can't hold a root image by itself
 
 
@@ -87,3 +89,18 @@ def partition(devices: tuple[BlockDevice, ...], disk: str, number: int) -> Block
         if device.disk == disk and device.number == number:
             return device
     return None
+
+
+def awaited(system: Early) -> tuple[str, ...]:
+    """Return the USB storage interfaces whose disk hasn't come yet: sticks take a second or more. Raise OSError."""
+    if not system.exists(_USB):
+        return ()
+    interfaces = []
+    for name in system.names(_USB):
+        path = f"{_USB}/{name}/bInterfaceClass"
+        if system.exists(path) and system.read(path, 16).strip() == _STORAGE:
+            interfaces.append(name)
+    if not interfaces:
+        return ()
+    places = [system.read_link(f"{_CLASS}/{name}") for name in system.names(_CLASS)]
+    return tuple(name for name in interfaces if not any(f"/{name}/" in place for place in places))

@@ -14,7 +14,7 @@ from init.formats import cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
 from init.pid1 import devices as device_modules
-from init.pid1 import identity, mounts, root, settings, state, watchdog
+from init.pid1 import disks, identity, mounts, root, settings, state, watchdog
 from init.pid1.messages import Messages
 from init.pid1.state import NO_STATE, Growth, StateMount
 
@@ -37,6 +37,8 @@ SYSROOT = "/sysroot"
 WAIT_SECONDS = 20.0
 """How long a root may take to appear. A slow USB stick takes 5 to 10 seconds."""
 _FEED_SECONDS = 10.0
+_STICK_SECONDS = 5.0
+"""How long the root waits for USB storage that is plugged in and not ready: the configuration may lie on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +183,7 @@ class _Boot:
         self._messages.say(f"drivers: {' '.join(devices.loaded) or 'none'}")
         raise _NoRootError(f"no root was found within {WAIT_SECONDS:.0f} s")
 
-    def _take_news(self, search: root.Search) -> None:
+    def _take_news(self, search: root.Search | None) -> None:
         assert self._devices is not None
         assert self._uevents is not None
         try:
@@ -191,7 +193,7 @@ class _Boot:
             return
         for event in news:
             self._devices.handle(self._system, event)
-            if event.variables.get("SUBSYSTEM") == "block":
+            if search is not None and event.variables.get("SUBSYSTEM") == "block":
                 search.forget(event.variables.get("DEVNAME", ""))
 
     def _switch(self) -> None:
@@ -232,6 +234,7 @@ class _Boot:
             self.attempt(f"linking {path}", mounts.link(system, path, target))
         self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
         self.attempt("reading the root's module tables", self._plug_in_again)
+        self.attempt("waiting for USB storage", self._await_sticks)
         self.attempt("opening a watchdog", self._watch)
         for setting in settings.for_memory(settings.memory(system)):
             self.attempt(f"setting {setting.path}", setting.write_to(system))
@@ -247,6 +250,17 @@ class _Boot:
         assert self._devices is not None
         self._devices.again(device_modules.read_index(self._system))
         self._devices.coldplug(self._system)
+
+    def _await_sticks(self) -> None:
+        system = self._system
+        deadline = system.now() + _STICK_SECONDS
+        while (missing := disks.awaited(system)) and self._uevents is not None:
+            left = deadline - system.now()
+            if left <= 0:
+                self._messages.say(f"USB storage that gives no disk: {', '.join(missing)}")
+                return
+            if system.wait_readable([self._uevents], left):
+                self._take_news(None)
 
     def _watch(self) -> None:
         assert self._devices is not None

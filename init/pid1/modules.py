@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+UNWANTED = ("floppy", "joydev", "parport_pc", "pcspkr", "psmouse", "serio_raw", "vesafb", "vga16fb")
+"""Never loaded because a device is there: a server has no use for them, and some wait long for what never answers."""
+
 _WILDCARDS = "*?["
 _LONGEST_KEY = 20  # `pci:v00008086d00001C` tells vendor and half of the device: buckets of a few patterns
 
@@ -70,11 +73,16 @@ def _in_set(members: str, letter: str) -> bool:
 class ModuleIndex:
     """What depmod wrote about one kernel's modules, ready to be asked."""
 
-    __slots__ = ("_aliases", "_before", "_files", "_lengths", "_needs", "folder")
+    __slots__ = ("_aliases", "_before", "_files", "_lengths", "_needs", "_unwanted", "folder", "parameters")
 
     def __init__(self, folder: str, texts: Mapping[str, str]) -> None:
-        """Read `modules.dep`, `modules.alias` and `modules.softdep` by name; a missing one is as if empty."""
+        """Read `modules.dep`, `modules.alias`, `modules.softdep` and `modprobe.d` (all its files) by name.
+
+        A missing one is as if empty.
+        """
         self.folder = folder
+        self.parameters: dict[str, str] = {}
+        self._unwanted = set(UNWANTED)
         self._files: dict[str, str] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
         self._aliases: dict[str, list[tuple[str, str]]] = {}
@@ -82,6 +90,7 @@ class ModuleIndex:
         self._read_dependencies(texts.get("modules.dep", ""))
         self._read_aliases(texts.get("modules.alias", ""))
         self._read_soft(texts.get("modules.softdep", ""))
+        self._read_settings(texts.get("modprobe.d", ""))
         self._lengths = tuple(sorted({len(key) for key in self._aliases}))
 
     def _read_dependencies(self, text: str) -> None:
@@ -107,6 +116,20 @@ class ModuleIndex:
             if len(words) > 3 and words[0] == "softdep" and words[2] == "pre:":
                 before = words[3 : words.index("post:")] if "post:" in words else words[3:]
                 self._before[canonical(words[1])] = tuple(before)
+
+    def _read_settings(self, text: str) -> None:
+        """`blacklist NAME` and `options NAME PARAMETERS` of modprobe.d(5); the rest is for modprobe alone."""
+        for line in text.splitlines():
+            match line.split():
+                case ["blacklist", name]:
+                    self._unwanted.add(canonical(name))
+                case ["options", name, *words]:
+                    known = self.parameters.get(canonical(name), "")
+                    self.parameters[canonical(name)] = " ".join([known, *words]).strip()
+
+    def for_device(self, alias: str) -> tuple[str, ...]:
+        """Return what `wanted` does, without those that are not loaded for a device's sake."""
+        return tuple(name for name in self.wanted(alias) if name not in self._unwanted)
 
     def wanted(self, alias: str) -> tuple[str, ...]:
         """Return the modules whose alias fits a MODALIAS or a name, without repetition, in the file's order."""

@@ -6,8 +6,10 @@ import pytest
 from fakes import machine
 from fakes.recording import Call
 from fakes.system import FakeSystem
+from fakes.tree import Link
 
 from init.pid1 import early, identity, state
+from init.pid1.system import Uevent
 
 
 class Events:
@@ -98,6 +100,29 @@ def test_the_iso_boots_from_a_stick_that_appears_late() -> None:
     result = boot(system)
     assert (result.outcome, result.media, result.medium) == ("root", "iso", "/run/berth/medium")
     assert (result.state.kind, result.state.problem, result.degraded) == ("memory", None, ())
+
+
+def test_a_stick_that_is_plugged_in_and_not_ready_is_waited_for() -> None:
+    system = machine.installed(formatted=True)
+    system.filesystems["sysfs"]["/bus/usb/devices/1-1:1.0/bInterfaceClass"] = b"08\n"
+
+    def ready(machine_: FakeSystem) -> Uevent:
+        target = "../../devices/pci0/usb1/1-1/1-1:1.0/host6/target6:0:0/6:0:0:0/block/sda"
+        machine_.tree.fill({"/sys/class/block/sda": Link(target)})
+        return Uevent(action="add", path="/devices/sda", variables={"SUBSYSTEM": "block", "DEVNAME": "sda"})
+
+    system.news = [(4.5, ready)]
+    result = boot(system)
+    assert (result.outcome, result.degraded) == ("root", ())
+    assert 4.5 <= system.seconds < 5
+
+
+def test_a_stick_that_never_gets_ready_costs_a_few_seconds() -> None:
+    system = machine.installed(formatted=True)
+    system.filesystems["sysfs"]["/bus/usb/devices/1-1:1.0/bInterfaceClass"] = b"08\n"
+    assert boot(system).outcome == "root"
+    assert 6 < system.seconds < 8
+    assert "1-1:1.0" in system.said.decode()
 
 
 def test_without_its_disk_a_slot_reboots_and_says_what_it_saw() -> None:

@@ -62,6 +62,19 @@ def test_a_circle_of_soft_dependencies_ends() -> None:
     assert [canonical(path) for path in ModuleIndex("/m", tables).closure("a")] == ["b", "a"]
 
 
+def test_what_a_server_has_no_use_for_is_loaded_by_name_alone() -> None:
+    tables = {
+        "modules.dep": "k/floppy.ko:\nk/vendor.ko:\n",
+        "modules.alias": "alias acpi*:PNP0700:* floppy\nalias pci:v1* vendor\n",
+        "modprobe.d": "# settings\nblacklist vendor\noptions vendor a=1\noptions vendor b=2\ninstall x /bin/true\n",
+    }
+    index = ModuleIndex("/m", tables)
+    assert index.for_device("acpi:PNP0700:") == ()
+    assert index.for_device("pci:v1d2") == ()
+    assert index.wanted("floppy") == ("floppy",)
+    assert index.parameters == {"vendor": "a=1 b=2"}
+
+
 class Loader:
     """Only what `Devices` needs to load a module."""
 

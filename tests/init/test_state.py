@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-import pytest
 from fakes import machine
-from fakes.disk import SparseDisk
 from fakes.system import FakeSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from init.formats import disk, gpt
-from init.pid1 import devices, identity, labels, modules, settings, state, verity
+from init.pid1 import identity, settings, state, verity
 from init.pid1.linux.devicemapper import encode_table
 from init.pid1.linux.modules import parse_uevent
 
@@ -114,50 +112,6 @@ def test_only_small_machines_give_up_huge_pages() -> None:
     assert settings.for_memory(1 << 30)[0].value == "madvise"
     assert settings.for_memory(8 << 30) == ()
     assert settings.for_memory(0) == ()
-
-
-def iso(label: str) -> bytes:
-    return bytes(32768) + b"\x01CD001\x01\x00" + bytes(32) + label.ljust(32).encode()
-
-
-def fat(label: str, at: int, kind_at: int, kind: bytes) -> bytes:
-    head = bytearray(512)
-    head[at : at + 11] = label.ljust(11).encode()
-    head[kind_at : kind_at + len(kind)] = kind
-    head[510:512] = b"\x55\xaa"
-    return bytes(head)
-
-
-@pytest.mark.parametrize(
-    ("head", "expected"),
-    [
-        (iso("cidata"), ("iso9660", "cidata")),
-        (fat("CIDATA", 43, 54, b"FAT16   "), ("vfat", "CIDATA")),
-        (fat("CIDATA", 71, 82, b"FAT32   "), ("vfat", "CIDATA")),
-        (bytes(1080) + b"\x53\xef" + bytes(62) + b"data\0".ljust(16, b"\0"), ("ext4", "data")),
-        (bytes(40000), None),
-        (b"", None),
-    ],
-)
-def test_labels(head: bytes, expected: tuple[str, str] | None) -> None:
-    assert labels.label_of(head) == expected
-
-
-@given(st.binary(max_size=2000))
-def test_any_bytes_have_a_label_or_none(head: bytes) -> None:
-    labels.label_of(head)
-
-
-def test_the_configuration_disk_is_mounted_read_only_whatever_its_case() -> None:
-    system = FakeSystem()
-    system.tree.fill({"/sys/class/block": None, "/run/berth": None})
-    head = fat("CIDATA", 43, 54, b"FAT12   ")
-    machine.show_disk(system, "vdb", SparseDisk(1 << 20, {0: head}), None)
-    system.kinds["/dev/vdb"] = "vfat"
-    system.filesystems["/dev/vdb"] = {"/user-data": b"#cloud-config\n"}
-    found = labels.mount(system, devices.Devices(modules.ModuleIndex("/m", {})), "cidata")
-    assert found == "/run/berth/cidata"
-    assert system.read("/run/berth/cidata/user-data") == b"#cloud-config\n"
 
 
 def test_verity_superblock_and_root_hash() -> None:
