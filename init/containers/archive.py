@@ -15,7 +15,8 @@ import json
 import tarfile
 from contextlib import contextmanager
 
-from init.containers.image import ARCHITECTURE, Blob, Found, ImageError, is_digest
+from init.containers.image import ARCHITECTURE, Blob, Found, ImageError
+from init.containers.reference import is_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

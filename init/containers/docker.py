@@ -12,13 +12,12 @@ import json
 import os
 import signal
 import sys
-import urllib.parse
 
 from init.containers.addresses import GATEWAY, NETWORK, PREFIX4, SUBNET4, of_container
 from init.containers.bundle import volume_source
 from init.containers.dockerapi import Api, ApiError
 from init.containers.order import PATH, Order
-from init.containers.registry import parse
+from init.containers.reference import parse
 from init.formats.imagestore import full_name
 
 TYPE_CHECKING = False
@@ -44,7 +43,7 @@ def run(order: Order, *, baked: bool) -> int:
         _ensure_network(api)
     body = document(order, image, own_network=several)
     identity = str(api.post(f"/containers/create?name={container.name}", body)["Id"])
-    stream = api.attach(f"/containers/{identity}/attach?stream=1&stdout=1&stderr=1&logs=1")
+    stream = api.attach(f"/containers/{identity}/attach?stream=1&stdout=1&stderr=1")
     stop = f"/containers/{identity}/kill?signal={container.stop_signal or _stop_signal(api, identity)}"
 
     def pass_on(_number: int, _frame: object) -> None:
@@ -157,7 +156,7 @@ def _ensure_image(api: Api, order: Order) -> str:
     container = order.container
     if container.image.startswith("archive:"):
         return _load(api, container.image.removeprefix("archive:"))
-    present = api.exists(f"/images/{urllib.parse.quote(container.image, safe='/:@')}/json")
+    present = api.exists(f"/images/{container.image}/json")
     if present and container.pull != "always":
         return container.image
     if container.pull == "never":
@@ -172,12 +171,17 @@ def _ensure_image(api: Api, order: Order) -> str:
     wanted = container.image if "@" in container.image or ":" in name.rpartition("/")[2] else f"{name}:latest"
     sys.stderr.write(f"berth: fetching {container.image}\n")
     try:
-        api.follow(f"/images/create?fromImage={urllib.parse.quote(wanted, safe='')}", headers)
+        api.follow(f"/images/create?fromImage={_escaped(wanted)}", headers)
     except ApiError as error:
         if not present:
             raise
         sys.stderr.write(f"berth: {container.image} stays as it is here: {error}\n")
     return container.image
+
+
+def _escaped(text: str) -> str:
+    """What `urllib.parse.quote` does, for the letters that a reference can hold; its module costs 3 MB."""
+    return text.replace(":", "%3A").replace("/", "%2F").replace("@", "%40")
 
 
 def _load(api: Api, path: str) -> str:
@@ -201,7 +205,7 @@ def _ensure_network(api: Api) -> None:
         "Name": NETWORK,
         "Driver": "bridge",
         "CheckDuplicate": True,
-        "IPAM": {"Config": [{"Subnet": f"{SUBNET4}/{PREFIX4}", "Gateway": GATEWAY.ipv4}]},
+        "IPAM": {"Driver": "default", "Config": [{"Subnet": f"{SUBNET4}/{PREFIX4}", "Gateway": GATEWAY.ipv4}]},
     }
     try:
         api.post("/networks/create", body)

@@ -152,6 +152,7 @@ def _docker(machine: Machine) -> Files:
         "data-root": "/var/lib/docker",
         "storage-driver": "overlay2",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "log-level": "warn",
         "log-driver": "json-file",
         "log-opts": {"max-size": "10m", "max-file": "3"},
         "userland-proxy": False,
@@ -175,6 +176,9 @@ disabled_plugins = [
   "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.blockfile",
   "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
 ]
+
+[debug]
+level = "warn"
 
 [grpc]
 address = "/run/containerd/containerd.sock"

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from init.containers import archive, registry
+from init.containers import archive, reference, registry
 from init.containers.image import ImageError, Images
 from init.containers.podman import PODMAN, archive_reference
 from init.containers.unpack import UnpackError
@@ -56,11 +56,18 @@ def _from_registry(order: Order, images: Images, *, here: bool) -> None:
     image = order.container.image
     if order.container.pull == "never":
         raise ImageError("it is not on this machine, and `pull: never` says not to fetch it")
-    client = registry.Client(registry.parse(image), order.registries, order.ca_certificates)
+    client = registry.Client(_named(image), order.registries, order.ca_certificates)
     if here and client.digest() == images.digest(image):
         return
     sys.stderr.write(f"berth: fetching {image}\n")
     images.add(image, client.find())
+
+
+def _named(image: str) -> reference.Reference:
+    try:
+        return reference.parse(image)
+    except ValueError as error:
+        raise ImageError(str(error)) from error
 
 
 def _load_into_podman(name: str, path: str) -> None:

@@ -20,6 +20,7 @@ import shutil
 from dataclasses import dataclass
 
 from init.containers.local import Local
+from init.containers.reference import is_digest
 from init.formats.imagestore import short_name
 
 TYPE_CHECKING = False
@@ -153,12 +154,6 @@ def _checked(found: Found) -> tuple[dict[str, Any], list[str]]:
     if not all(is_digest(diff_id) for diff_id in diff_ids):
         raise ImageError("its configuration names layers by something else than SHA-256")
     return config, [diff_id.removeprefix("sha256:") for diff_id in diff_ids]
-
-
-def is_digest(text: object) -> bool:
-    """Tell whether a text is `sha256:` and 64 hex digits."""
-    algorithm, _, value = str(text).partition(":")
-    return algorithm == "sha256" and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 def _names(folder: str) -> list[str]:

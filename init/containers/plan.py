@@ -129,18 +129,18 @@ def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) 
 
 def _through_podman(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
     container = machine.containers[index]
-    prepare = [("/bin/mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
+    prepare = [("/usr/bin/busybox", "mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
     if container.image.startswith("archive:"):
         prepare.append((*PYTHON, "container", "fetch", container.name))
     pid_file = f"{PATH}/{container.name}/pid"
     number = signal_number(container.stop_signal)
     return replace(
         service,
-        argv=podman.run(container, index, baked),
+        argv=podman.run(machine, index, baked),
         environment=(*machine.environment, *podman.passed_on(container)),
         prepare=tuple(prepare),
         # conmon passes no signal on; a `podman stop` takes a second before it does anything
-        stop=("/bin/sh", "-c", f'kill -{number} "$(cat "$0")"', pid_file),
+        stop=("/usr/bin/busybox", "sh", "-c", f'kill -{number} "$(cat "$0")"', pid_file),
         pid_file=f"{PATH}/{container.name}/conmon.pid",
         delegate=True,
     )
@@ -161,7 +161,7 @@ def _docker_daemons(machine: Machine) -> tuple[Service, ...]:
     )
     docker = Service(
         name=DOCKER_SERVICE,
-        argv=("/usr/sbin/dockerd", "--containerd=/run/containerd/containerd.sock"),
+        argv=("/usr/sbin/dockerd", "--containerd=/run/containerd/containerd.sock", "--host=unix:///run/docker.sock"),
         environment=machine.environment,
         prepare=((*PYTHON, "container", "link-images"),),
         after=(CONTAINERD_SERVICE,),

@@ -17,7 +17,7 @@ from init.formats.imagestore import full_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.containers.baked import Baked
-    from init.formats.machine import Container, Port, Volume
+    from init.formats.machine import Container, Machine, Port, Volume
 
 PODMAN = "/usr/bin/podman"
 # variables that podman itself, its helpers or Go would act on
@@ -25,8 +25,9 @@ _OWN = frozenset(("PATH", "HOME", "USER", "TMPDIR", "NOTIFY_SOCKET", "NOTIFY_FD"
 _OWN_PREFIXES = ("GO", "LD_", "XDG_", "CONTAINER", "CONMON", "PODMAN", "REGISTRY_", "STORAGE_", "DBUS_", "_")
 
 
-def run(container: Container, index: int, baked: Baked) -> tuple[str, ...]:
+def run(machine: Machine, index: int, baked: Baked) -> tuple[str, ...]:
     """Return `podman run …` for the container at `index` of the machine's list."""
+    container = machine.containers[index]
     folder = f"{PATH}/{container.name}"
     argv = [
         PODMAN, "run", "--detach", "--replace", f"--name={container.name}", "--restart=no", "--log-driver=passthrough",
@@ -34,7 +35,7 @@ def run(container: Container, index: int, baked: Baked) -> tuple[str, ...]:
         f"--cidfile={folder}/cid", "--http-proxy=false", "--no-healthcheck",
         f"--stop-timeout={max(1, round(container.stop_timeout))}",
     ]  # fmt: skip
-    argv += _network(container, index)
+    argv += _network(machine, index)
     argv += _process(container)
     argv += _rights(container)
     argv += _limits(container)
@@ -83,13 +84,18 @@ def _is_device(volume: Volume) -> bool:
     return volume.source.startswith(("/dev/", "/proc/", "/sys/", "/run/"))
 
 
-def _network(container: Container, index: int) -> list[str]:
+def _network(machine: Machine, index: int) -> list[str]:
+    container = machine.containers[index]
     if container.network != "bridge":
         return [f"--network={container.network}"]
     address = of_container(index)
     options = [f"--network={NETWORK}:ip={address.ipv4},ip={address.ipv6},mac={address.mac}"]
     options += [f"--publish={_port(port)}" for port in container.ports]
     options += [f"--dns={server}" for server in container.dns]
+    for other, each in enumerate(machine.containers):
+        if other != index and each.network == "bridge":
+            place = of_container(other)
+            options += [f"--add-host={each.name}:{place.ipv4}", f"--add-host={each.name}:{place.ipv6}"]
     options += [f"--add-host={text.replace('=', ':', 1)}" for text in container.extra_hosts]
     if not container.dns:
         options.append("--volume=/etc/resolv.conf:/etc/resolv.conf:ro")

@@ -118,6 +118,10 @@ def _exec(name: str, seconds: float, engine: str, command: list[str]) -> int:
         return docker.execute(name, command, seconds)
     container = name
     if engine == "podman":
-        with open(f"{PATH}/{name}/cid") as stream:
-            container = stream.read().strip()
+        try:
+            with open(f"{PATH}/{name}/cid") as stream:
+                container = stream.read().strip()
+        except FileNotFoundError:
+            sys.stderr.write("unhealthy: podman has not started it yet\n")
+            return 1
     return os.execv(_RUNTIME[0], (*_RUNTIME, container, *command))  # noqa: S606 - no shell is wanted

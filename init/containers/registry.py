@@ -15,16 +15,17 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
 
 from init.containers.archive import choose
-from init.containers.image import Blob, Found, ImageError, is_digest
+from init.containers.image import Blob, Found, ImageError
+from init.containers.reference import is_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from http.client import HTTPResponse
     from typing import Any, BinaryIO
 
+    from init.containers.reference import Reference
     from init.formats.machine import Registry
 
 _SMALL = 4 << 20
@@ -35,40 +36,6 @@ _ACCEPT = (
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reference:
-    """Where an image is. Exactly one of `tag` and `digest` says which one it is."""
-
-    host: str
-    repository: str
-    tag: str | None = None
-    digest: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What stands in the manifest's URL."""
-        return self.digest or self.tag or "latest"
-
-
-def parse(text: str) -> Reference:
-    """Read `[HOST[:PORT]/]PATH[:TAG][@sha256:…]`, with Docker's defaults. Raise ImageError."""
-    rest, _, digest = text.partition("@")
-    if digest and not is_digest(digest):
-        raise ImageError(f"`{digest}` is no digest that is known here")
-    head, slash, path = rest.partition("/")
-    if slash and ("." in head or ":" in head or head == "localhost"):
-        host = head
-    else:
-        host, path = "docker.io", rest
-    path, _, tag = path.partition(":")
-    if host in ("docker.io", "index.docker.io"):
-        host = "registry-1.docker.io"
-        path = path if "/" in path else f"library/{path}"
-    if not re.fullmatch(r"[a-z0-9]+([._/-]+[a-z0-9]+)*", path):
-        raise ImageError(f"`{text}` is no image's name: letters have to be small")
-    return Reference(host=host, repository=path, tag=None if digest else tag or "latest", digest=digest or None)
 
 
 class Client:
