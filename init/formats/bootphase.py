@@ -1,7 +1,7 @@
 """How far a boot has come, kept in one sector beside the boot record (`disk.PHASE_SECTOR` of record-0).
 
-PID 1 writes it at each phase of a boot that is not confirmed yet, and once more with the reason when it gives up. The next
-boot reads what the one before came to. It is advice: a sector that cannot be read says `unknown`, nothing else.
+PID 1 writes it at each phase of a boot that is not confirmed yet, and once more with the reason when it gives up. The
+next boot reads what the one before came to. It is advice: a sector that cannot be read says `unknown`, nothing else.
 
 The form is an environment block of 512 bytes, so that GRUB's tools can show it; `check` repeats the rest.
 """
