@@ -10,7 +10,8 @@
     ├── FetchError                a mirror could not give what was asked
     │   └── OfflineError          not in the store, and the network may not be asked
     ├── BuildError                a package or a stage cannot become part of the image
-    └── ToolError                 a program of the tools tree failed
+    ├── ToolError                 a program of the tools tree failed
+    └── GuestFailed               an emulated machine did not do what was waited for
 
 `builder.cli` alone prints them. A class is a code: `berth explain CODE` tells more.
 """
@@ -109,3 +110,9 @@ class ToolError(BerthError):
     """A program of the tools tree failed."""
 
     code = "tool"
+
+
+class GuestFailed(BerthError):
+    """An emulated machine did not do what was waited for."""
+
+    code = "guest"

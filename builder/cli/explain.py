@@ -45,6 +45,10 @@ _MORE = {
         "maintainer script that no stage answers for. Excuse a script in the recipe, by name and reason, once you "
         "have read it."
     ),
+    "guest": (
+        "A machine that `berth run` booted died, or did not reach the event that --until names in time. The cause and the "
+        "console's last lines are shown; without --until the console itself is."
+    ),
     "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions.",
 }
 

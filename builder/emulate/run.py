@@ -15,7 +15,7 @@ from builder.emulate.command import TERMINAL, Drive, Firmware, Guest, arguments
 from builder.emulate.image import detect
 from builder.emulate.session import Session
 from builder.emulate.watch import Phase, Watch
-from builder.errors import BerthError
+from builder.errors import GuestFailed
 from init.formats import events
 
 if TYPE_CHECKING:
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 SHOWN_LINES = 20
 DEFAULT_TIMEOUT = 300.0  # seconds, with `until`
 POWER_OFF_TIMEOUT = 90.0  # seconds from the power button to QEMU's end
-
-
-class GuestFailed(BerthError):
-    """The guest did not do what was waited for."""
-
-    code = "guest"
 
 
 def run(
