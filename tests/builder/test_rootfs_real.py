@@ -1,0 +1,201 @@
+"""Real packages and the real tools tree: every shipped recipe unpacked, staged and streamed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.cli.context import Context
+from builder.cli.inputs import Network, ready_lock, ready_tools
+from builder.fetch.store import Store
+from builder.lock.model import Lock
+from builder.lock.select import root_packages
+from builder.progress import SilentProgress
+from builder.recipe import load
+from builder.recipe.model import Recipe
+from builder.rootfs.entry import Kind, Tree
+from builder.rootfs.tarstream import write_tar
+from builder.rootfs.unpack import Unpacked, build_tree
+from builder.stages import StageContext, bytecode, run_stages, scripts
+from builder.tools.call import Tools
+from init.formats.release import Release
+
+pytestmark = pytest.mark.packages
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[Context]:
+    before = Path.cwd()
+    os.chdir(ROOT)  # a build keeps its tools tree below the working folder
+    yield Context.create(quiet=True, as_json=False)
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def tools(context: Context) -> Tools:
+    return ready_tools(context, Network(heal=True))
+
+
+Staged = tuple[Recipe, Lock, Unpacked, StageContext]
+
+
+@pytest.fixture(scope="module")
+def staged(context: Context, tools: Tools) -> Callable[[str], Staged]:
+    """Return a function that unpacks a shipped recipe with the small kernel."""
+    known: dict[str, Staged] = {}
+
+    def get(name: str) -> Staged:
+        if name not in known:
+            recipe = load(name, ["build.kernel=cloud"])
+            lock = ready_lock(recipe, tools, context, Network(heal=True))
+            unpacked = build_tree(lock, recipe, context.store, SilentProgress())
+            known[name] = (recipe, lock, unpacked, stage_context(recipe, lock, unpacked, context.store, tools))
+        return known[name]
+
+    return get
+
+
+def stage_context(recipe: Recipe, lock: Lock, unpacked: Unpacked, store: Store, tools: Tools) -> StageContext:
+    version = unpacked.kernel_version
+    release = Release(
+        name=recipe.name, version="1", machine_class="test-amd64", engine="none", kernel=version, epoch=lock.epoch
+    )
+    return StageContext(
+        recipe=recipe,
+        lock=lock,
+        store=store,
+        tools=tools,
+        release=release,
+        kernel_version=version,
+        machine_json="{}\n",
+        machine_document="#berth\n",
+    )
+
+
+def stream(tree: Tree, store: Store) -> bytes:
+    out = io.BytesIO()
+    write_tar(tree, store, out, 1_700_000_000)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["minimal", "podman", "docker"])
+def test_every_script_of_a_shipped_recipe_is_answered_without_excuses(staged, name):
+    recipe, _, unpacked, stages = staged(name)
+    strict = replace(recipe, build=replace(recipe.build, scripts=()))
+    answers = scripts.answers(unpacked, replace(stages, recipe=strict))
+    assert {answer.package for answer in answers} >= {"libc6", "openssh-server", "chrony"}
+    assert all(answer.answer for answer in answers)
+
+
+@pytest.mark.parametrize("name", ["minimal", "podman", "docker"])
+def test_the_erofs_tool_takes_the_stream(staged, tools, tmp_path, name):
+    _, _, unpacked, stages = staged(name)
+    tree, report = run_stages(unpacked, stages)
+    (tmp_path / "tree.tar").write_bytes(stream(tree, stages.store))
+    tools.run("mkfs.erofs", "--tar=f", "--quiet", str(tmp_path / "root.img"), str(tmp_path / "tree.tar"))
+    tools.run("fsck.erofs", str(tmp_path / "root.img"))
+    with tarfile.open(tmp_path / "tree.tar") as archive:
+        assert [member.name.removeprefix(".").strip("/") for member in archive] == [node.path for node in tree.entries]
+    assert all(result.note for result in report.stages)
+
+
+def test_a_machine_runs_what_it_needs(staged, tmp_path):
+    """Root alone can enter the tree; others at least see that each library a program needs is there."""
+    _, _, unpacked, stages = staged("podman")
+    tree, _ = run_stages(unpacked, stages)
+    paths = tree.by_path()
+    for program in ("usr/bin/python3.13", "usr/bin/podman", "usr/bin/crun", "usr/sbin/sshd", "usr/sbin/mke2fs"):
+        assert paths[program].mode & 0o111
+    if os.geteuid() != 0:
+        return
+    with tarfile.open(fileobj=io.BytesIO(stream(tree, stages.store))) as archive:
+        archive.extractall(tmp_path, filter="fully_trusted")
+    shutil.copytree(tmp_path / "usr/share/factory/etc", tmp_path / "etc", symlinks=True, dirs_exist_ok=True)
+    program = (
+        "import sys, ctypes, json, ssl, yaml;"
+        "assert ssl.create_default_context().cert_store_stats()['x509_ca'] > 100; assert yaml.CSafeLoader"
+    )
+    for words in (
+        ["/usr/bin/python3", "-IB", "-c", program],
+        ["/bin/sh", "-c", "nft --version && chronyd --version && ls / && id sshd && modprobe --version && mke2fs -V"],
+        ["/usr/bin/berthctl", "--help"],
+        ["/usr/bin/python3", "-ISB", "/usr/lib/berth/app", "berthctl", "--help"],
+    ):
+        done = subprocess.run(["chroot", str(tmp_path), *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_byte_code_does_not_depend_on_what_was_compiled_before(staged):
+    _, _, unpacked, stages = staged("minimal")
+    sources = [
+        (node.path, node.sha256)
+        for node in unpacked.whole.entries
+        if node.kind is Kind.FILE and node.path.endswith(".py") and node.path.startswith(bytecode.FOLDERS)
+    ]
+    everything = bytecode._compile(sources, stages)
+    some = random.Random(1).sample(sources, 40)
+    assert bytecode._compile(some, stages) == {path: everything[path] for path, _ in some}
+
+
+def test_every_kept_module_has_its_needs(staged):
+    """What depmod says of the cut modules names no module that is gone."""
+    _, _, unpacked, stages = staged("minimal")
+    tree, _ = run_stages(unpacked, stages)
+    paths = tree.by_path()
+    folder = f"usr/lib/modules/{unpacked.kernel_version}"
+    text = stages.store.read(paths[f"{folder}/modules.dep"].sha256).decode()
+    named = {f"{folder}/{name.rstrip(':')}" for line in text.splitlines() for name in line.split()}
+    assert named == {path for path in paths if path.startswith(folder) and ".ko" in path}
+    assert f"{folder}/modules.dep.bin" in paths
+
+
+def _as_nobody(folder: Path, recipe: Recipe, lock: Lock, tools: Tools) -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    os.umask(0o077)
+    os.environ.update(TZ="Asia/Tokyo", LC_ALL="C", HOME=str(folder))
+    store = Store(folder / "store")
+    for path in (folder / "debs").iterdir():
+        store.put(path.read_bytes())
+    unpacked = build_tree(lock, recipe, store, SilentProgress())
+    tree, _ = run_stages(unpacked, stage_context(recipe, lock, unpacked, store, tools))
+    (folder / "result").write_text(hashlib.sha256(stream(tree, store)).hexdigest())
+
+
+def test_an_unprivileged_user_gets_the_same_bytes_owners_and_modes(staged, tools):
+    recipe, lock, unpacked, stages = staged("minimal")
+    tree, _ = run_stages(unpacked, stages)
+    expected = hashlib.sha256(stream(tree, stages.store)).hexdigest()
+    folder = Path(tempfile.mkdtemp(prefix="berth-nobody-"))
+    try:
+        (folder / "debs").mkdir()
+        for package in root_packages(lock, "cloud"):
+            shutil.copyfile(stages.store.path(package.sha256), folder / "debs" / package.sha256)
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        process = multiprocessing.get_context("fork").Process(target=_as_nobody, args=(folder, recipe, lock, tools))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert (folder / "result").read_text() == expected
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert {node.uid for node in tree.entries} > {0}
+    assert {node.mode for node in tree.entries} > {0o755, 0o644, 0o640, 0o777}
