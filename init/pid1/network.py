@@ -81,11 +81,15 @@ class AddRoute:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteText:
-    """Put a text into a file of the kernel's (`mode` None), or into one that is made whole."""
+    """Put a text into a file of the kernel's (`mode` None), or into one that is made whole.
+
+    `keep` leaves alone what is there: resolv.conf belongs to the DHCP client once it has a lease.
+    """
 
     path: str
     text: str
     mode: int | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,9 +136,10 @@ def plan(network: Network, links: tuple[LinkState, ...], names: Mapping[str, tup
     others = [name for name in rest if name not in matched] if network.default_dhcp else []
     actions += [SetLink(link=name, up=True) for name in others]
     clients, taken = _clients(present, called)
-    actions += _resolving(network, present)
+    asking = bool(clients) or network.default_dhcp
+    actions += _resolving(network, present, keep=asking)
     services: tuple[Service, ...] = ()
-    if clients or network.default_dhcp:
+    if asking:
         text = dhcp.configuration(clients, hardware=network.default_dhcp, never=taken)
         actions += [MakeFolder(path=path) for path in dhcp.FOLDERS]
         actions += [
@@ -280,16 +285,14 @@ def _clients(present: list[Link], called: Mapping[str, str]) -> tuple[list[dhcp.
     return clients, taken
 
 
-def _resolving(network: Network, present: list[Link]) -> list[Action]:
+def _resolving(network: Network, present: list[Link], *, keep: bool) -> list[Action]:
     servers = [*network.nameservers, *(server for link in present for server in link.nameservers)]
     search = [*network.search, *(domain for link in present for domain in link.search)]
     text = dhcp.resolv_conf(servers, search)
-    if not text:
-        return []
     return [
         MakeFolder(path=dhcp.SERVERS),
         WriteText(path=dhcp.STATIC, text=text, mode=0o644),
-        WriteText(path=dhcp.RESOLV_CONF, text=text, mode=0o644),
+        WriteText(path=dhcp.RESOLV_CONF, text=text, mode=0o644, keep=keep),
     ]
 
 
@@ -320,8 +323,9 @@ def _do(system: Early, action: Action) -> None:
             system.add_route(link, to, via=via, metric=metric, on_link=on_link)
         case WriteText(path=path, text=text, mode=None):
             system.write(path, text.encode())
-        case WriteText(path=path, text=text, mode=int(mode)):
-            system.replace(path, text.encode(), mode)
+        case WriteText(path=path, text=text, mode=int(mode), keep=keep):
+            if not (keep and system.exists(path)):
+                system.replace(path, text.encode(), mode)
         case MakeFolder(path=path):
             system.make_folder(path)
 

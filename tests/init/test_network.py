@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from init.formats.machine import Link, Network, Route
 from init.pid1 import dhcp, linknames, network
 from init.pid1.linkparameters import texts
+from init.pid1.linux import attributes
 from init.pid1.system import AddressState
 
 LO = fake_link(1, "lo")
@@ -49,6 +50,15 @@ def test_without_a_word_about_it_every_card_asks_by_dhcp() -> None:
     assert [service.name for service in made.services] == ["dhcpcd"]
     assert "allowinterfaces eth* en* usb* wwan*\n" in text(system, dhcp.CONFIGURATION)
     assert made.missing == ()
+
+
+def test_doing_it_again_for_a_card_that_came_late_leaves_the_leases_servers_alone() -> None:
+    system, _ = carried_out(Network(nameservers=("192.0.2.53",)))
+    assert text(system, "/etc/resolv.conf") == "nameserver 192.0.2.53\n"
+    system.tree.put("/etc/resolv.conf", b"nameserver 10.0.2.3\n")
+    again = network.plan(Network(nameservers=("192.0.2.53",)), tuple(system.interfaces), NAMES)
+    assert network.apply(system, again.actions) == ()
+    assert text(system, "/etc/resolv.conf") == "nameserver 10.0.2.3\n"
 
 
 def test_static_addresses_keep_dhcp_away() -> None:
@@ -223,3 +233,15 @@ def test_the_hook_puts_resolv_conf_together_and_takes_away_what_is_gone(tmp_path
     assert "nameserver 2001:db8::53\n" in call(reason="BOUND6", interface="eth0", new_dhcp6_name_servers="2001:db8::53")
     assert call(reason="STOPPED", interface="eth0") == "nameserver 192.0.2.53\nsearch example.org\n"
     assert call(reason="PREINIT", interface="eth0") == "nameserver 192.0.2.53\nsearch example.org\n"
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=20)), max_size=6))
+def test_netlink_attributes_come_back_as_they_went(pairs: list[tuple[int, bytes]]) -> None:
+    data = b"".join(attributes.attribute(kind, value) for kind, value in pairs)
+    assert len(data) % 4 == 0
+    assert attributes.parse_all(data) == pairs
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_attributes_as_far_as_they_make_sense(data: bytes) -> None:
+    attributes.parse_all(data)
