@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.cli.build import read_config
 from builder.cli.context import Context
 from init.dialects.compile import compile_document
+from init.dialects.diagnostic import Diagnostic
 
 EXAMPLES = """\
   berth check box1.yaml                 errors with line and column, and the key that was meant
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Compile each file and print what is to be said of it."""
-    diagnostics = []
+    diagnostics: list[Diagnostic] = []
     errors = 0
     for path in arguments.files:
         compiled = compile_document(read_config(path), file=str(path), dialect=arguments.dialect)

@@ -46,8 +46,8 @@ _MORE = {
         "have read it."
     ),
     "guest": (
-        "A machine that `berth run` booted died, or did not reach the event that --until names in time. The cause and the "
-        "console's last lines are shown; without --until the console itself is."
+        "A machine that `berth run` booted died, or did not reach the event that --until names in time. The cause "
+        "and the console's last lines are shown; without --until the console itself is."
     ),
     "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions.",
 }

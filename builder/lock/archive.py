@@ -17,7 +17,7 @@ from builder.fetch.parallel import for_each
 from builder.fetch.store import BlobMissing
 from builder.lock.index import PackageIndex, read_index
 from builder.lock.release import Release, load_keys, verify_release
-from builder.lock.universe import Suites
+from builder.lock.universe import Suites, Universe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Archive:
     architecture: str
     releases: tuple[LockedRelease, ...]
     indexes: tuple[PackageIndex, ...]
-    universe: Suites
+    universe: Universe
 
 
 @dataclass(frozen=True, kw_only=True)

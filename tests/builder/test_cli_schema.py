@@ -1,0 +1,30 @@
+"""The schemas are schemas, and say of what is shipped what the compiler says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from builder.cli.schema import SHAPES
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_each_is_a_valid_schema(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(json.dumps(SHAPES[name].schema())))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_shipped_recipes_are_valid(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    jsonschema.Draft202012Validator(SHAPES["recipe"].schema()).validate(document)
+
+
+def test_a_misspelt_key_is_not() -> None:
+    validator = jsonschema.Draft202012Validator(SHAPES["recipe"].schema())
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"build": {"sweet": "trixie"}})
