@@ -6,6 +6,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import pickle
 import random
 import shutil
 import subprocess
@@ -176,7 +177,8 @@ def _as_nobody(folder: Path, recipe: Recipe, lock: Lock, tools: Tools) -> None:
         store.put(path.read_bytes())
     unpacked = build_tree(lock, recipe, store, SilentProgress())
     tree, _ = run_stages(unpacked, stage_context(recipe, lock, unpacked, store, tools))
-    (folder / "result").write_text(hashlib.sha256(stream(tree, store)).hexdigest())
+    digest = hashlib.sha256(stream(tree, store)).hexdigest()
+    (folder / "result").write_bytes(pickle.dumps((tree.entries, digest)))
 
 
 def test_an_unprivileged_user_gets_the_same_bytes_owners_and_modes(staged, tools):
@@ -194,7 +196,9 @@ def test_an_unprivileged_user_gets_the_same_bytes_owners_and_modes(staged, tools
         process.start()
         process.join()
         assert process.exitcode == 0
-        assert (folder / "result").read_text() == expected
+        entries, digest = pickle.loads((folder / "result").read_bytes())
+        assert not set(entries) ^ set(tree.entries)
+        assert digest == expected
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     assert {node.uid for node in tree.entries} > {0}
