@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+
 from builder.cli.schema import SHAPES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
