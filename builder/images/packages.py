@@ -42,7 +42,13 @@ _ACCOUNTS = (
 )
 
 
-def image_of(image: BakedImage, packages: Mapping[str, tuple[Entry, ...]], content: Content, epoch: int) -> Image:
+def image_of(
+    image: BakedImage,
+    packages: Mapping[str, tuple[Entry, ...]],
+    content: Content,
+    epoch: int,
+    architecture: str = "amd64",
+) -> Image:
     """Return the image that the recipe describes.
 
     `packages` are the entries of each package that it names. Raise BuildError where two of them bring the same
@@ -63,7 +69,7 @@ def image_of(image: BakedImage, packages: Mapping[str, tuple[Entry, ...]], conte
     for extra in image.files:
         _add_extra(nodes, extra, content, origin)
     layer = layer_of(nodes.values(), content, epoch)
-    config = _config(image, layer, epoch)
+    config = _config(image, layer, epoch, architecture)
     return Image(name=image.name, layers=(layer,), config=config, manifest=_manifest(config, layer), created=epoch)
 
 
@@ -127,7 +133,7 @@ def _file(path: str, data: bytes, content: Content, origin: str) -> Entry:
     return Entry(path=path, kind=Kind.FILE, mode=0o644, size=len(data), sha256=content.put(data), origin=origin)
 
 
-def _config(image: BakedImage, layer: Layer, epoch: int) -> bytes:
+def _config(image: BakedImage, layer: Layer, epoch: int, architecture: str) -> bytes:
     environment = dict(image.environment)
     environment.setdefault("PATH", PATH)
     run: dict[str, object] = {"Env": [f"{name}={value}" for name, value in environment.items()], "WorkingDir": "/"}
@@ -137,7 +143,7 @@ def _config(image: BakedImage, layer: Layer, epoch: int) -> bytes:
         run["Cmd"] = list(image.command)
     return canonical_json(
         {
-            "architecture": "amd64",
+            "architecture": architecture,
             "os": "linux",
             "created": timestamp(epoch),
             "config": run,

@@ -52,7 +52,11 @@ def store_entries(images: Iterable[Image], content: Content, prefix: str = PREFI
         _write_layer(stored, writer)
     created = min((image.created for image in ordered), default=0)
     writer.file("overlay-layers/layers.json", _json([_layer_record(stored, created) for stored in layers.values()]))
-    records = [_write_image(image, tops[image.name], writer) for image in _once_by_id(ordered)]
+    names: dict[str, list[str]] = {}  # images with equal configuration are one image with several names
+    for image in ordered:
+        names.setdefault(image.id, []).append(full_name(image.name))
+    by_id = {image.id: image for image in reversed(ordered)}
+    records = [_write_image(by_id[each], names[each], tops[by_id[each].name], writer) for each in names]
     writer.file("overlay-images/images.json", _json(records))
     return tuple(sorted(nodes.values(), key=lambda entry: entry.path))
 
@@ -137,17 +141,7 @@ def _layer_record(stored: _StoredLayer, created: int) -> dict[str, Any]:
     return record
 
 
-def _once_by_id(images: Iterable[Image]) -> tuple[Image, ...]:
-    """Images with equal configuration are one image with several names: keep the first of each."""
-    found: dict[str, Image] = {}
-    for image in images:
-        name = full_name(image.name)
-        before = found.get(image.id)
-        found[image.id] = image if before is None else replace(before, name=f"{before.name} {name}")
-    return tuple(found.values())
-
-
-def _write_image(image: Image, top: str, writer: _Writer) -> dict[str, Any]:
+def _write_image(image: Image, names: list[str], top: str, writer: _Writer) -> dict[str, Any]:
     manifest_digest = f"sha256:{hashlib.sha256(image.manifest).hexdigest()}"
     data = {
         "manifest": image.manifest,
@@ -159,7 +153,7 @@ def _write_image(image: Image, top: str, writer: _Writer) -> dict[str, Any]:
     return {
         "id": image.id,
         "digest": manifest_digest,
-        "names": [full_name(name) for name in image.name.split()],
+        "names": names,
         "layer": top,
         "metadata": canonical_json({}).decode(),
         "big-data-names": sorted(data),
