@@ -6,6 +6,7 @@ them), and dpkg's database, which tells scanners what is on the machine.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,30 +37,58 @@ class Saved:
 def exclude(tree: Tree, rules: Sequence[Exclusion]) -> tuple[Tree, tuple[Saved, ...]]:
     """Return the tree without what the rules match, and what each rule saved, in the rules' order.
 
-    The first rule that matches a path decides. A directory goes when a rule left it empty.
+    The first rule that matches a path decides. A directory goes when a rule left it empty, and a symbolic link when
+    a rule left out what it led to.
     """
     compiled = [(compile_glob(rule.pattern), [compile_glob(glob) for glob in rule.keep]) for rule in rules]
     any_rule = re.compile("|".join(f"(?:{match.pattern})" for match, _ in compiled) or r"(?!)")
     protected = [compile_glob(glob) for glob in PROTECTED]
-    files = [0] * len(rules)
-    sizes = [0] * len(rules)
-    gone: set[str] = set()
+    gone: dict[str, int] = {}  # path → number of the rule that decided
+    links: list[Entry] = []
     for node in tree.entries:
         path = "/" + node.path
-        if node.kind is Kind.DIRECTORY or not any_rule.fullmatch(path) or _is_owed(node, path, protected):
+        if node.kind is Kind.DIRECTORY or _is_owed(node, path, protected):
             continue
-        for number, (match, keep) in enumerate(compiled):
-            if match.fullmatch(path) and not any(glob.fullmatch(path) for glob in keep):
-                gone.add(node.path)
-                files[number] += 1
-                sizes[number] += node.size
-                break
+        number = _first(path, compiled) if any_rule.fullmatch(path) else None
+        if number is not None:
+            gone[node.path] = number
+        elif node.kind is Kind.SYMLINK:
+            links.append(node)
+    _follow(links, gone)
     kept = relink(node for node in tree.entries if node.path not in gone)
+    files, sizes = [0] * len(rules), [0] * len(rules)
+    for node in tree.entries:
+        if node.path in gone:
+            files[gone[node.path]] += 1
+            sizes[gone[node.path]] += node.size if node.kind is Kind.FILE else 0
     saved = tuple(
         Saved(pattern=rule.pattern, reason=rule.reason, files=files[number], size=sizes[number])
         for number, rule in enumerate(rules)
     )
-    return Tree(tuple(_without_emptied(kept, gone))), saved
+    return Tree(tuple(_without_emptied(kept, set(gone)))), saved
+
+
+Compiled = tuple[re.Pattern[str], list[re.Pattern[str]]]
+
+
+def _first(path: str, rules: Sequence[Compiled]) -> int | None:
+    for number, (match, keep) in enumerate(rules):
+        if match.fullmatch(path) and not any(glob.fullmatch(path) for glob in keep):
+            return number
+    return None
+
+
+def _follow(links: Sequence[Entry], gone: dict[str, int]) -> None:
+    """Add the links that lead to something that goes, and those that lead to them."""
+    left = [(node.path, _where(node)) for node in links]
+    while found := [(path, gone[target]) for path, target in left if target in gone]:
+        gone.update(found)
+        left = [(path, target) for path, target in left if path not in gone]
+
+
+def _where(node: Entry) -> str:
+    folder = "/" + node.path.rpartition("/")[0]
+    return mergedusr.resolve(posixpath.normpath(posixpath.join(folder, node.target)).lstrip("/"))
 
 
 def _is_owed(node: Entry, path: str, protected: Sequence[re.Pattern[str]]) -> bool:

@@ -38,8 +38,6 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:
     for link, target in (
         ("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt"),
         ("usr/lib/ssl/certs", "/etc/ssl/certs"),
-        ("usr/lib/ssl/openssl.cnf", "/etc/ssl/openssl.cnf"),
-        ("usr/lib/ssl/private", "/etc/ssl/private"),
     ):
         if link not in draft:  # the package `openssl` brings them, the libraries only look for them
             draft.link(link, target)

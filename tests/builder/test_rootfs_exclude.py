@@ -109,6 +109,15 @@ def test_a_hard_link_inherits_the_bytes():
     assert result.by_path()["usr/b"].sha256 == "x"
 
 
+def test_a_link_goes_with_what_it_led_to():
+    before = tree(
+        "usr/bin/x", "usr/bin/y->x", "usr/sbin/z->../bin/y", "etc/w->/bin/x", "etc/v->/bin/other", "usr/bin/other"
+    )
+    result, saved = exclude(before, [rule("/usr/bin/x")])
+    assert left(result) == {"etc/v", "usr/bin/other"}
+    assert (saved[0].files, saved[0].size) == (4, 10)
+
+
 names = st.lists(
     st.text("ab/", min_size=1, max_size=6).map(lambda text: "d/" + text.replace("/", "/x").strip("/")), max_size=12
 )
