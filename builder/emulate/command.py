@@ -77,6 +77,15 @@ BUSES = {
     "nvme": "nvme",
     "scsi": "scsi-hd,bus=scsi.0",
     "usb-cd": "usb-storage,bus=xhci.0,removable=on",
+    "lsi": "scsi-hd,bus=lsi.0",
+    "sas": "scsi-hd,bus=sas.0",
+}
+CONTROLLERS = {
+    "usb": "qemu-xhci,id=xhci",
+    "usb-cd": "qemu-xhci,id=xhci",
+    "scsi": "virtio-scsi-pci,id=scsi",
+    "lsi": "lsi53c895a,id=lsi",
+    "sas": "megasas,id=sas",
 }
 
 
@@ -115,24 +124,19 @@ def _firmware(guest: Guest) -> list[str]:
 
 
 def _controllers(guest: Guest) -> list[str]:
-    buses = {drive.bus for drive in guest.drives}
-    result: list[str] = []
-    if buses & {"usb", "usb-cd"}:
-        result += ["-device", "qemu-xhci,id=xhci"]
-    if "scsi" in buses:
-        result += ["-device", "virtio-scsi-pci,id=scsi"]
-    return result
+    wanted = dict.fromkeys(CONTROLLERS[drive.bus] for drive in guest.drives if drive.bus in CONTROLLERS)
+    return [word for controller in wanted for word in ("-device", controller)]
 
 
 def _drive(number: int, drive: Drive) -> list[str]:
     name = f"disk{number}"
     options = f"if=none,id={name},format={drive.format},file={quoted(drive.path)}"
-    if drive.read_only or drive.bus == "cd":
-        options += ",readonly=on"
-        if drive.bus in ("cd", "usb-cd"):
-            options += ",media=cdrom"
-    elif drive.throwaway:
+    if drive.throwaway or (drive.read_only and drive.bus == "ahci"):  # SATA knows no read-only disk
         options += ",snapshot=on"
+    elif drive.read_only or drive.bus == "cd":
+        options += ",readonly=on"
+    if drive.bus in ("cd", "usb-cd"):
+        options += ",media=cdrom"
     device = f"{BUSES[drive.bus]},drive={name}"
     serial = drive.serial or (f"berth{number}" if drive.bus == "nvme" else "")  # NVMe insists on one
     if serial:
