@@ -51,9 +51,9 @@ def _render(node: Node, indent: str) -> str:
     deeper = indent + " "
     if isinstance(node, Scalar):
         value = node.value()
-        return json.dumps(node.text, ensure_ascii=False) if isinstance(value, str) else node.text or "null"
+        return _quoted(node.text) if isinstance(value, str) else node.text or "null"
     if isinstance(node, Mapping):
-        lines = [f"{json.dumps(key.text, ensure_ascii=False)}: {_render(value, deeper)}" for key, value in node.entries]
+        lines = [f"{_quoted(key.text)}: {_render(value, deeper)}" for key, value in node.entries]
         brackets = "{}"
     else:
         lines = [_render(item, deeper) for item in node.items]
@@ -61,3 +61,9 @@ def _render(node: Node, indent: str) -> str:
     if not lines:
         return brackets
     return f"{brackets[0]}\n{deeper}" + f",\n{deeper}".join(lines) + f"\n{indent}{brackets[1]}"
+
+
+def _quoted(text: str) -> str:
+    """Return text as a quoted scalar. YAML has no surrogates, so only what it does not allow raw is escaped."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in quoted)

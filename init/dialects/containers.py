@@ -124,7 +124,9 @@ def _healthcheck(node: Node, path: str, report: Report) -> Any:
     fields = HEALTHCHECK.read(node, path, report)
     if fields is INVALID or fields.get("disable"):
         return INVALID if fields is INVALID else None
-    given = [name for name in ("http", "tcp", "test") if name in fields]
+    given = [name for name in ("http", "tcp", "test") if (each := fields.node.get(name)) and not is_null(each)]
+    if len(given) == 1 and given[0] not in fields:
+        return INVALID
     if len(given) != 1:
         return wrong("expected exactly one of `http`, `tcp` and `test`", node, path, report)
     if fields.get("test") == ():

@@ -126,6 +126,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str, place: Place) -> str:
     if "\t" in line[: place.column]:
         return "a tab cannot indent in YAML: use blanks"
     problem = str(error.problem or error.context or "not YAML")
+    if "nesting depth" in problem:  # libyaml's own bound, met where it reads ahead of its events
+        return f"nested deeper than {DEEPEST} levels"
     return "not YAML: an alias names no anchor" if "alias" in problem else f"not YAML: {problem[:120]}"
 
 

@@ -97,7 +97,7 @@ class Record:
         present = {self._canonical(key.text) for key, value in node.entries if not is_null(value)}
         for name, key in self.keys.items():
             if key.required and name not in present:
-                report.error(node.place, path, f"the key {shown(name)} is missing", code="missing")
+                report.error(node.place, below(path, name), f"the key {shown(name)} is missing", code="missing")
         return Fields(node, path, values)
 
     def schema(self) -> dict[str, Any]:

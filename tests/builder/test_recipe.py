@@ -62,7 +62,9 @@ HEAD = "build:\n  suite: trixie\n  architecture: amd64\n"
 
 
 def test_all_errors_are_told_at_once_each_at_its_place(tmp_path: Path) -> None:
-    text = HEAD + "  kernal: cloud\n  packages: {a: b}\n  root_mib: many\n  exclude:\n    - {pattern: usr/x, reason: x}\n"
+    text = (
+        HEAD + "  kernal: cloud\n  packages: {a: b}\n  root_mib: many\n  exclude:\n    - {pattern: usr/x, reason: x}\n"
+    )
     assert wrong(tmp_path, text) == [
         (4, 3, "build.kernal"),
         (5, 13, "build.packages"),
@@ -126,13 +128,17 @@ def test_an_error_in_the_machine_half_has_its_place_in_the_recipe(tmp_path: Path
     with pytest.raises(RecipeErrors) as caught:
         compile_machine(load(path))
     first = caught.value.diagnostics[0]
-    assert (first.place.file, first.place.line, first.path) == (str(path), 6, "containers.web")
+    assert (first.place.file, first.place.line, first.path) == (str(path), 6, "containers.web.image")
     assert "did you mean `image`?" in {each.hint for each in caught.value.diagnostics}
 
 
 def test_extends_concatenates_lists_and_replaces_where_it_is_said(tmp_path: Path) -> None:
-    write(tmp_path, HEAD + "  packages: [a1, b1]\n  files: {/x: one, /y: two}\nmachine: {modules: [m]}\n", "parent.yaml")
-    child = "extends: ./parent.yaml\nbuild:\n  packages: [c1]\n  files: {/x: null, /z: three}\nmachine: {modules: [n]}\n"
+    write(
+        tmp_path, HEAD + "  packages: [a1, b1]\n  files: {/x: one, /y: two}\nmachine: {modules: [m]}\n", "parent.yaml"
+    )
+    child = (
+        "extends: ./parent.yaml\nbuild:\n  packages: [c1]\n  files: {/x: null, /z: three}\nmachine: {modules: [n]}\n"
+    )
     recipe = load(write(tmp_path, child))
     assert [each.name for each in recipe.build.packages] == ["a1", "b1", "c1"]
     assert [each.path for each in recipe.build.files] == ["/y", "/z"]
@@ -164,7 +170,9 @@ def test_set_is_typed_by_the_schema() -> None:
     assert compile_machine(recipe).machine.containers == ()
 
 
-@pytest.mark.parametrize("text", ["build.kernel", "=x", "kernel=cloud", "build.=x", "build..kernel=x", "machine", "a b=c"])
+@pytest.mark.parametrize(
+    "text", ["build.kernel", "=x", "kernel=cloud", "build.=x", "build..kernel=x", "machine", "a b=c"]
+)
 def test_a_set_that_is_none_is_a_wrong_command_line(text: str) -> None:
     with pytest.raises(UsageError):
         load("minimal", [text])
@@ -204,5 +212,5 @@ def test_braces_are_the_choices_between_what_stands_around_them(head: str, choic
 def test_braces_nest_and_multiply() -> None:
     assert expand("{a,b{c,d}}{1,2}") == ("a1", "a2", "bc1", "bc2", "bd1", "bd2")
     for bad in ("{a", "a}", "{" + ",".join("abcdefghij") * 1 + "}" * 1 + "{a,b,c,d,e,f,g,h,i,j}" * 3):
-        with pytest.raises(ValueError, match="`|patterns"):
+        with pytest.raises(ValueError, match=r"`|patterns"):
             expand(bad)
