@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from builder.rootfs.unpack import Unpacked
 from builder.stages.context import StageContext
 from builder.stages.draft import Draft
 
 
-def _family(name: str) -> tuple[tuple[str, str], ...]:
-    return tuple((f"usr/sbin/{name}{verb}", f"{name}-nft{verb}") for verb in ("", "-restore", "-save"))
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One call of `update-alternatives --install`: the name, the program beside it, the priority."""
+
+    link: str
+    target: str
+    priority: int
 
 
-# package → (link, target), in the order of priority that the package's postinst gives
-PACKAGES: dict[str, tuple[tuple[str, str], ...]] = {
+def _family(name: str) -> tuple[Choice, ...]:
+    return tuple(Choice(f"usr/sbin/{name}{verb}", f"{name}-nft{verb}", 20) for verb in ("", "-restore", "-save"))
+
+
+# by package, with the priorities of its postinst: where two packages want one name, the higher gets it
+PACKAGES: dict[str, tuple[Choice, ...]] = {
     "iptables": (*_family("iptables"), *_family("ip6tables"), *_family("arptables"), *_family("ebtables")),
-    "debianutils": (("usr/bin/which", "which.debianutils"),),
-    "util-linux": (("usr/bin/pager", "more"),),
-    "cpio": (("usr/bin/mt", "mt-gnu"),),
-    "tar": (("usr/sbin/rmt", "rmt-tar"),),
-    "pinentry-curses": (("usr/bin/pinentry", "pinentry-curses"),),
-    "mawk": (("usr/bin/awk", "mawk"), ("usr/bin/nawk", "mawk")),
-    "gawk": (("usr/bin/awk", "gawk"), ("usr/bin/nawk", "gawk")),
-    "less": (("usr/bin/pager", "less"),),
-    "nano": (("usr/bin/editor", "nano"), ("usr/bin/pico", "nano")),
-    "vim-tiny": (("usr/bin/vi", "vim.tiny"), ("usr/bin/editor", "vim.tiny")),
-    "netcat-openbsd": (("usr/bin/nc", "nc.openbsd"), ("usr/bin/netcat", "nc.openbsd")),
+    "debianutils": (Choice("usr/bin/which", "which.debianutils", 0),),
+    "util-linux": (Choice("usr/bin/pager", "more", 50),),
+    "cpio": (Choice("usr/bin/mt", "mt-gnu", 10),),
+    "tar": (Choice("usr/sbin/rmt", "rmt-tar", 50),),
+    "pinentry-curses": (Choice("usr/bin/pinentry", "pinentry-curses", 50),),
+    "mawk": (Choice("usr/bin/awk", "mawk", 5), Choice("usr/bin/nawk", "mawk", 5)),
+    "gawk": (Choice("usr/bin/awk", "gawk", 10), Choice("usr/bin/nawk", "gawk", 10)),
+    "less": (Choice("usr/bin/pager", "less", 77),),
+    "nano": (Choice("usr/bin/editor", "nano", 40), Choice("usr/bin/pico", "nano", 10)),
+    "vim-tiny": (
+        Choice("usr/bin/editor", "vim.tiny", 15),
+        *(Choice(f"usr/bin/{name}", "vim.tiny", 15) for name in ("ex", "rview", "vi", "view")),
+    ),
+    "netcat-openbsd": (Choice("usr/bin/nc", "nc.openbsd", 50), Choice("usr/bin/netcat", "nc.openbsd", 50)),
 }
 
 
 def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa: ARG001 - every stage's shape
     """Make the links whose program is in the tree and whose name is free."""
+    wanted = sorted(
+        (choice for deb in unpacked.debs for choice in PACKAGES.get(deb.name, ())),
+        key=lambda choice: (-choice.priority, choice.link, choice.target),
+    )
     made = 0
-    for deb in unpacked.debs:
-        for link, target in PACKAGES.get(deb.name, ()):
-            if link not in draft and f"{link.rpartition('/')[0]}/{target}" in draft:
-                draft.link(link, target)
-                made += 1
+    for choice in wanted:
+        if choice.link not in draft and f"{choice.link.rpartition('/')[0]}/{choice.target}" in draft:
+            draft.link(choice.link, choice.target)
+            made += 1
     return f"{made} links"

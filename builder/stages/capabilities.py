@@ -18,13 +18,14 @@ from builder.stages.context import StageContext
 from builder.stages.draft import Draft
 
 XATTR = "security.capability"
-_NUMBERS = {"cap_net_bind_service": 10, "cap_net_admin": 12, "cap_net_raw": 13, "cap_setgid": 6, "cap_setuid": 7}
+_NUMBERS = {"cap_net_raw": 13}
 
-# package → (path, permitted and effective capabilities). iproute2 asks first and its default is no.
+# package → (path, permitted and effective capabilities). iproute2 asks first and its default is no; ping needs none,
+# for the kernel lets every group send echo requests (net.ipv4.ping_group_range).
 PACKAGES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "iputils-ping": (("usr/bin/ping", ("cap_net_raw",)),),
+    "fping": (("usr/bin/fping", ("cap_net_raw",)),),
     "iputils-arping": (("usr/bin/arping", ("cap_net_raw",)),),
-    "uidmap": (("usr/bin/newuidmap", ("cap_setuid",)), ("usr/bin/newgidmap", ("cap_setgid",))),
+    "mtr-tiny": (("usr/bin/mtr-packet", ("cap_net_raw",)),),
 }
 
 
@@ -42,6 +43,7 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
             node = draft.get(path)
             if node is not None:
                 others = tuple(pair for pair in node.xattrs if pair[0] != XATTR)
-                draft.put(replace(node, xattrs=tuple(sorted((*others, (XATTR, encode(names)))))))
+                xattrs = tuple(sorted((*others, (XATTR, encode(names)))))
+                draft.put(replace(node, xattrs=xattrs, mode=node.mode & ~0o4000))
                 done += 1
     return f"{done} programs"

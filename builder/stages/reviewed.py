@@ -66,14 +66,18 @@ REVIEWED: dict[str, Review] = {
     ),
     "dpkg": _row("stage dpkgdb", "> $admindir/arch-native", "error", "ln"),
     "e2fsprogs": _row("the initramfs is Berth's own; the rest " + _UPGRADE, "rm", "update-initramfs"),
+    "fping": _row("stage capabilities", "dpkg-statoverride", "setcap"),
+    "gawk": _row("stage alternatives", "rm", "update-alternatives"),
     "gzip": _row(_MERGED, "dpkg-divert"),
     "init-system-helpers": _row(_UPGRADE, "dpkg-divert", "ln", "rm"),
     "iproute2": _row(
         "sets no capability unless debconf's answer, no by default, is changed", "getcap", "mv", "rmdir", "setcap"
     ),
     "iptables": _row("stage alternatives", "update-alternatives"),
+    "iputils-arping": _row("stage capabilities", "chmod", "dpkg-divert", "setcap"),
     "klibc-utils": _row(_UPGRADE, "dpkg-divert", "ln", "rm"),
     "kmod": _row("/etc/modules is read by no one here: modules are loaded by device", "> /etc/modules", "chmod", "rm"),
+    "less": _row("stage alternatives", "update-alternatives"),
     "libc-bin": _row("stages ldcache and defaults", "cp", "ldconfig"),
     "libc6": _row(
         _MERGED + "; the rest " + _UPGRADE,
@@ -105,7 +109,10 @@ REVIEWED: dict[str, Review] = {
     ),
     "login.defs": _row(_UPGRADE, "mv"),
     "mawk": _row("stage alternatives", "update-alternatives"),
+    "mtr-tiny": _row("stage capabilities", "chmod", "setcap"),
+    "nano": _row("stage alternatives", "update-alternatives"),
     "netbase": _row("stage defaults", "> /etc/hosts", "> /etc/networks"),
+    "netcat-openbsd": _row("stage alternatives", "update-alternatives"),
     "openssh-client": _row(
         "stage accounts; " + _TMPFILES,
         *("addgroup", "chgrp", "chmod", "dpkg-statoverride", "groupmod", "systemd-tmpfiles", "update-alternatives"),
@@ -130,10 +137,14 @@ REVIEWED: dict[str, Review] = {
         "stage bytecode; /usr/local belongs to state",
         *("$filt", "$hook", "/usr/bin/python3.13", "chmod", "chown", "mkdir", "rm", "rmdir", "touch", "update-binfmts"),
     ),
+    "qemu-guest-agent": _row(_UPGRADE, "chmod", "mv", "rm", "rmdir"),
     "readline-common": _row("stage defaults", "cp"),
+    "rsync": _row(_UPGRADE, "chmod"),
     "tar": _row("stage alternatives", "update-alternatives"),
     "tzdata": _row("stage defaults", "> $DPKG_ROOT/etc/timezone", "ln", "mv"),
     "util-linux": _row("stage alternatives: more", "update-alternatives"),
+    "vim-tiny": _row("stage alternatives", "update-alternatives"),
+    "xfsprogs": _row("the initramfs is Berth's own", "/bin/systemctl", "update-initramfs"),
     "ucf": _row("remembers what it copied, for upgrades", "$i+1", "cp", "touch"),
 }
 

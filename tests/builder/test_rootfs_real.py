@@ -29,7 +29,7 @@ from builder.recipe.model import Recipe
 from builder.rootfs.entry import Kind, Tree
 from builder.rootfs.tarstream import write_tar
 from builder.rootfs.unpack import Unpacked, build_tree
-from builder.stages import StageContext, bytecode, run_stages, scripts
+from builder.stages import StageContext, bytecode, capabilities, run_stages, scripts
 from builder.tools.call import Tools
 from init.formats.release import Release
 
@@ -151,6 +151,16 @@ def test_byte_code_does_not_depend_on_what_was_compiled_before(staged):
     everything = bytecode._compile(sources, stages)
     some = random.Random(1).sample(sources, 40)
     assert bytecode._compile(some, stages) == {path: everything[path] for path, _ in some}
+
+
+def test_capabilities_are_written_as_setcap_does(tools, tmp_path):
+    """Only root may set one; others at least have the file in the stream."""
+    if os.geteuid() != 0:
+        return
+    program = tmp_path / "program"
+    program.write_bytes(b"x")
+    tools.run("setcap", "cap_net_raw+ep", str(program))
+    assert os.getxattr(program, capabilities.XATTR) == capabilities.encode(("cap_net_raw",))
 
 
 def test_every_kept_module_has_its_needs(staged):

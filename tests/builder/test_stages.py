@@ -134,6 +134,14 @@ class TestAlternatives:
         made = {node.path: node.target for node in draft if node.origin == "stage"}
         assert made == {f"usr/sbin/iptables{verb}": f"iptables-nft{verb}" for verb in ("", "-save", "-restore")}
 
+    def test_the_higher_priority_gets_the_name(self, stage, store):
+        packages = [
+            debs.package(store, "util-linux", file("./usr/bin/more")),
+            debs.package(store, "less", file("./usr/bin/less")),
+        ]
+        for order in (packages, packages[::-1]):
+            assert stage(alternatives, *order).get("usr/bin/pager").target == "less"
+
     def test_a_name_that_is_taken_stays(self, stage, store):
         package = debs.package(store, "mawk", file("./usr/bin/mawk"), file("./usr/bin/awk", b"mine"))
         assert text(stage(alternatives, package), "usr/bin/awk") == "mine"
@@ -141,8 +149,9 @@ class TestAlternatives:
 
 class TestCapabilities:
     def test_the_value_is_what_the_kernel_reads(self, stage, store):
-        draft = stage(capabilities, debs.package(store, "iputils-ping", file("./usr/bin/ping", b"x", 0o755)))
-        [(name, value)] = draft.get("usr/bin/ping").xattrs
+        draft = stage(capabilities, debs.package(store, "iputils-arping", file("./usr/bin/arping", b"x", 0o4755)))
+        assert draft.get("usr/bin/arping").mode == 0o755
+        [(name, value)] = draft.get("usr/bin/arping").xattrs
         assert name == "security.capability"
         assert struct.unpack("<5I", value) == (0x02000001, 1 << 13, 0, 0, 0)
 
