@@ -151,7 +151,7 @@ def _split(node: Node, dialect: str, report: Report) -> _Half:
         elif name in CLOUD_CONFIG.keys or name.replace("-", "_") in CLOUD_CONFIG.keys:
             theirs.append(entry)
         else:
-            close = nearest(name, (*BERTH.keys, *CLOUD_CONFIG.keys))
+            close = None if report.is_full else nearest(name, (*BERTH.keys, *CLOUD_CONFIG.keys))
             hint = f"did you mean {shown(close)}?" if close else None
             if name == "berth":
                 hint = "in a `#berth` document its keys stand at the top"

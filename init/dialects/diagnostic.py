@@ -105,6 +105,11 @@ class Report:
         """How many errors were reported, those beyond the limit too."""
         return self._errors
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether further findings are only counted: what costs time to say need not be said."""
+        return len(self._found) >= self._limit
+
     def all(self) -> tuple[Diagnostic, ...]:
         """Return the findings in the order of files and lines."""
         found = sorted(self._found, key=lambda each: (each.place.file, each.place.line, each.place.column))

@@ -129,7 +129,7 @@ class Record:
         if self.extensions and node.text.startswith("x-"):
             return name, None
         where = self.elsewhere.get(name)
-        close = None if where else nearest(node.text, self.keys)
+        close = None if where or report.is_full else nearest(node.text, self.keys)
         hint = f"this key stands at {shown(where)}" if where else f"did you mean {shown(close)}?" if close else None
         say = report.error if self.unknown == "error" else report.warn
         say(node.place, below(path, node.text), f"unknown key {shown(node.text)}", hint=hint, code="unknown-key")

@@ -1,0 +1,170 @@
+"""Network configuration: both versions give the same links for the same network."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from init.dialects.addresses import network, prefix_of
+from init.dialects.compile import Compiled, compile_document
+from init.dialects.diagnostic import Severity
+from init.formats.machine import Link, Network, Route
+
+V1 = """version: 1
+config:
+  - type: physical
+    name: eth0
+    mac_address: "52:54:00:AA:bb:01"
+    mtu: 1400
+    subnets:
+      - type: static
+        address: 192.0.2.10
+        netmask: 255.255.255.0
+        gateway: 192.0.2.1
+        dns_nameservers: [192.0.2.53]
+        dns_search: [example.org]
+        routes: [{network: 198.51.100.0, netmask: 255.255.255.0, gateway: 192.0.2.2, metric: 3}]
+      - {type: dhcp6}
+  - {type: physical, name: eth1, subnets: [{type: dhcp}]}
+  - type: bond
+    name: bond0
+    bond_interfaces: [eth2, eth3]
+    params: {bond-mode: 802.3ad, bond-miimon: 100, bond_lacp_rate: fast}
+  - {type: bridge, name: br0, bridge_interfaces: [bond0], params: {bridge_stp: 'off', bridge_fd: 0}}
+  - {type: vlan, name: br0.7, vlan_link: br0, vlan_id: 7, subnets: [{type: static, address: 2001:db8::7/64}]}
+"""
+V2 = """version: 2
+ethernets:
+  eth0:
+    match: {macaddress: "52:54:00:aa:bb:01"}
+    set-name: eth0
+    mtu: 1400
+    dhcp6: true
+    addresses: [192.0.2.10/24]
+    nameservers: {addresses: [192.0.2.53], search: [example.org]}
+    routes: [{to: default, via: 192.0.2.1}, {to: 198.51.100.0/24, via: 192.0.2.2, metric: 3}]
+  eth1: {dhcp4: yes}
+bonds:
+  bond0: {interfaces: [eth2, eth3], parameters: {mode: 802.3ad, mii-monitor-interval: 100, lacp-rate: fast}}
+bridges:
+  br0: {interfaces: [bond0], parameters: {stp: false, forward-delay: 0}}
+vlans:
+  br0.7: {id: 7, link: br0, addresses: ["2001:db8::7/64"]}
+"""
+
+
+def compiled(text: str) -> Compiled:
+    return compile_document(text.encode(), file="network-config", dialect="network-config-v2")
+
+
+def links(text: str) -> Network:
+    got = compiled(text)
+    assert got.machine is not None, [str(each) for each in got.diagnostics]
+    return got.machine.network
+
+
+def test_both_versions_say_the_same() -> None:
+    one, two = links(V1), links(V2)
+    assert one.links[0] == Link(
+        name="eth0",
+        match_mac="52:54:00:aa:bb:01",
+        rename=True,
+        mtu=1400,
+        dhcp6=True,
+        addresses=("192.0.2.10/24",),
+        routes=(Route(to="0.0.0.0/0", via="192.0.2.1"), Route(to="198.51.100.0/24", via="192.0.2.2", metric=3)),
+        nameservers=("192.0.2.53",),
+        search=("example.org",),
+    )
+    assert not one.default_dhcp
+    stp = {"off": "0"}
+    for left, right in zip(one.links, two.links, strict=True):
+        parameters = tuple((name, stp.get(value, value)) for name, value in left.parameters)
+        assert Link(**{**_fields(left), "parameters": parameters}) == right
+
+
+def _fields(link: Link) -> dict[str, object]:
+    return {name: getattr(link, name) for name in Link.__dataclass_fields__}
+
+
+def test_below_network_and_in_a_document_of_berth_it_is_the_same() -> None:
+    inner = yaml.safe_load(V2)
+    assert links(yaml.safe_dump({"network": inner}, sort_keys=False)) == links(V2)
+    document = "#berth\n" + yaml.safe_dump({"network": inner}, sort_keys=False)
+    got = compile_document(document.encode(), file="f").machine
+    assert got is not None
+    assert got.network == links(V2)
+
+
+def test_it_can_be_switched_off() -> None:
+    assert links("{network: {config: disabled}}") == Network(default_dhcp=False)
+    assert links("{version: 1, config: disabled}") == Network(default_dhcp=False)
+
+
+def test_names_servers_and_routes_of_no_interface_in_version_1() -> None:
+    text = """version: 1
+config:
+  - {type: physical, name: eth0, subnets: [{type: ipv6_slaac}]}
+  - {type: nameserver, address: 192.0.2.53, search: [a.b]}
+  - {type: nameserver, address: [192.0.2.54], interface: eth0}
+  - {type: route, destination: 198.51.100.0/24, gateway: 192.0.2.1}
+"""
+    got = links(text)
+    assert got.nameservers == ("192.0.2.53",)
+    assert got.links[0].nameservers == ("192.0.2.54",)
+    assert got.links[0].routes == (Route(to="198.51.100.0/24", via="192.0.2.1"),)
+    assert got.links[0].accept_ra is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "version: 3",
+        "ethernets: {}",
+        "{version: 2, ethernets: []}",
+        "{version: 2, ethernts: {}}",
+        "{version: 2, ethernets: {eth0: {adresses: []}}}",
+        "{version: 2, ethernets: {eth0: {addresses: [192.0.2.1]}}}",
+        "{version: 2, ethernets: {eth0: {addresses: [192.0.2.256/24]}}}",
+        "{version: 2, ethernets: {eth0: {set-name: x}}}",
+        "{version: 2, ethernets: {eth0: {mtu: 3}}}",
+        "{version: 2, ethernets: {eth0: {macaddress: '1'}}}",
+        "{version: 2, ethernets: {a-name-that-is-too-long: {}}}",
+        "{version: 2, ethernets: {eth0: {routes: [{via: 192.0.2.1}]}}}",
+        "{version: 2, ethernets: {eth0: {routes: [{to: x, via: 192.0.2.1}]}}}",
+        "{version: 2, vlans: {v: {link: eth0}}}",
+        "{version: 2, vlans: {v: {id: 4095, link: eth0}}}",
+        "{version: 2, vlans: {v: {id: 5, link: nowhere}}}",
+        "{version: 2, bonds: {b: {interfaces: [a], parameters: {modus: x}}}}",
+        "{version: 1, config: {}}",
+        "{version: 1, config: [{type: token-ring, name: a}]}",
+        "{version: 1, config: [{type: physical}]}",
+        "{version: 1, config: [{type: physical, name: a, subnets: [{type: static}]}]}",
+        "{version: 1, config: [{type: physical, name: a, subnets: [{type: static, address: x}]}]}",
+        "{version: 1, config: [{type: nameserver, address: 192.0.2.1, interface: a}]}",
+        "{version: 1, config: [{type: route, destination: 0.0.0.0/0}]}",
+        "{version: 1, konfig: []}",
+    ],
+)
+def test_wrong_ones_are_refused(text: str) -> None:
+    got = compiled(text)
+    assert got.machine is None
+    assert all(each.place.line for each in got.diagnostics)
+
+
+@pytest.mark.parametrize("name", ["wifis", "tunnels", "vrfs", "dummy-devices", "modems"])
+def test_what_netplan_has_more_is_a_warning(name: str) -> None:
+    got = compiled(f"{{version: 2, {name}: {{a: {{}}}}}}")
+    assert [each.severity for each in got.diagnostics] == [Severity.WARNING]
+
+
+def test_masks() -> None:
+    assert prefix_of("255.255.240.0") == 20
+    assert prefix_of("ffff:ffff::") == 32
+    assert prefix_of("24") == 24
+    assert prefix_of("0.0.0.0") == 0
+    assert prefix_of("255.0.255.0") is None
+    assert network("default") == "0.0.0.0/0"
+    assert network("10.1.2.3/8") == "10.0.0.0/8"
+    assert network("x") is None

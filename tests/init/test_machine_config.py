@@ -1,0 +1,158 @@
+"""The config child as PID 1 starts it: a program that prints one object, whatever it finds, within its bounds."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from init.dialects.machine_config import decide
+from init.dialects.nocloud import parse_line, with_dmi
+from init.dialects.sources import Places
+from init.formats.machine import decode
+
+DEFAULT = b"#berth\ncontainers: {web: {image: demo}}\n"
+GOOD = b"#cloud-config\nhostname: good\n"
+NAMED = b"#berth\nhostname: %s\n"
+BAD = b"#cloud-config\nhostname: bad\nnonsense: 1\n"
+
+
+def seed(folder: Path, user: bytes | None, **others: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    if user is not None:
+        (folder / "user-data").write_bytes(user)
+    for name, data in others.items():
+        (folder / name.replace("_", "-")).write_bytes(data)
+    return folder
+
+
+def child(*arguments: str | Path) -> dict[str, Any]:
+    code = "import sys; from init.dialects.machine_config import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60, cwd=Path(__file__).parents[2])
+    assert done.stderr == b""
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_it_prints_the_machine(tmp_path: Path) -> None:
+    default = tmp_path / "machine.yaml"
+    default.write_bytes(DEFAULT)
+    got = child("--default", default, "--seed", seed(tmp_path / "seed", GOOD, meta_data=b"instance-id: i-1\n"))
+    machine = decode(got["machine"])
+    assert (machine.hostname, machine.instance_id, machine.containers[0].name) == ("good", "i-1", "web")
+    assert (got["source"], got["refused"], got["lifeline"]) == ("cidata", None, False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"#cloud-config\n" + b"a: [" * 100_000,
+        b"#cloud-config\na: &a [" + b"x," * 400 + b"]\nb: &b [" + b"*a," * 400 + b"]\nc: [" + b"*b," * 400 + b"]\n",
+        b"#cloud-config\n" + b"#" * (100 * 2**20),
+        b"#cloud-config\nhostname: \xff\n",
+        b"#cloud-config\nhostname: \0\n",
+        gzip.compress(b"#cloud-config\n" + b"#" * (200 * 2**20)),
+        b"#cloud-config\nwrite_files: [{path: /etc/../../x}]\n",
+        b"#cloud-config\n" + b"".join(b"k%d: {}\n" % number for number in range(30_000)),
+        b"#cloud-config\n" + b"&a " * 1000 + b"\n",
+        b"#cloud-config\n? " * 20_000,
+        b"#cloud-config\nrandom_seed: {data: " + b"9" * 10**6 + b"}\n",
+    ],
+    ids=range(12),
+)
+def test_hostile_documents_get_an_answer_within_the_bounds(tmp_path: Path, data: bytes) -> None:
+    got = child("--seed", seed(tmp_path / "seed", data, meta_data=b"instance-id: i\n"))
+    assert got["format"] == "berth.config/1"
+    assert decode(got["machine"])
+
+
+def test_the_first_source_that_is_there_wins(tmp_path: Path) -> None:
+    line = tmp_path / "cmdline"
+    line.write_text(f"quiet ds=nocloud;s=file://{seed(tmp_path / 'line', NAMED % b'line')}/\n")
+    smbios = seed(tmp_path / "smbios", None)
+    (smbios / "product_serial").write_text(f"ds=nocloud;s={seed(tmp_path / 's', NAMED % b'smbios')}\n")
+    disk = seed(tmp_path / "disk", b"#berth\nhostname: disk\n")
+    medium = tmp_path / "medium"
+    medium.write_bytes(b"#berth\nhostname: medium\n")
+    last = seed(tmp_path / "last", b"#berth\nhostname: last\n")
+    whole: dict[str, Any] = {"cmdline": line, "smbios": smbios, "seeds": (disk,), "medium": medium, "last_good": last}
+    for name in ("line", "smbios", "disk", "medium", "last"):
+        assert decide(Places(**whole), None)["machine"]["hostname"] == name
+        whole.pop({"line": "cmdline", "disk": "seeds", "last": "last_good"}.get(name, name))
+    assert decide(Places(**whole), DEFAULT)["source"] == "recipe"
+
+
+def test_a_refused_one_leaves_the_last_good_in_force(tmp_path: Path) -> None:
+    disk, last = seed(tmp_path / "disk", BAD), seed(tmp_path / "last", GOOD)
+    got = decide(Places(seeds=(disk,), last_good=last), DEFAULT)
+    assert (got["source"], got["machine"]["hostname"], got["lifeline"]) == ("last-good", "good", False)
+    assert got["refused"]["source"] == "cidata"
+    assert got["refused"]["errors"] == 1
+    assert got["diagnostics"]
+    assert got["document"] == ""
+
+
+def test_without_a_last_good_one_there_is_the_lifeline(tmp_path: Path) -> None:
+    got = decide(Places(seeds=(seed(tmp_path / "disk", BAD),)), DEFAULT)
+    assert (got["machine"]["hostname"], got["lifeline"]) == ("bad", True)
+    assert got["refused"]["source"] == "cidata"
+    got = decide(Places(seeds=(seed(tmp_path / "disk", b"nothing"),)), DEFAULT)
+    assert (got["source"], got["lifeline"], got["machine"]["containers"][0]["name"]) == ("recipe", False, "web")
+
+
+def test_what_was_in_force_can_be_kept_and_is_the_same_again(tmp_path: Path) -> None:
+    network = b"version: 2\nethernets: {eth0: {dhcp4: true}}\n"
+    disk = seed(tmp_path / "disk", GOOD, meta_data=b"instance-id: i-1\n", network_config=network)
+    first = decide(Places(seeds=(disk,)), DEFAULT)
+    last = seed(tmp_path / "last", base64.b64decode(first["document"]))
+    again = decide(Places(last_good=last), DEFAULT)
+    assert again["machine"] == first["machine"]
+    assert again["sha256"] == first["sha256"]
+    alone = decide(Places(seeds=(seed(tmp_path / "alone", GOOD),)), DEFAULT)
+    assert base64.b64decode(alone["document"]) == GOOD
+
+
+def test_a_damaged_last_good_one_is_refused_like_any_other(tmp_path: Path) -> None:
+    got = decide(Places(last_good=seed(tmp_path / "last", b'{"format": "berth.seed/1", "user-data": 3}')), DEFAULT)
+    assert got["refused"]["source"] == "last-good"
+    assert got["source"] == "recipe"
+
+
+def test_the_line_s_name_and_id_count_beside_a_disk(tmp_path: Path) -> None:
+    line = tmp_path / "cmdline"
+    line.write_text("ds=nocloud;h=fromline;i=i-9\n")
+    disk = seed(tmp_path / "disk", b"#cloud-config\n{}\n", meta_data=b"instance-id: i-1\nlocal-hostname: other\n")
+    got = decide(Places(cmdline=line, seeds=(disk,)), None)
+    assert (got["machine"]["hostname"], got["instance_id"]) == ("fromline", "i-9")
+
+
+def test_a_document_in_the_line_itself(tmp_path: Path) -> None:
+    line = tmp_path / "cmdline"
+    line.write_text(f"berth.config={base64.b64encode(GOOD).decode()}")
+    assert decide(Places(cmdline=line), None)["machine"]["hostname"] == "good"
+    line.write_text("berth.config=%%%")
+    assert decide(Places(cmdline=line), None)["refused"]["source"] == "cmdline"
+
+
+def test_an_instance_without_an_id_gets_one_from_its_document(tmp_path: Path) -> None:
+    one = decide(Places(seeds=(seed(tmp_path / "a", GOOD),)), None)["instance_id"]
+    two = decide(Places(seeds=(seed(tmp_path / "b", GOOD + b"#\n"),)), None)["instance_id"]
+    assert one.startswith("i-")
+    assert one != two
+
+
+def test_the_line_s_grammar(tmp_path: Path) -> None:
+    assert parse_line("ec2") is None
+    got = parse_line("nocloud-net;seedfrom=http://x/;local-hostname=h;instance-id=i")
+    assert got is not None
+    assert (got.seed, got.hostname, got.instance_id) == ("http://x/", "h", "i")
+    (tmp_path / "product_uuid").write_text("abc\n")
+    assert with_dmi("http://x/__dmi.system-uuid__/__dmi.nothing__/", tmp_path) == "http://x/abc//"
