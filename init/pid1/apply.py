@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from init.pid1.system import LinkState, System
 
 
+AGAIN = 2.0  # seconds until work that failed is tried again, doubling to the next
+AGAIN_MOST = 120.0
 BAKED_LISTS = ("overlay-images/images.json", "overlay-layers/layers.json")
 
 
@@ -61,22 +63,36 @@ class Applier:
         self._cards: frozenset[str] = frozenset()
         self.up: dict[str, tuple[str, ...]] = {}
         self.consoles: tuple[str, ...] = ()
-        self.problems: list[str] = []
+        self._problems: dict[str, str] = {}
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What isn't as the configuration wants it, one sentence each."""
+        return tuple(self._problems.values())
 
     def attempt(self, what: str, act: Callable[[], None]) -> bool:
-        """Do one piece of work; a failure is said, kept, and no more."""
+        """Do one piece of work; a failure is said, kept until the same work succeeds, and no more."""
         try:
             act()
         except Exception as error:
-            self.problem(f"{what}: {_words(error)}")
+            self.problem(f"{what}: {_words(error)}", about=what)
             return False
+        if self._problems.pop(what, None) is not None:
+            self._loop.soon("change", self.on_change)
         return True
 
-    def problem(self, text: str) -> None:
+    def insist(self, what: str, act: Callable[[], None], pause: float = AGAIN) -> None:
+        """Do one piece of work that the machine can't be without: where it fails, again, ever more slowly."""
+        if not self.attempt(what, act):
+            longer = min(pause * 2, AGAIN_MOST)
+            self._loop.after(f"again: {what}", pause, lambda: self.insist(what, act, longer))
+
+    def problem(self, text: str, about: str = "") -> None:
         """Say and keep what isn't as the configuration wants it."""
         self._say(text)
-        if text not in self.problems:
-            self.problems.append(text)
+        self._problems[about or text] = text
+        self._loop.soon("change", self.on_change)
 
     def perform(self, stage: Stage, machine: Machine) -> None:
         """Do a stage's work."""
@@ -86,10 +102,11 @@ class Applier:
             case Stage.FILES:
                 self._files(machine)
             case Stage.BOOTCMD:
-                self._put_script(scripts.BOOTCMD, scripts.script(machine.bootcmd))
+                text = scripts.script(machine.bootcmd)
+                self.attempt("bootcmd", lambda: self._put_script(scripts.BOOTCMD, text))
                 self._performer.load((scripts.bootcmd(),))
             case Stage.NETWORK:
-                self.attempt("network", lambda: self._network(machine))
+                self.insist("network", lambda: self._network(machine))
             case Stage.SERVICES:
                 self._services(machine)
             case Stage.CONFIG | Stage.SETTLED:
@@ -104,8 +121,8 @@ class Applier:
         return release
 
     def _identity(self, machine: Machine) -> None:
-        self.attempt("host name", lambda: self._system.set_hostname(machine.hostname))
-        self.attempt("accounts and /etc", lambda: self._write_etc(machine))
+        self.insist("host name", lambda: self._system.set_hostname(machine.hostname))
+        self.insist("accounts and /etc", lambda: self._write_etc(machine))
 
     def _write_etc(self, machine: Machine) -> None:
         from init.pid1 import accounts, etc  # noqa: PLC0415 - the initramfs can do without them
@@ -114,9 +131,9 @@ class Applier:
         base = accounts.read_base(*tables)
         bundle = self._bytes(f"{FACTORY_ETC}{etc.BUNDLE.removeprefix('/etc')}") if machine.ca_certificates else b""
         for entry in etc.files(machine, self._release, base, bundle):
-            self.attempt(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
+            self.insist(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
         for home in accounts.resolve(machine, base).homes:
-            self.attempt(home.path, lambda home=home: self._make_home(home))  # type: ignore[misc]
+            self.insist(home.path, lambda home=home: self._make_home(home))  # type: ignore[misc]
 
     def _make_home(self, home: Home) -> None:
         """One that is there is a person's: it stays as it is."""
@@ -218,7 +235,7 @@ class Applier:
         except OSError as error:  # ENOBUFS: some news were lost; that there were some is enough
             self._say(f"network news: {error}")
         if hardware(self._system.links()) - self._cards:  # a card came late: USB, hot plug
-            self.attempt("network", lambda: self._network(machine))
+            self.insist("network", lambda: self._network(machine))
         else:
             self._look_at_addresses()
 
@@ -229,9 +246,10 @@ class Applier:
         for name, addresses in up.items():
             if self.up.get(name) != addresses:
                 self._announcer.emit(events.NETWORK_UP, interface=name, addresses=list(addresses))
-        if up and not self.up:
-            self._performer.reach(NETWORK)
+        first = bool(up) and not self.up
         self.up = up
+        if first:
+            self._performer.reach(NETWORK)
 
     # --- services ----------------------------------------------------------------------------------------
 
@@ -240,19 +258,20 @@ class Applier:
         if self._early.growth is not None and machine.grow_state:
             growth = self._early.growth
             self.attempt("growing state", lambda: self._performer.load(state.grow_mounted(self._system, growth)))
+        # First what people wait for: each of the others takes a moment of the processor.
+        self.insist("containers", lambda: self._performer.load(self._containers(machine)))
         wanted: list[Service] = [*scripts.mounts(machine.mounts), *scripts.chrony(machine)]
         if machine.swap is not None:
             wanted.append(scripts.swap(machine.swap))
         if scripts.has_password(machine):
             wanted += scripts.logins(self.consoles)
-        self.attempt("containers", lambda: wanted.extend(self._containers(machine)))
-        self.attempt("runcmd", lambda: wanted.extend(self._runcmd(machine)))
         if machine.phone_home is not None:
             wanted.append(self._phone_home(machine, machine.phone_home))
         self._performer.load(wanted)
+        self.insist("runcmd", lambda: self._performer.load(self._runcmd(machine)))
         if is_wanted(machine):
             given = any(kind.endswith("_private") for kind, _ in machine.ssh_host_keys)
-            self.attempt("ssh", lambda: self._ssh.open(given_keys=given))
+            self.insist("ssh", lambda: self._ssh.open(given_keys=given))
 
     def _containers(self, machine: Machine) -> tuple[Service, ...]:
         from init.containers import baked, engine_files, plan  # noqa: PLC0415 - the same

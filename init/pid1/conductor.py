@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 
 from init.formats import events, release
 from init.formats.machine import Machine, decode
@@ -95,6 +96,9 @@ class Conductor:
         self._bootcmd_told = False
         self._ssh_told = False
         self._final_told = False
+        self._settled = False
+        self._argv: tuple[str, ...] = ()
+        self._signals: int | None = None
         self._look: gate.Look | None = None
 
     # --- telling -----------------------------------------------------------------------------------------
@@ -142,11 +146,12 @@ class Conductor:
         self.announcer.listen(self._show_event)
         self.applier.consoles = self.console.names()
         for name, part in parts:
-            self.applier.attempt(name, part)
+            self.applier.insist(name, part)
         self.applier.consoles = self.console.names()
-        self.applier.problems.extend(self.early.degraded)
+        for sentence in self.early.degraded:
+            self.applier.problem(sentence)
+        self.applier.on_change = self._on_change
         self.performer.on_change = self._on_change
-        self.gate = gate.Gate(standing=self.record.standing())
         found = self._find_sources()
         self._boot(boot.Begun(sources=bool(found)))
 
@@ -155,7 +160,9 @@ class Conductor:
         self.loop.run()
 
     def _open_signals(self) -> None:
-        descriptor = self.system.open_signals((signal.SIGCHLD, *SIGNALS))
+        if self._signals is None:
+            self._signals = self.system.open_signals((signal.SIGCHLD, *SIGNALS))
+        descriptor = self._signals
 
         def on_signal() -> None:
             for number in self.system.read_signals(descriptor):
@@ -217,14 +224,22 @@ class Conductor:
     # --- boot --------------------------------------------------------------------------------------------
 
     def _read_default(self) -> None:
-        value = json.loads(self.system.read(release.DEFAULT_MACHINE_PATH, 8 << 20))
-        self.boot = boot.Boot(default=decode(value))
+        """The boot can't wait for another try, so a read that fails is repeated at once."""
+        for again in (True, True, False):
+            try:
+                value = json.loads(self.system.read(release.DEFAULT_MACHINE_PATH, 8 << 20))
+            except OSError:
+                if again:
+                    continue
+                raise
+            self.boot = replace(self.boot, default=decode(value))
+            return
 
     def _find_sources(self) -> tuple[str, ...]:
         seed: list[str | None] = [None]
 
         def mount() -> None:
-            seed[0] = sources.mount_seed(self.system, self.early.devices)
+            seed[0] = sources.mount_seed(self.system, self.early.devices, self.early.disk)
 
         if not self.loop.guard("disk labelled cidata", mount):
             self.applier.problem("the disk labelled cidata can't be read")
@@ -234,8 +249,13 @@ class Conductor:
 
     def _boot(self, event: boot.Event) -> None:
         self.boot, actions = boot.step(self.boot, event)
+        settled = self.boot.stage is boot.Stage.SETTLED and not self._settled
         for action in actions:
             self.loop.guard(f"boot: {type(action).__name__}", lambda action=action: self._do_boot(action))  # type: ignore[misc]
+
+        if settled:  # all its actions are done: whoever looks now sees every service
+            self._settled = True
+            self._on_change()
 
     def _do_boot(self, action: boot.Action) -> None:
         match action:
@@ -270,10 +290,19 @@ class Conductor:
         """A configuration is in force: from now on the gates' time runs."""
         machine = self.boot.in_force.machine
         self.performer.environment = machine.environment
-        self.loop.after("gate.settle", machine.health.settle, lambda: self._gate(gate.Settled()))
+        self.loop.after("gate.settle", machine.health.settle, self._on_settle)
         self.loop.after("gate.within", machine.health.within, lambda: self._gate(gate.Overdue()))
         if self.boot.in_force.refused is not None:
             self._gate(gate.Refused(reason=self.boot.in_force.refused))
+
+    def _on_settle(self) -> None:
+        self.applier.insist("boot record", self._pass_boot_gate)
+
+    def _pass_boot_gate(self) -> None:
+        """Raise OSError where the record can't be read now: then this comes again."""
+        self.gate = replace(self.gate, standing=self.record.standing())
+        self._gate(gate.Settled())
+        self._finally()
 
     # --- health ------------------------------------------------------------------------------------------
 
@@ -285,22 +314,22 @@ class Conductor:
     def _do_gate(self, action: gate.Action) -> None:
         match action:
             case gate.Refill():
-                self.applier.attempt("boot record", self.record.refill)
+                self.applier.insist("refilling the tries", self.record.refill)
             case gate.Confirm():
-                self._confirm()
+                self.applier.insist("confirming the release", self._confirm)
             case gate.GiveBack(reason=reason):
                 self.say(f"this release is given up: {reason}")
-                self.applier.attempt("boot record", self.record.hold)
+                self.applier.attempt("giving the release back", self.record.hold)
                 self._give_reason("unhealthy", reason)
                 self.ask("reboot", f"release gate: {reason}")
             case gate.Emit(event=event, fields=fields):
                 self.announcer.emit(event, **fields)
 
     def _confirm(self) -> None:
-        if self.applier.attempt("boot record", self.record.confirm):
-            version = self.early.release.version if self.early.release else ""
-            self.announcer.emit(events.BOOT_GOOD, slot=self.early.slot, version=version)
-            self._enter_phase("good")
+        self.record.confirm()
+        version = self.early.release.version if self.early.release else ""
+        self.announcer.emit(events.BOOT_GOOD, slot=self.early.slot, version=version)
+        self._enter_phase("good")
 
     def _give_reason(self, reason: str, detail: str) -> None:
         try:
@@ -323,7 +352,7 @@ class Conductor:
             self._ssh_told = True
             self.ssh.serve()
             self.say(f"ssh host key: {fingerprint(self._text(f'{KEY}.pub'))} (ed25519)")
-        if self.boot.stage is boot.Stage.SETTLED:
+        if self._settled:
             self.look()
 
     def look(self) -> None:
@@ -337,12 +366,12 @@ class Conductor:
         if now != self._look:
             self._look = now
             self._gate(now)
-            if not waiting:
-                self._finally()
+        if supervisor.is_up(services) and self.applier.up:
+            self._finally()
 
     def _finally(self) -> None:
-        """All that is required is healthy for the first time: the page, the last word, and what was to follow."""
-        if self._final_told:
+        """All is up for the first time, or has had `settle` seconds: the page, the last word, what was to follow."""
+        if self._final_told or not self._settled:
             return
         self._final_told = True
         machine = self.boot.in_force.machine

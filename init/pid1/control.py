@@ -165,8 +165,9 @@ class Control:
     def open(self) -> None:
         """Listen; raise OSError."""
         self.system.make_folder(self._path.rpartition("/")[0])
-        listening = self.system.listen_local(self._path, 0o666)  # who may do what is asked of the kernel
-        self._listening = listening
+        if self._listening is None:
+            self._listening = self.system.listen_local(self._path, 0o666)  # who may do what is asked of the kernel
+        listening = self._listening
         self._loop.watch(listening, "control socket", lambda: self._accept(listening))
 
     def _accept(self, listening: int) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 POLL = 0.02  # seconds between looks whether all are gone, or all is out
 AGAIN = 1.0  # seconds until reboot(2) is tried again
+TRIES = 3
 
 
 class Descent:
@@ -132,6 +133,8 @@ class Descent:
         self._system.power(how)
         self._loop.finished = True  # only a fake comes back
 
-    def _power_again(self, how: str) -> None:
-        if not self._loop.guard("power", lambda: self._power("reboot" if how != "halt" else how)):
-            self._loop.after("power", AGAIN, lambda: self._power_again(how))
+    def _power_again(self, how: str, left: int = TRIES) -> None:
+        """reboot(2) was refused: the same again, and when that doesn't help, a reboot, for it is what is left."""
+        wanted = how if left or how == "halt" else "reboot"
+        if not self._loop.guard("power", lambda: self._power(wanted)):
+            self._loop.after("power", AGAIN, lambda: self._power_again(how, max(left - 1, 0)))

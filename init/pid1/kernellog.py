@@ -41,7 +41,11 @@ class KernelLog:
         self._system = system
         self._logs = logs
         self._descriptor = system.open(DEVICE, os.O_RDONLY | os.O_NONBLOCK)
-        loop.watch(self._descriptor, "kernel log", self._read)
+        try:
+            loop.watch(self._descriptor, "kernel log", self._read)
+        except OSError:
+            system.close(self._descriptor)
+            raise
 
     def _read(self) -> None:
         for _ in range(AT_ONCE):

@@ -40,13 +40,10 @@ class BootRecord:
         return bootrecord.current(self._copies()) if self.present else None
 
     def standing(self) -> Standing:
-        """Say what the record says of the slot that runs. Never fails: what can't be read confirms nothing."""
+        """Say what the record says of the slot that runs; raise OSError where it can't be read."""
         if not self.present or self.slot is None:
             return Standing.NONE
-        try:
-            record = self.read()
-        except OSError:
-            return Standing.NONE
+        record = self.read()
         if record is None:
             return Standing.ALONE
         if record.slot(self.slot).good:

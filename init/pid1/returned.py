@@ -35,11 +35,12 @@ class Returned:
         """Find out whether this boot is a return; keep which release is in the slot that runs."""
         self.last = self._load(LAST)
         self.versions = {key: str(value) for key, value in (self._load(VERSIONS) or {}).items()}
-        slot, record = self._record.slot, self._record.read()
-        if slot is None or record is None:
+        slot = self._record.slot
+        if not self._record.present or slot is None:
             return
         mine = self._early.release.version if self._early.release else ""
-        came = bootrecord.came_back(record, slot)
+        record = self._record.read()
+        came = bootrecord.came_back(record, slot) if record else None
         if came is not None:
             self._tell(came, mine)
             self._record.change(bootrecord.settle)

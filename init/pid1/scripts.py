@@ -16,6 +16,7 @@ RUNCMD = "runcmd"
 FOLDER = "/run/berth/scripts"
 INSTANCES = "/var/lib/berth/instances"
 _SHELL = "/bin/sh"
+_CHRONY_FOLDERS = "mkdir -p /run/chrony /var/lib/chrony && chmod 0750 /run/chrony && chown _chrony:_chrony /run/chrony /var/lib/chrony"
 _LONG = 3600.0  # seconds: what an administrator's commands may take before they count as hung
 
 
@@ -112,7 +113,7 @@ def chrony(machine: Machine) -> tuple[Service, ...]:
     service = Service(
         name="chrony",
         argv=("/usr/sbin/chronyd", "-d", "-u", "_chrony", "-F", "1"),
-        prepare=(("/bin/mkdir", "-p", "/run/chrony", "/var/lib/chrony"),),
+        prepare=((_SHELL, "-c", _CHRONY_FOLDERS),),
         after=("network",),
         limits=Limits(pids=16),
     )

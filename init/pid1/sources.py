@@ -47,9 +47,14 @@ def label_kind(head: bytes) -> str | None:
     return None
 
 
-def find_seed(system: System) -> tuple[str, str] | None:
-    """Return the device that is labelled `cidata`, and its kind; raise OSError when devices can't be listed."""
+def find_seed(system: System, own: str) -> tuple[str, str] | None:
+    """Return the device that is labelled `cidata`, and its kind; raise OSError when devices can't be listed.
+
+    `own` is the name of the disk that booted: a label on it is no order from outside.
+    """
     for device in disks.present(system):
+        if device.disk == own:
+            continue
         try:
             kind = label_kind(system.read_blocks(device.path, 0, 33 * 1024))
         except OSError:
@@ -59,9 +64,9 @@ def find_seed(system: System) -> tuple[str, str] | None:
     return None
 
 
-def mount_seed(system: System, devices: Devices | None) -> str | None:
+def mount_seed(system: System, devices: Devices | None, own_disk: str | None) -> str | None:
     """Mount the disk labelled `cidata` at `SEED_FOLDER`; return its device. Raise OSError when it can't be mounted."""
-    found = find_seed(system)
+    found = find_seed(system, (own_disk or "").removeprefix("/dev/"))
     if found is None:
         return None
     path, kind = found

@@ -169,6 +169,16 @@ def waiting(supervisor: Supervisor) -> tuple[str, ...]:
     )
 
 
+def is_up(supervisor: Supervisor) -> bool:
+    """Tell whether every service has come as far as it was to come: it is ready, or has failed for good."""
+    return all(
+        healthy(running)
+        if running.service.is_container
+        else running.ready or running.state in AT_REST - {State.WAITING}
+        for running in supervisor.services.values()
+    )
+
+
 def wrong(supervisor: Supervisor) -> tuple[str, ...]:
     """Return one sentence for each service that failed, ends again and again, or is unhealthy."""
     said = []

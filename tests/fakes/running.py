@@ -1,0 +1,407 @@
+"""The running half's share of the fake kernel: processes, pipes, signals, polling, sockets, cgroups.
+
+Time stands still while PID 1 works and jumps to the next thing that happens while it waits. What a program does is a
+`Program`: how long it runs, what it says, what else it causes.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import itertools
+import os
+import posixpath
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fakes.recording import Call, recorded
+from fakes.system import FakeSystem
+from fakes.tree import refuse
+
+from init.pid1.system import FileStatus, Peer, Spawn
+
+CGROUPS = "/sys/fs/cgroup/"
+FOREVER = float("inf")
+CALLS_MOST = 50_000
+
+
+@dataclass(kw_only=True)
+class Program:
+    """What a program does: runs `seconds`, ends with `status`, says `output` at once, `then` happens at its end."""
+
+    seconds: float = FOREVER
+    status: int = 0
+    output: bytes = b""
+    begins: Callable[[RunningSystem, Spawn], None] = lambda system, spawn: None
+    then: Callable[[RunningSystem], None] = lambda system: None
+    ignores: tuple[int, ...] = ()  # signals
+
+
+@dataclass(kw_only=True)
+class Process:
+    """A process that was spawned and not reaped."""
+
+    pid: int
+    spawn: Spawn
+    program: Program
+    status: int | None = None
+
+
+@dataclass(kw_only=True)
+class Pipe:
+    """A pipe: what is in it, and whether PID 1 or a process can still write into it."""
+
+    reading: int
+    writing: int
+    data: bytes = b""
+    writers: set[int] = field(default_factory=set)
+
+
+@dataclass(kw_only=True)
+class Connection:
+    """A local stream to PID 1: what the client sent and has not been read, what PID 1 answered."""
+
+    sent: bytes
+    peer: Peer
+    answer: bytes = b""
+    closed: bool = False
+
+
+class RunningSystem(FakeSystem):
+    """A `FakeSystem` with processes. `programs_of` says what a command line does."""
+
+    def start(self, programs_of: Callable[[Sequence[str]], Program]) -> None:
+        """Set up what `FakeSystem` has not: called by `running`."""
+        self.programs_of = programs_of
+        self.processes: dict[int, Process] = {}
+        self.pipes: list[Pipe] = []
+        self.watched: set[int] = set()
+        self.pending: list[int] = []
+        self.child_ended = False
+        self.readable: set[int] = set()
+        self.listening: dict[str, int] = {}
+        self.queues: dict[int, list[Connection | bytes]] = {}
+        self.connections: dict[int, Connection] = {}
+        self.started: list[tuple[str, ...]] = []
+        self.pids = itertools.count(100)
+        self.agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self.ticket = itertools.count()
+        self.frozen: list[str] = []
+
+    def at(self, seconds: float, act: Callable[[], None]) -> None:
+        """Let something happen at a time."""
+        heapq.heappush(self.agenda, (seconds, next(self.ticket), act))
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        self.at(self.seconds + seconds, act)
+
+    def raise_signal(self, number: int) -> None:
+        self.pending.append(number)
+
+    def connect(self, path: str, sent: bytes, peer: Peer | None = None) -> Connection | None:
+        """A client connects; None where nobody listens."""
+        if path not in self.listening:
+            return None
+        connection = Connection(sent=sent, peer=peer or Peer(pid=999, uid=0, groups=(0,)))
+        self.queues[self.listening[path]].append(connection)
+        return connection
+
+    def begin(self, call: Call) -> None:
+        """A life that never ends would hang the tests, and no exception leaves PID 1's nets."""
+        if len(self.calls) > CALLS_MOST:
+            os.write(2, f"PID 1 is stuck; last: {[str(last) for last in self.calls[-8:]]}\n".encode())
+            os._exit(70)
+        super().begin(call)
+
+    # Processes
+
+    @recorded
+    def spawn(self, spawn: Spawn) -> int:
+        program = self.programs_of(spawn.argv)
+        process = Process(pid=next(self.pids), spawn=spawn, program=program)
+        self.processes[process.pid] = process
+        self.started.append(spawn.argv)
+        for pipe in self.pipes:
+            if pipe.writing in (spawn.stdout, spawn.stderr):
+                pipe.writers.add(process.pid)
+                if pipe.writing == spawn.stdout:
+                    pipe.data += program.output
+        program.begins(self, spawn)
+        if program.seconds != FOREVER:
+            self.later(program.seconds, lambda: self.end(process.pid, program.status))
+        return process.pid
+
+    def end(self, pid: int, status: int) -> None:
+        process = self.processes.get(pid)
+        if process is None or process.status is not None:
+            return
+        process.status = status
+        self.child_ended = True
+        for pipe in self.pipes:
+            pipe.writers.discard(pid)
+        process.program.then(self)
+
+    @recorded
+    def reap(self) -> list[tuple[int, int]]:
+        ended = [(pid, process.status) for pid, process in self.processes.items() if process.status is not None]
+        for pid, _ in ended:
+            del self.processes[pid]
+        return [(pid, status) for pid, status in ended if status is not None]
+
+    @recorded
+    def has_children(self) -> bool:
+        return bool(self.processes)
+
+    def _kill(self, process: Process, number: int) -> None:
+        if number and number not in process.program.ignores:
+            # A program ends a moment after its signal, never within the call.
+            self.later(0.01, lambda: self.end(process.pid, -number))
+
+    @recorded
+    def signal(self, pid: int, number: int) -> None:
+        if pid not in self.processes:
+            raise refuse(errno.ESRCH, str(pid))
+        self._kill(self.processes[pid], number)
+
+    @recorded
+    def signal_session(self, pid: int, number: int) -> None:
+        if pid not in self.processes:
+            raise refuse(errno.ESRCH, str(pid))
+        self._kill(self.processes[pid], number)
+
+    @recorded
+    def signal_all(self, number: int) -> None:
+        if not self.processes:
+            raise refuse(errno.ESRCH, "-1")
+        for process in self.processes.values():
+            self._kill(process, number)
+
+    @recorded
+    def allow_open_files(self, soft: int, hard: int) -> None:
+        pass
+
+    @recorded
+    def make_pipe(self) -> tuple[int, int]:
+        pipe = Pipe(reading=self._number("pipe"), writing=self._number("pipe"))
+        pipe.writers.add(1)
+        self.pipes.append(pipe)
+        return pipe.reading, pipe.writing
+
+    @recorded
+    def close(self, descriptor: int) -> None:
+        self._descriptors.pop(descriptor, None)
+        for pipe in self.pipes:
+            if pipe.writing == descriptor:
+                pipe.writers.discard(1)
+        if descriptor in self.connections:
+            self.connections.pop(descriptor).closed = True
+
+    @recorded
+    def read_from(self, descriptor: int, limit: int) -> bytes:
+        for pipe in self.pipes:
+            if pipe.reading == descriptor:
+                if not pipe.data and pipe.writers:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                data, pipe.data = pipe.data[:limit], pipe.data[limit:]
+                return data
+        connection = self.connections.get(descriptor)
+        if connection is not None and connection.sent:
+            data, connection.sent = connection.sent[:limit], connection.sent[limit:]
+            return data
+        if descriptor in self.readable:
+            self.readable.discard(descriptor)
+            return b"news"
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    @recorded
+    def write_to(self, descriptor: int, data: bytes) -> int:
+        connection = self.connections.get(descriptor)
+        if connection is not None:
+            connection.answer += data
+        else:
+            self.said += data
+        return len(data)
+
+    # Signals, polling
+
+    @recorded
+    def open_signals(self, numbers: tuple[int, ...]) -> int:
+        return self._number("signals")
+
+    @recorded
+    def read_signals(self, descriptor: int) -> list[int]:
+        found, self.pending = self.pending, []
+        if self.child_ended:
+            found.append(signal.SIGCHLD)
+            self.child_ended = False
+        return found
+
+    @recorded
+    def watch(self, descriptor: int, *, writable: bool = False) -> None:
+        self.watched.add(descriptor)
+
+    @recorded
+    def unwatch(self, descriptor: int) -> None:
+        self.watched.discard(descriptor)
+
+    def _ready(self) -> list[int]:
+        ready = set(self.readable)
+        for descriptor in self.watched:
+            kind = self._descriptors.get(descriptor)
+            if kind == "signals" and (self.pending or self.child_ended):
+                ready.add(descriptor)
+            elif kind == "uevents" and self.news and self.news[0][0] <= self.seconds:
+                ready.add(descriptor)
+            elif self.queues.get(descriptor):
+                ready.add(descriptor)
+            connection = self.connections.get(descriptor)
+            if connection is not None and connection.sent:
+                ready.add(descriptor)
+        ready |= {pipe.reading for pipe in self.pipes if pipe.data or not pipe.writers}
+        return sorted(ready & self.watched)
+
+    @recorded
+    def wait(self, seconds: float | None) -> list[int]:
+        end = self.seconds + (3600.0 if seconds is None else seconds)
+        while True:
+            ready = self._ready()
+            if ready:
+                return ready
+            if not self.agenda or self.agenda[0][0] > end:
+                self.seconds = max(self.seconds, end)
+                return []
+            when, _, act = heapq.heappop(self.agenda)
+            self.seconds = max(self.seconds, when)
+            act()
+
+    @recorded
+    def wait_readable(self, descriptors: Sequence[int], seconds: float | None) -> list[int]:
+        end = self.seconds + (3600.0 if seconds is None else seconds)
+        if not descriptors:  # a pause: what was to happen meanwhile happens
+            while self.agenda and self.agenda[0][0] <= end:
+                when, _, act = heapq.heappop(self.agenda)
+                self.seconds = max(self.seconds, when)
+                act()
+            self.seconds = max(self.seconds, end)
+            return []
+        if self.news and self.news[0][0] <= end:
+            self.seconds = max(self.seconds, self.news[0][0])
+            return [number for number in descriptors if self._descriptors.get(number) == "uevents"]
+        self.seconds = end
+        return []
+
+    # Sockets
+
+    def _listen(self, path: str) -> int:
+        number = self._number("listening")
+        self.listening[path] = number
+        self.queues[number] = []
+        return number
+
+    @recorded
+    def listen_local(self, path: str, mode: int) -> int:
+        return self._listen(path)
+
+    @recorded
+    def listen_datagrams(self, path: str, mode: int) -> int:
+        return self._listen(path)
+
+    @recorded
+    def listen_tcp(self, port: int) -> int:
+        return self._listen(f"tcp:{port}")
+
+    @recorded
+    def accept(self, descriptor: int) -> tuple[int, str]:
+        queue = self.queues[descriptor]
+        if not queue:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        connection = queue.pop(0)
+        assert isinstance(connection, Connection)
+        number = self._number("connection")
+        self.connections[number] = connection
+        return number, ""
+
+    @recorded
+    def peer(self, descriptor: int) -> Peer:
+        return self.connections[descriptor].peer
+
+    @recorded
+    def receive(self, descriptor: int, limit: int) -> bytes:
+        queue = self.queues[descriptor]
+        if not queue:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        datagram = queue.pop(0)
+        assert isinstance(datagram, bytes)
+        return datagram[:limit]
+
+    # Cgroups: a folder has its files as soon as it is made
+
+    @recorded
+    def make_folder(self, path: str, mode: int = 0o755) -> None:
+        whole = self.tree.real(path)
+        if self.tree.nodes.get(whole, b"") is not None:
+            self.tree.fill({whole: None})
+            self.tree.modes[whole] = mode
+        if path.startswith(CGROUPS):
+            for name in ("cgroup.kill", "cgroup.subtree_control", "memory.max", "cpu.max", "pids.max", "cgroup.procs"):
+                self.tree.fill({f"{path}/{name}": b""})
+            self.tree.fill(
+                {f"{path}/cgroup.controllers": b"cpu memory pids\n", f"{path}/cgroup.events": b"populated 0\n"}
+            )
+
+    def _inside(self, group: str) -> list[Process]:
+        return [
+            process
+            for process in self.processes.values()
+            if process.status is None and f"{process.spawn.cgroup}/".startswith(f"{group}/")
+        ]
+
+    @recorded
+    def write(self, path: str, data: bytes) -> None:
+        self.tree.get(path)
+        if path.endswith("/cgroup.kill"):
+            for process in self._inside(posixpath.dirname(path)):
+                self.later(0.01, lambda process=process: self.end(process.pid, -9))  # type: ignore[misc]
+        else:
+            self.tree.put(path, data)
+
+    @recorded
+    def read(self, path: str, limit: int = 16 << 20) -> bytes:
+        if path.startswith(CGROUPS) and path.endswith("/cgroup.events"):
+            self.tree.get(path)
+            return b"populated %d\nfrozen 0\n" % bool(self._inside(posixpath.dirname(path)))
+        if path == "/proc/self/mounts":
+            return "".join(f"{s} {place} {kind} rw 0 0\n" for place, (s, kind) in self.mounted.items()).encode()
+        return self.tree.get(path)[:limit]
+
+    @recorded
+    def remove_group(self, path: str) -> None:
+        if self._inside(path):
+            raise refuse(errno.EBUSY, path)
+        for below in self.tree.below(path) if self.exists(path) else ():
+            del self.tree.nodes[below]
+
+    @recorded
+    def status(self, path: str) -> FileStatus:
+        return FileStatus(
+            mode=0o100644, uid=0, gid=0, size=len(self.tree.get(path)), modified=0, device=0, filesystem=1
+        )
+
+    @recorded
+    def mount(self, source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+        if flags & 32 and flags & 1:  # remount, read-only
+            if target not in self.mounted:
+                raise refuse(errno.EINVAL, target)
+            self.frozen.append(target)
+            return
+        unrecorded = FakeSystem.mount.__wrapped__  # type: ignore[attr-defined]
+        unrecorded(self, source, target, kind, flags, data)
+
+
+def running(system: FakeSystem, programs_of: Callable[[Sequence[str]], Program]) -> RunningSystem:
+    """Return a machine of `fakes.machine` with processes."""
+    whole = RunningSystem.__new__(RunningSystem)
+    whole.__dict__.update(system.__dict__)
+    whole.start(programs_of)
+    return whole

@@ -1,0 +1,157 @@
+"""A whole life of PID 1 on the fake kernel: boot, a container, `berthctl`, power-off; and then with call n failing.
+
+Whatever call of the running half fails, once, the machine goes on: it is asked for its status and answers, it starts
+its container, and at the end it is off with its state unmounted, or read-only where the unmount was what failed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+from collections.abc import Sequence
+
+import pytest
+from fakes import machine
+from fakes.running import Connection, Program, RunningSystem, running
+
+from init.formats import events
+from init.formats import machine as formats
+from init.formats.machine import Command, Container, Health, Machine, User
+from init.formats.release import DEFAULT_MACHINE_PATH
+from init.pid1 import main
+from init.pid1.control import PATH
+from init.pid1.events import Announcer
+from init.pid1.state import PLACE
+from init.pid1.system import Spawn
+
+CONFIGURED = Machine(
+    hostname="box1",
+    users=(User(name="berth", uid=1000, home="/home/berth", ssh_authorized_keys=("ssh-ed25519 AAAA me",)),),
+    bootcmd=(Command(argv=("true",)),),
+    runcmd=(Command(argv=("true",)),),
+    containers=(Container(name="web", image="archive:/demo.tar", required=True),),
+    sysctls=(("vm.swappiness", "10"),),
+    health=Health(settle=5.0, within=60.0),
+)
+KEYGEN = "/usr/bin/ssh-keygen"
+
+
+def gets_an_address(system: RunningSystem, spawn: Spawn) -> None:
+    def act() -> None:
+        system.addressed.append(("eth0", "10.0.2.15/24"))
+        system.readable.update(number for number, what in system._descriptors.items() if what == "network")
+
+    system.later(0.5, act)
+
+
+def makes_a_key(system: RunningSystem) -> None:
+    system.tree.put("/var/lib/berth/ssh/ssh_host_ed25519_key.pub", b"ssh-ed25519 AAAAC3Nz x\n")
+
+
+def programs(argv: Sequence[str]) -> Program:
+    match list(argv):
+        case ["/usr/bin/python3", _, _, "container", "run", _]:
+            return Program(output=b"hello\n")
+        case ["/usr/bin/python3", *_]:
+            return Program(seconds=0.05)
+        case [name, *_] if "dhcpcd" in name:
+            return Program(begins=gets_an_address)
+        case [name, *_] if name == KEYGEN:
+            return Program(seconds=0.1, then=makes_a_key)
+        case [name, *_] if "chronyd" in name:
+            return Program()
+        case _:
+            return Program(seconds=0.02)
+
+
+def make(*, fail_at: int | None = None, fail_with: int = errno.EIO) -> RunningSystem:
+    system = running(machine.installed(fail_at=fail_at), programs)
+    system.fail_with = fail_with
+    root = system.filesystems["/dev/vda7"]
+    root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(CONFIGURED)).encode()
+    root["/usr/lib/berth/images/overlay-images/images.json"] = b"[]"
+    root["/usr/lib/berth/images/overlay-layers/layers.json"] = b"[]"
+    system.filesystems["proc"]["/sys/vm/swappiness"] = b"60"
+    system.filesystems["proc"]["/sys/kernel/random/boot_id"] = b"0-1-2\n"
+    system.filesystems["cgroup2"] = {"/cgroup.controllers": b"cpu memory pids\n", "/cgroup.subtree_control": b""}
+    system.filesystems["devtmpfs"]["/kmsg"] = b""
+    return system
+
+
+class Life:
+    """One life, and what was seen of it."""
+
+    def __init__(self, *, fail_at: int | None = None, fail_with: int = errno.EIO) -> None:
+        self.system = system = make(fail_at=fail_at, fail_with=fail_with)
+        self.events: list[dict] = []
+        self.clients: list[Connection | None] = []
+        announcer = Announcer(system)
+        announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
+        for at in (30.0, 40.0):  # twice: one that fails may be the one whose call failed
+            system.at(at, self.ask)
+        system.at(60.0, lambda: system.raise_signal(signal.SIGUSR2))
+        system.at(200.0, lambda: system.raise_signal(signal.SIGUSR2))
+        main.run(system, announcer)
+
+    def ask(self) -> None:
+        self.clients.append(self.system.connect(PATH, b'{"verb": "status"}\n'))
+
+    def names(self) -> list[str]:
+        return [event["event"] for event in self.events]
+
+    @property
+    def answers(self) -> list[dict]:
+        return [json.loads(client.answer) for client in self.clients if client is not None and client.answer]
+
+
+def test_a_life_as_it_should_be():
+    life = Life()
+    assert life.system.powered == "poweroff"
+    assert PLACE not in life.system.mounted
+    names = life.names()
+    assert [name for name in names if name in (events.INIT_FAULT, events.HEALTH_DEGRADED, events.SERVICE_FAILED)] == []
+    for name in (events.CONFIG_APPLIED, events.NETWORK_UP, events.CONTAINER_HEALTHY, events.HEALTH_PASSED):
+        assert name in names
+    assert (
+        names.index(events.SHUTDOWN_BEGUN) < names.index(events.CONTAINER_EXITED) < names.index(events.SHUTDOWN_CLEAN)
+    )
+    assert events.BOOT_GOOD in names, "the first boot of a fresh disk confirms its slot"
+    assert life.events[-1]["state_unmounted"] is True
+    status = life.answers[0]
+    assert status["hostname"] == "box1"
+    assert status["state"]["kind"] == "ext4"
+    assert status["slots"]["a"] == {"version": "1", "tries": 3, "good": True, "booted": True}
+    assert status["containers"][0]["health"] == "healthy"
+
+
+def whole() -> tuple[int, int]:
+    """How many calls a life has, and which is the first of the running half."""
+    calls = Life().system.calls
+    first = next(number for number, call in enumerate(calls, start=1) if call.name == "open_signals")
+    return first, len(calls)
+
+
+FIRST, LAST = whole()
+
+
+@pytest.mark.parametrize(
+    "fail_with", [errno.EIO, errno.EAGAIN, errno.ENOMEM], ids=lambda number: errno.errorcode[number]
+)
+@pytest.mark.parametrize("part", range(4))
+def test_any_one_call_may_fail(part, fail_with):
+    for number in range(FIRST + part, LAST + 1, 4):
+        life = Life(fail_at=number, fail_with=fail_with)
+        failed = str(life.system.failed)
+        assert life.system.powered == "poweroff", failed
+        assert PLACE not in life.system.mounted or PLACE in life.system.frozen, failed
+        assert life.answers, failed
+        names = life.names()
+        for name in (
+            events.CONTAINER_STARTED,
+            events.CONTAINER_HEALTHY,
+            events.BOOT_GOOD,
+            events.SHUTDOWN_BEGUN,
+            events.SHUTDOWN_CLEAN,
+        ):
+            assert name in names, (failed, names)
