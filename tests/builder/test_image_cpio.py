@@ -5,28 +5,11 @@ from __future__ import annotations
 import stat
 
 import pytest
+from fakes.newc import read
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.image import cpio
-
-
-def read(data: bytes) -> list[cpio.Node]:
-    nodes = []
-    at = 0
-    while True:
-        assert data[at : at + 6] == b"070701"
-        field = [int(data[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
-        mode, size, device, name_size, check = field[1], field[6], (field[9], field[10]), field[11], field[12]
-        assert check == 0
-        name = data[at + 110 : at + 110 + name_size - 1].decode()
-        at = -(-(at + 110 + name_size) // 4) * 4
-        if name == cpio.TRAILER:
-            assert at == len(data)
-            return nodes
-        nodes.append(cpio.Node(path=name, mode=mode, data=data[at : at + size], device=device))
-        at = -(-(at + size) // 4) * 4
-
 
 NAMES = st.lists(st.text("abc-.é", min_size=1, max_size=4), min_size=1, max_size=3)
 

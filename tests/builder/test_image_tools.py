@@ -1,0 +1,212 @@
+"""Slot images of real packages, and what QEMU and mtools say, with the programs of the tools tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from fakes.newc import read as read_cpio
+
+from builder.cli.context import Context
+from builder.cli.inputs import Network, ready_lock, ready_tools
+from builder.emulate import accelerator, nocloud
+from builder.errors import ToolError
+from builder.fetch.store import Store
+from builder.image import elf, erofs, initramfs, verity
+from builder.image.cpio import Node
+from builder.image.kernelmodules import parse_dep
+from builder.image.treeview import TreeView
+from builder.pipeline import Order, release_of, root_tree
+from builder.progress import SilentProgress
+from builder.recipe import load
+from builder.recipe.model import Compression
+from builder.rootfs.entry import Entry, Kind, Tree
+from builder.rootfs.tarstream import write_tar
+from builder.rootfs.unpack import build_tree
+from builder.steps import Steps
+from builder.tools.call import Tools
+from init.formats.release import Release
+
+pytestmark = pytest.mark.packages
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST = 6_000_000  # bytes of the initramfs with the cloud kernel: each million costs a quarter second on BIOS
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    with contextlib.chdir(ROOT):
+        return Context.create(quiet=True, as_json=False)
+
+
+@pytest.fixture(scope="module")
+def tools(context: Context) -> Tools:
+    return ready_tools(context, Network(heal=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """The initramfs of `minimal` with the small kernel, packed and unpacked again."""
+
+    packed: bytes
+    view: TreeView
+    release: Release
+    nodes: dict[str, Node]
+
+
+@pytest.fixture(scope="module")
+def packed(context: Context, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    recipe = load("minimal", ["build.kernel=cloud"])
+    lock = ready_lock(recipe, tools, context, Network(heal=True))
+    unpacked = build_tree(lock, recipe, context.store, SilentProgress())
+    release = release_of(recipe, lock, "0" * 64, unpacked.kernel_version)
+    folder = tmp_path_factory.mktemp("steps")
+    order = Order(
+        recipe=recipe, lock=lock, lock_sha256="", store=context.store, tools=tools, steps=Steps(folder),
+        out=folder, config=None, progress=SilentProgress(),
+    )  # fmt: skip
+    view = TreeView(root_tree(order, unpacked, release), context.store)
+    data = initramfs.build(view, tools, release)
+    plain = tools.run("zstd", "-dc", input=data)
+    return Packed(packed=data, view=view, release=release, nodes={node.path: node for node in read_cpio(plain)})
+
+
+def test_the_initramfs_is_small_and_the_same_again(packed: Packed, tools: Tools) -> None:
+    assert len(packed.packed) <= MOST
+    assert initramfs.build(packed.view, tools, packed.release) == packed.packed
+
+
+def test_it_has_what_the_kernel_starts_with(packed: Packed) -> None:
+    assert packed.nodes["init"].data.startswith(b"#!/usr/bin/python3 -ISB\n")
+    assert stat.S_IMODE(packed.nodes["init"].mode) == 0o755
+    assert packed.nodes["dev/console"].device == (5, 1)
+    assert stat.S_ISLNK(packed.nodes["usr/bin/python3"].mode)
+
+
+def test_every_library_is_there(packed: Packed) -> None:
+    names = {path.rpartition("/")[2] for path in packed.nodes}
+    for path, node in packed.nodes.items():
+        if stat.S_ISREG(node.mode) and node.data.startswith(b"\x7fELF") and not path.endswith(".ko"):
+            interpreter, libraries = elf.needs(node.data)
+            assert set(libraries) <= names, path
+            assert interpreter is None or interpreter.rpartition("/")[2] in names
+
+
+def test_every_module_is_plain_unsigned_and_loadable_from_its_tables(packed: Packed) -> None:
+    folder = f"usr/lib/modules/{packed.release.kernel}/"
+    modules = {path.removeprefix(folder) for path in packed.nodes if path.endswith(".ko")}
+    dep = parse_dep(packed.nodes[folder + "modules.dep"].data.decode())
+    assert dep.keys() == modules
+    assert {other for depends in dep.values() for other in depends} <= modules
+    assert not [path for path in modules if b"Module signature appended" in packed.nodes[folder + path].data[-40:]]
+
+
+def test_pid_1_imports_from_it_alone(packed: Packed, tmp_path: Path) -> None:
+    """Unpacked into a folder, its own Python imports each of our modules in it, and finds nothing missing."""
+    for path, node in packed.nodes.items():
+        target = tmp_path / path
+        if stat.S_ISDIR(node.mode):
+            target.mkdir(parents=True, exist_ok=True)
+        elif stat.S_ISLNK(node.mode):
+            target.symlink_to(node.data.decode())
+        elif stat.S_ISREG(node.mode):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(node.data)
+            target.chmod(stat.S_IMODE(node.mode))
+    own = sorted(
+        path.removeprefix("usr/lib/berth/app/").removesuffix(".pyc").removesuffix("/__init__").replace("/", ".")
+        for path in packed.nodes
+        if path.startswith("usr/lib/berth/app/") and path.endswith(".pyc")
+    )
+    assert "init.pid1.main" in own
+    program = f"import sys; sys.path.insert(0, {str(tmp_path / 'usr/lib/berth/app')!r}); import {', '.join(own)}"
+    loader = [
+        str(tmp_path / "lib64/ld-linux-x86-64.so.2"),
+        "--library-path",
+        str(tmp_path / "usr/lib/x86_64-linux-gnu"),
+    ]
+    done = subprocess.run(
+        [*loader, str(tmp_path / "usr/bin/python3"), "-sSB", "-c", program],
+        env={"PYTHONHOME": str(tmp_path / "usr")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def small_tree(store: Store) -> Tree:
+    text, noise = b"text " * 100_000, os.urandom(30_000)
+    files = {"a": text, "b": noise, "empty": b""}
+    entries = [Entry(path="", kind=Kind.DIRECTORY, mode=0o755)]
+    entries += [
+        Entry(path=name, kind=Kind.FILE, mode=0o640, size=len(data), sha256=store.put(data))
+        for name, data in files.items()
+    ]
+    entries += [Entry(path="hard", kind=Kind.HARDLINK, target="a"), Entry(path="link", kind=Kind.SYMLINK, target="a")]
+    return Tree(tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def make_root(tree: Tree, store: Store, tools: Tools, image: Path) -> None:
+    erofs.make(
+        image, tools, lambda stream: write_tar(tree, store, stream, 7), compression=Compression(), uuid=UUID(int=1),
+        epoch=7,
+    )  # fmt: skip
+
+
+def test_a_root_reads_back_and_its_seal_holds(tmp_path: Path, tools: Tools) -> None:
+    store = Store(tmp_path / "store")
+    tree, image = small_tree(store), tmp_path / "root.img"
+    make_root(tree, store, tools, image)
+    again = tmp_path / "again.img"
+    make_root(tree, store, tools, again)
+    assert image.read_bytes() == again.read_bytes()
+    sealed = verity.append(image, tools, salt=b"s" * 32, uuid=UUID(int=2))
+    tools.run("veritysetup", "verify", str(image), str(image), sealed.root_hash, f"--hash-offset={sealed.hash_offset}")
+    tools.run("fsck.erofs", f"--extract={tmp_path / 'out'}", str(image))
+    for entry in tree.entries:
+        if entry.kind is Kind.FILE:
+            assert (tmp_path / "out" / entry.path).read_bytes() == store.read(entry.sha256)
+    with image.open("r+b") as file:
+        file.seek(1024)
+        file.write(b"x")
+    with pytest.raises(ToolError):
+        tools.run(
+            "veritysetup", "verify", str(image), str(image), sealed.root_hash, f"--hash-offset={sealed.hash_offset}"
+        )
+
+
+def test_what_fails_while_the_tar_is_written_is_the_error(tmp_path: Path, tools: Tools) -> None:
+    def breaks(stream: object) -> None:
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        erofs.make(tmp_path / "x", tools, breaks, compression=Compression(), uuid=UUID(int=1), epoch=0)
+
+
+def test_a_config_becomes_a_nocloud_disk(tmp_path: Path, tools: Tools) -> None:
+    config = b"#cloud-config\nhostname: box\n" + b"# filler\n" * 100_000
+    image = tmp_path / "with, comma and \xe9.img"
+    nocloud.make_disk(config, image, tools)
+    assert [path.name for path in tmp_path.iterdir()] == [image.name]
+    read = {name: tools.run("mtype", "-i", str(image), f"::{name}") for name in ("user-data", "meta-data")}
+    assert read["user-data"] == config
+    assert read["meta-data"].decode() == f"instance-id: {nocloud.instance_id(config)}\n"
+    assert b"cidata" in image.read_bytes()[:512]
+    tools.run("fsck.fat", "-n", str(image))
+
+
+def test_a_tiny_guest_answers_where_an_accelerator_works_and_not_elsewhere(tools: Tools) -> None:
+    assert accelerator.answers(tools, accelerator.TCG_ARGUMENTS)
+    assert not accelerator.answers(tools, ("-accel", "nonesuch"))
+
+
+def test_kvm_is_not_taken_on_faith(tmp_path: Path, tools: Tools) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags : fpu sse2\n")
+    assert "neither vmx nor svm" in accelerator.choose(tools, cpuinfo=cpuinfo).reason
+    cpuinfo.write_text("flags : fpu vmx\n")
+    assert "cannot be opened" in accelerator.choose(tools, cpuinfo=cpuinfo, device=tmp_path / "none").reason
