@@ -411,12 +411,10 @@ def check_containers(containers: tuple[Container, ...], places: dict[str, Place]
                 key = (port.address, port.protocol, port.host)
                 other = taken.setdefault(key, container.name)
                 if other != container.name:
-                    report.error(
-                        place,
-                        f"{here}.ports",
-                        f"the container `{other}` publishes port {port.host} already",
-                        code="value",
-                    )
+                    message = f"the container `{other}` publishes port {port.host} already"
+                    theirs = places[other].file != place.file
+                    hint = f"it is the recipe's; `{other}: null` takes it away" if theirs else None
+                    report.error(place, f"{here}.ports", message, hint=hint, code="value")
     for name in by_name:
         if _reaches(by_name, name):
             report.error(

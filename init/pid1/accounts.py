@@ -108,12 +108,17 @@ def resolve(machine: Machine, base: Base, remembered: Mapping[str, int] | None =
     for user in machine.users:
         if user.uid is not None and user.name not in users:
             uids.take(user.uid)
+    kept: dict[str, int] = {}
+    for user in machine.users:
+        known_uid = (remembered or {}).get(user.name)
+        if user.uid is None and known_uid is not None and uids.is_free(known_uid) and not _is_own(known_uid):
+            kept[user.name] = uids.take(known_uid)
     for group in machine.groups:
         _add_group(group, groups, gids)
     for user in machine.users:
         known = users.get(user.name)
         if known is None:
-            users[user.name] = _new(user, groups, uids, gids, remembered or {})
+            users[user.name] = _new(user, groups, uids, gids, kept.get(user.name))
         else:
             users[user.name] = _changed(known, user)
     root = users.get("root")
@@ -173,14 +178,10 @@ def _add_group(group: Group, groups: dict[str, GroupLine], gids: _Numbers) -> No
         groups[group.name] = GroupLine(name=group.name, gid=gid)
 
 
-def _new(
-    user: User, groups: dict[str, GroupLine], uids: _Numbers, gids: _Numbers, remembered: Mapping[str, int]
-) -> Account:
-    uid = user.uid
+def _new(user: User, groups: dict[str, GroupLine], uids: _Numbers, gids: _Numbers, kept: int | None) -> Account:
+    uid = user.uid if user.uid is not None else kept
     if uid is None:
-        known = remembered.get(user.name)
-        fits = known is not None and uids.is_free(known) and not _is_own(known)
-        uid = uids.take(known) if fits and known is not None else uids.next(system=user.system)
+        uid = uids.next(system=user.system)
     group = user.primary_group or user.name
     if group not in groups:
         gid = gids.take(uid) if gids.is_free(uid) else gids.next(system=user.system)
