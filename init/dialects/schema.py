@@ -1,0 +1,27 @@
+"""JSON schemas of the documents, from the same tables that read them. `berth schema NAME` prints one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from init.dialects.berth import BERTH
+from init.dialects.cloudconfig import CLOUD_CONFIG
+from init.dialects.network2 import NETWORK2
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+NAMES = ("berth", "cloud-init", "network-config-v2")
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return the schema of a dialect; raise KeyError for one that has none.
+
+    A schema says less than the compiler checks: nothing of keys that depend on each other, of key formats, or of
+    durations' bounds.
+    """
+    berth, cloud = BERTH.schema(), CLOUD_CONFIG.schema()
+    bodies = {
+        "berth": {**berth, "properties": {**cloud["properties"], **berth["properties"]}},
+        "cloud-init": {**cloud, "properties": {**cloud["properties"], "berth": berth}},
+        "network-config-v2": NETWORK2.schema(),
+    }
+    return {"$schema": DRAFT, "title": f"Berth: {name}", **bodies[name]}
