@@ -12,8 +12,9 @@ import datetime
 import fcntl
 import json
 import os
+import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,7 +175,7 @@ def exclusive(out: Path, name: str) -> Iterator[None]:
 def build(order: Order) -> Built:
     """Build every artifact of a recipe into `order.out`, or find that nothing has changed.
 
-    Each file appears whole or not at all, the manifest last. Raises BerthError.
+    A build that fails leaves the artifacts of the one before as they were. Raises BerthError.
     """
     inputs = inputs_digest(order)
     with exclusive(order.out, order.recipe.name):
@@ -259,17 +260,46 @@ def entry_key(entry: Entry) -> list[object]:
     ]  # fmt: skip
 
 
+@contextmanager
+def staging(out: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder beside the artifacts, gone afterwards. A leftover is a killed build's: see `exclusive`."""
+    folder = out / f".{name}.new"
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        raise BuildError(
+            f"nothing can be written to {out}: {error.strerror or error}",
+            hint="choose another folder with --out, or make room",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_artifacts(
     order: Order, unpacked: Unpacked, tree: Tree, slot: SlotImage, release: Release
 ) -> tuple[Artifact, ...]:
-    """Write every artifact and return them, the manifest last."""
-    out, name, build = order.out, order.recipe.name, order.recipe.build
+    """Write every artifact and return them, the manifest last. All of them are made before the first gets its name."""
+    task = order.progress.task("artifacts", unit="files")
+    with staging(order.out, order.recipe.name) as folder:
+        made = make_artifacts(order, unpacked, tree, slot, release=release, out=folder)
+        for artifact in made:
+            artifact.path.replace(order.out / artifact.path.name)
+    task.done(f"{len(made)} files, ISO {made[0].size / 1e6:.1f} MB")
+    return tuple(replace(artifact, path=order.out / artifact.path.name) for artifact in made)
+
+
+def make_artifacts(
+    order: Order, unpacked: Unpacked, tree: Tree, slot: SlotImage, *, release: Release, out: Path
+) -> tuple[Artifact, ...]:
+    """Write every artifact into the folder `out`: the ISO first, the manifest last."""
+    name, build = order.recipe.name, order.recipe.build
     manifest = make_manifest(
         recipe=order.recipe, lock=order.lock, release=release, tree=tree, slot=slot, lock_sha256=order.lock_sha256,
         savings=(*unpacked.saved, *unpacked.cut),
     )  # fmt: skip
     text = manifest.to_json()
-    task = order.progress.task("artifacts", unit="files")
     kind = "" if build.kernel == "full" else ", VM image"
     iso = write_iso(
         slot=slot, release=release, manifest=text, tools=order.tools, out=out / f"{name}.iso",
@@ -281,7 +311,7 @@ def write_artifacts(
         slot=slot, release=release, manifest=text, loader=disk_loader(order.tools), tools=order.tools,
         out=out / f"{name}.raw", root_mib=build.root_mib,
     )  # fmt: skip
-    written = (
+    return (
         iso,
         raw,
         write_qcow2(raw=raw.path, out=out / f"{name}.qcow2"),
@@ -289,14 +319,12 @@ def write_artifacts(
         write_bom(lock=order.lock, release=release, out=out / f"{name}.spdx.json"),
         write_manifest(manifest, out=out / f"{name}.manifest.json"),
     )
-    task.done(f"{len(written)} files, ISO {iso.size / 1e6:.1f} MB")
-    return written
 
 
 def check_budget(iso: Artifact, budget: int | None) -> None:
     """Raise BuildError where the ISO is larger than the recipe allows (both in bytes)."""
     if budget is not None and iso.size > budget:
         raise BuildError(
-            f"the ISO has {iso.size / 1e6:.1f} MB, and the recipe's budget is {budget / 1e6:.1f} MB",
+            f"the ISO has {iso.size / (1 << 20):.1f} MiB, and the recipe's budget is {budget / (1 << 20):.1f} MiB",
             hint="`berth inspect` shows what is large; leave something out, or raise build.budget",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,8 @@ def open_source(context: Context, network: Network) -> Source:
     """Return whom to ask. Where no mirror is known, that is an error only once one has to be asked."""
     mirrors: Mirrors | None = None
     if not network.offline:
-        try:
+        with contextlib.suppress(FetchError):
             mirrors = find_mirrors(network.mirror)
-        except FetchError:
-            if network.heal:
-                raise
     return Source(
         store=context.store, mirrors=mirrors, progress=context.progress, client=Client(), offline=network.offline
     )

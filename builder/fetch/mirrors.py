@@ -59,9 +59,10 @@ def find_mirrors(
     raise no_mirror()
 
 
-def no_mirror() -> FetchError:
-    """Return the error for a host on which nothing names a mirror."""
-    return FetchError("no Debian mirror is known: this host's apt sources name none", hint=_HOW)
+def no_mirror(need: str = "") -> FetchError:
+    """Return the error for a host on which nothing names a mirror; `need` says why one has to be asked."""
+    why = f"{need}, and " if need else ""
+    return FetchError(f"{why}no Debian mirror is known: this host's apt sources name none", hint=_HOW)
 
 
 def config_path(variables: dict[str, str]) -> Path:

@@ -75,7 +75,7 @@ def fetch_lock(
     if offline:
         raise _offline(lock, missing)
     if mirrors is None:
-        raise no_mirror()
+        raise no_mirror(f"{len(missing)} packages of {lock.recipe} are not in the store")
     _check_space(store, sum(package.size for package in missing))
     own = client or Client()
     try:
