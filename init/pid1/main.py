@@ -6,6 +6,9 @@ reason is written beside the boot record, and the machine is rebooted, for a PID
 
 from __future__ import annotations
 
+import init.pid1.light  # noqa: F401 - first: whatever is imported from here on makes its values the light way
+
+# isort: split
 from init.pid1 import early, rescue
 from init.pid1.conductor import Conductor
 from init.pid1.events import Announcer

@@ -16,7 +16,7 @@ RUNCMD = "runcmd"
 FOLDER = "/run/berth/scripts"
 INSTANCES = "/var/lib/berth/instances"
 _SHELL = "/bin/sh"
-_CHRONY_FOLDERS = "mkdir -p /run/chrony /var/lib/chrony && chmod 0750 /run/chrony && chown _chrony:_chrony /run/chrony /var/lib/chrony"
+_CHRONY_FOLDERS = "install -d -m 0750 -o _chrony -g _chrony /run/chrony /var/lib/chrony"
 _LONG = 3600.0  # seconds: what an administrator's commands may take before they count as hung
 
 

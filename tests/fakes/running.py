@@ -249,11 +249,7 @@ class RunningSystem(FakeSystem):
         ready = set(self.readable)
         for descriptor in self.watched:
             kind = self._descriptors.get(descriptor)
-            if kind == "signals" and (self.pending or self.child_ended):
-                ready.add(descriptor)
-            elif kind == "uevents" and self.news and self.news[0][0] <= self.seconds:
-                ready.add(descriptor)
-            elif self.queues.get(descriptor):
+            if kind == "signals" and (self.pending or self.child_ended) or kind == "uevents" and self.news and self.news[0][0] <= self.seconds or self.queues.get(descriptor):
                 ready.add(descriptor)
             connection = self.connections.get(descriptor)
             if connection is not None and connection.sent:

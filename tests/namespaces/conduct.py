@@ -6,6 +6,9 @@ files to lay into the root (`FOLDER/usr/lib/berth/…`), the path of a fifo or f
 
 from __future__ import annotations
 
+import init.pid1.light  # noqa: F401 - as the real PID 1 does
+
+# isort: split
 import os
 import shutil
 import sys
