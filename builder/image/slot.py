@@ -16,7 +16,7 @@ from builder.image.treeview import TreeView
 from builder.progress import SilentProgress
 from builder.rootfs.entry import Entry, Tree
 from builder.rootfs.tarstream import write_tar
-from init.formats import envblock
+from init.formats import bootimage, envblock
 
 if TYPE_CHECKING:
     from builder.fetch.store import Store
@@ -153,7 +153,8 @@ def boot_image(kernel: bytes, packed: bytes, cmdline: str, *, epoch: int) -> byt
         env = envblock.encode({"cmdline": cmdline}, CMDLINE_ENV)
     except ValueError as error:
         raise BuildError(f"the kernel's command line: {error}", hint="shorten build.cmdline") from error
-    return ustar.archive({"vmlinuz": kernel, "initramfs": packed, "cmdline.env": env}, mtime=epoch)
+    members = {bootimage.KERNEL: kernel, bootimage.INITRAMFS: packed, bootimage.CMDLINE: env}
+    return ustar.archive({**members, bootimage.SUMS: bootimage.sums(members)}, mtime=epoch)
 
 
 def without_boot(tree: Tree) -> Tree:
