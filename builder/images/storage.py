@@ -158,9 +158,7 @@ def _write_image(image: Image, names: list[str], top: str, writer: _Writer) -> d
         "metadata": canonical_json({}).decode(),
         "big-data-names": sorted(data),
         "big-data-sizes": {key: len(value) for key, value in sorted(data.items())},
-        "big-data-digests": {
-            key: f"sha256:{hashlib.sha256(value).hexdigest()}" for key, value in sorted(data.items())
-        },
+        "big-data-digests": {key: f"sha256:{hashlib.sha256(value).hexdigest()}" for key, value in sorted(data.items())},
         "created": timestamp(image.created),
     }
 

@@ -63,9 +63,7 @@ class _Verified(io.RawIOBase):
         return len(data)
 
 
-def read_layer(
-    stream: BinaryIO, diff_id: str, *, below: Sequence[Layer], image: str, content: Content
-) -> Layer:
+def read_layer(stream: BinaryIO, diff_id: str, *, below: Sequence[Layer], image: str, content: Content) -> Layer:
     """Return the layer in a tar (plain, gzip or zstd) whose uncompressed SHA-256 has to be `diff_id`.
 
     Raise VerificationError where it is not, BuildError for a member that may not be in a layer.
@@ -96,9 +94,7 @@ def _decompressed(stream: BinaryIO, image: str) -> BinaryIO:
     return stream
 
 
-def _members(
-    stream: _Verified, below: Sequence[Layer], image: str, content: Content
-) -> dict[str, Entry]:
+def _members(stream: _Verified, below: Sequence[Layer], image: str, content: Content) -> dict[str, Entry]:
     nodes: dict[str, Entry] = {}
     opaque: list[str] = []
     with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as archive:

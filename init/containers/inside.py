@@ -4,7 +4,6 @@ An image's `/etc/passwd` may be a symbolic link to anywhere. Each step is theref
 followed by hand inside the root (what `openat2(RESOLVE_IN_ROOT)` does, which Python has no name for).
 """
 
-
 from __future__ import annotations
 
 import os

@@ -1,7 +1,7 @@
 """Images that are on the machine, found by what a container's `image:` says: baked ones, and those made local before.
 
-    /usr/lib/berth/images      the slot's own, in the layout of containers-storage
-    /var/lib/berth/images      unpacked from archives and registries (`image.py` says how it lies there)
+/usr/lib/berth/images      the slot's own, in the layout of containers-storage
+/var/lib/berth/images      unpacked from archives and registries (`image.py` says how it lies there)
 """
 
 # These programs start often, and pathlib costs time at each start.

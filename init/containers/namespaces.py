@@ -6,7 +6,7 @@ import ctypes
 import os
 
 MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 0x4, 0x1000, 0x4000, 0x80000
-_CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
+_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -26,6 +26,18 @@ def own_mounts() -> None:
 def own_network() -> None:
     """Enter a network namespace with nothing in it but a loopback interface that is down."""
     _unshare(_CLONE_NEWNET)
+
+
+def own_user() -> None:
+    """Enter a user namespace in which this process is root and nobody else exists."""
+    uid, gid = os.geteuid(), os.getegid()
+    _unshare(_CLONE_NEWUSER)
+    for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
 
 
 def join_network(pid: int) -> None:

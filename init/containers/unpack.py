@@ -20,6 +20,7 @@ import sys
 import tarfile
 import zlib
 
+from init.containers import namespaces
 from init.formats.layers import OPAQUE_VALUE, OPAQUE_XATTR, Change, change_of, clean_path
 
 TYPE_CHECKING = False
@@ -89,6 +90,8 @@ def _child(stream: BinaryIO, folder: str, question: int, *, digest: str, size: i
         raw = _Hashed(stream, size)
         buffered = io.BufferedReader(raw, _PIECE)
         plain = _Hashed(_decompressed(buffered))
+        if os.geteuid() != 0:
+            namespaces.own_user()  # on a developer's machine: every file is then the developer's
         os.chroot(folder)
         os.chdir("/")
         os.umask(0)

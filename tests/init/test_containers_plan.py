@@ -177,8 +177,15 @@ def test_probes(health: HealthCheck, expected: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        (None, 15), ("SIGTERM", 15), ("HUP", 1), ("sigusr1", 10), ("9", 9), ("RTMIN+3", 37), ("SIGRTMIN+3", 37),
-        ("NONSENSE", 15), ("0", 15),
+        (None, 15),
+        ("SIGTERM", 15),
+        ("HUP", 1),
+        ("sigusr1", 10),
+        ("9", 9),
+        ("RTMIN+3", 37),
+        ("SIGRTMIN+3", 37),
+        ("NONSENSE", 15),
+        ("0", 15),
     ],
 )
 def test_signals(name: str | None, number: int) -> None:
