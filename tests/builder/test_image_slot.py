@@ -36,7 +36,7 @@ def test_a_command_line_too_long_is_refused() -> None:
 def test_the_boot_image_is_a_ustar_archive_with_the_frozen_names() -> None:
     image = slot.boot_image(b"kernel", b"packed", "quiet", epoch=1_700_000_000)
     with tarfile.open(fileobj=io.BytesIO(image)) as archive:
-        assert archive.getnames() == ["vmlinuz", "initramfs", "cmdline.env"]
+        assert archive.getnames() == ["vmlinuz", "initramfs", "cmdline.env", "sums"]
         assert {member.mtime for member in archive} == {1_700_000_000}
         env = archive.extractfile("cmdline.env").read()
     assert len(image) % 512 == 0
