@@ -9,16 +9,15 @@ The writable layer is new at each start. It lies on state, so that what a contai
 """
 
 # These programs start often, and pathlib costs time at each start.
-# ruff: noqa: PTH101, PTH103, PTH110, PTH123, PTH208
+# ruff: noqa: PTH101, PTH103, PTH110, PTH112, PTH123, PTH208
 
 from __future__ import annotations
 
+import _socket as socket  # `socket` itself takes as long to import as the rest of the program
 import contextlib
 import json
 import os
 import resource
-import shutil
-import socket
 import sys
 
 from init.containers import bundle, namespaces, ports
@@ -86,14 +85,21 @@ def _private(path: str, flags: int) -> int:
 
 def _forget(name: str) -> None:
     """Take away what a container that was killed has left in crun's own notes; its processes are dead."""
-    shutil.rmtree(f"{RUNTIME_STATE}/{name}", ignore_errors=True)
+    _remove(f"{RUNTIME_STATE}/{name}")
+
+
+def _remove(folder: str) -> None:
+    if os.path.isdir(folder):
+        import shutil  # noqa: PLC0415 - a first start has nothing to remove
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mount_root(name: str, folder: str, image: Local) -> str:
     """Mount the image's layers with an empty writable one on top; return the mount point."""
     root = f"{folder}/rootfs"
     state = f"{STATE}/{name}"
-    shutil.rmtree(state, ignore_errors=True)
+    _remove(state)
     for path in (root, f"{state}/upper", f"{state}/work"):
         os.makedirs(path, exist_ok=True)
     os.chmod(f"{state}/upper", image.root_mode)

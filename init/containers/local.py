@@ -49,7 +49,9 @@ def find_baked(name: str, root: str = IMAGES_PATH) -> Local | None:
     if baked is None:
         return None
     config = json.loads(_read(f"{root}/{baked.config_file}"))
-    return Local(folder=f"{root}/overlay", lowers=baked.lowers, config=config)
+    # the short names stand in the store: making them anew would load a whole library for one hash
+    lowers = tuple(f"l/{_read(f'{root}/overlay/{layer}/link').decode()}" for layer in baked.layers)
+    return Local(folder=f"{root}/overlay", lowers=lowers, config=config)
 
 
 def _read(path: str) -> bytes:

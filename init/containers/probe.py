@@ -13,12 +13,16 @@ asked whether it answers, not who answers: the certificate is for a name that is
 
 from __future__ import annotations
 
+import _socket as socket  # asked every few seconds: `socket` itself takes as long to import as all the rest
 import os
-import socket
 import sys
 
 from init.containers.namespaces import join_network
 from init.containers.order import PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RUNTIME = ("/usr/bin/crun", "--root=/run/crun", "exec")
 
@@ -55,13 +59,22 @@ def _enter_network(name: str) -> None:
 
 
 def _connect(host: str, port: int, timeout: float) -> socket.socket:
-    """Connect without a resolver's help where the host is a number or `localhost`."""
-    if host == "localhost":
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout)
-        except ConnectionRefusedError:
-            host = "::1"
-    return socket.create_connection((host, port), timeout)
+    """Connect to the first of a host's addresses that takes the connection; raise the last one's OSError."""
+    # `localhost` is looked up nowhere: the machine's /etc/hosts is not the container's
+    addresses = ("127.0.0.1", "::1") if host == "localhost" else (host,)
+    failure: OSError = OSError("it has no address")
+    for address in addresses:
+        for family, kind, protocol, _, place in socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM):
+            connection = socket.socket(family, kind, protocol)
+            connection.settimeout(timeout)
+            try:
+                connection.connect(place)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                return connection
+    raise failure
 
 
 def _tcp(place: str, timeout: float) -> None:
@@ -74,8 +87,8 @@ def _http(url: str, timeout: float) -> None:
     authority, slash, path = rest.partition("/")
     host, port = _split(authority, 443 if scheme == "https" else 80)
     connection = _connect(host, port, timeout)
-    with connection:
-        stream = _encrypted(connection, host) if scheme == "https" else connection
+    try:
+        stream = _encrypted(connection, host, timeout) if scheme == "https" else connection
         request = f"GET {slash}{path} HTTP/1.1" if slash else "GET / HTTP/1.1"
         stream.sendall(f"{request}\r\nHost: {authority}\r\nUser-Agent: berth\r\nConnection: close\r\n\r\n".encode())
         line = b""
@@ -84,6 +97,8 @@ def _http(url: str, timeout: float) -> None:
             if not data:
                 break
             line += data
+    finally:
+        connection.close()
     words = line.partition(b"\n")[0].split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         raise ValueError("what answered does not speak HTTP")
@@ -101,13 +116,16 @@ def _split(authority: str, default: int) -> tuple[str, int]:
     return host, int(port or default)
 
 
-def _encrypted(connection: socket.socket, host: str) -> socket.socket:
+def _encrypted(connection: socket.socket, host: str, timeout: float) -> Any:
+    import socket as whole  # noqa: PLC0415 - what `ssl` takes
     import ssl  # noqa: PLC0415 - 6 MB that most probes do without
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(connection, server_hostname=host)
+    plain = whole.socket(fileno=connection.detach())
+    plain.settimeout(timeout)
+    return context.wrap_socket(plain, server_hostname=host)
 
 
 def _exec(name: str, seconds: float, engine: str, command: list[str]) -> int:

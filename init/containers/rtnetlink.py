@@ -11,9 +11,9 @@ A socket belongs to the network namespace in which it was opened, whatever its p
 
 from __future__ import annotations
 
+import _socket as socket  # `socket` itself takes as long to import as the rest of the program
 import errno
 import os
-import socket
 import struct
 
 _ERROR, _DONE = 2, 3

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-
 LOCAL_HOST = "localhost"
 
 
@@ -17,10 +14,15 @@ def full_name(name: str) -> str:
 
 def short_name(layer_id: str) -> str:
     """Return the 26 letters that stand for a layer in `overlay/l/`: mount(2) takes one page of options."""
+    import base64  # noqa: PLC0415 - the machine mostly reads these names, and
+    import hashlib  # noqa: PLC0415 - this one loads the whole of OpenSSL
+
     return base64.b32encode(hashlib.sha256(layer_id.encode()).digest()).decode()[:26]
 
 
 def big_data_name(key: str) -> str:
     """Return the file name of an image's datum below `overlay-images/ID/`."""
+    import binascii  # noqa: PLC0415 - built in, unlike `base64`
+
     plain = all(letter == "." or letter.isdigit() or "a" <= letter <= "z" for letter in key)
-    return key if plain else "=" + base64.b64encode(key.encode()).decode()
+    return key if plain else "=" + binascii.b2a_base64(key.encode(), newline=False).decode()
