@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
@@ -108,8 +110,26 @@ def system_failure(error: OSError) -> BerthError:
     return BerthError(f"{error.strerror or error}{name}", hint=hint)
 
 
+def unexpected(error: Exception) -> BerthError:
+    """Turn a mistake of Berth's own into an error for people; `BERTH_DEBUG=1` shows where it happened."""
+    if os.environ.get("BERTH_DEBUG"):
+        traceback.print_exception(error)
+    return BerthError(
+        f"a mistake in Berth itself: {type(error).__name__}: {error}",
+        hint="please report it, with what the same command prints with BERTH_DEBUG=1",
+    )
+
+
+def print_any_name() -> None:
+    """Let file names and signs that the locale can't show be printed in some form rather than be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    print_any_name()
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if not word.startswith("-")), None)
     known = {name for name, _ in VERBS}
@@ -135,6 +155,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         report(system_failure(error), as_json=arguments.json)
+        return 1
+    except Exception as error:  # noqa: BLE001, RUF100 - the last net: nobody is shown a traceback unasked
+        report(unexpected(error), as_json=arguments.json)
         return 1
 
 

@@ -7,6 +7,7 @@ Options: apt-get(8), apt.conf(5), and `doc/examples/configure-index` of apt's so
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -147,7 +148,7 @@ def _lay_out(root: Path, architecture: str, packages: Iterable[LockedPackage], w
     method.write_text(_METHOD, encoding="ascii")
     method.chmod(0o755)
     settings = root / "apt.conf"
-    settings.write_text(_SETTINGS.format(root=_quoted(root), architecture=architecture), encoding="utf-8")
+    settings.write_bytes(os.fsencode(_SETTINGS.format(root=_quoted(root), architecture=architecture)))
     return settings
 
 

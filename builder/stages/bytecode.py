@@ -8,6 +8,7 @@ A trace still names file and line. A file that no Python of this version compile
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -40,9 +41,7 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
             size, sha256 = result
             draft.remove(node.path)
             draft.put(
-                Entry(
-                    path=node.path + "c", kind=Kind.FILE, mode=0o644, origin=node.origin, size=size, sha256=sha256
-                )
+                Entry(path=node.path + "c", kind=Kind.FILE, mode=0o644, origin=node.origin, size=size, sha256=sha256)
             )
     left = [node.path for node in sources if compiled[node.path] is None]
     _follow_links(draft)
@@ -59,9 +58,7 @@ def _follow_links(draft: Draft) -> None:
                 draft.link(node.path + "c", node.target + "c")
 
 
-def compile_sources(
-    sources: Sequence[tuple[str, str]], context: StageContext
-) -> dict[str, tuple[int, str] | None]:
+def compile_sources(sources: Sequence[tuple[str, str]], context: StageContext) -> dict[str, tuple[int, str] | None]:
     """Return, by path, size and hash of the byte code of sources given as (path on the machine, SHA-256).
 
     None stands for a file that does not compile. What was compiled once is kept in the store.
@@ -103,7 +100,8 @@ def _verified(context: StageContext, sha256: str) -> Path:
 
 
 def _start(jobs: Sequence[tuple[Path, Path, str]], context: StageContext, listing: Path) -> subprocess.Popen[bytes]:
-    listing.write_text("".join(f"{output}\t{source}\t/{path}\n" for output, source, path in jobs), encoding="utf-8")
+    # File names as the host has them: its locale may be another than the tools'.
+    listing.write_bytes(os.fsencode("".join(f"{output}\t{source}\t/{path}\n" for output, source, path in jobs)))
     stream: IO[bytes]
     with listing.open("rb") as stream:
         return subprocess.Popen(
