@@ -61,7 +61,7 @@ def _machine(answer: dict[str, object]) -> list[str]:
     )
     dog = show.mapping(answer.get("watchdog"))
     kind = " (software: no help when the kernel hangs)" if dog.get("software") else ""
-    watch = f"{dog['identity']}, {dog['seconds']} s{kind}" if dog else "none"
+    watch = f"{dog.get('identity')}, {dog.get('seconds')} s{kind}" if dog else "none"
     return [
         _line("machine", f"{answer.get('hostname')}  {answer.get('machine_id')}"),
         _line("release", f"{answer.get('version')}  {answer.get('class')}, booted from {answer.get('media')}"),

@@ -31,15 +31,8 @@ class Failure(Exception):
 
 def ask(request: dict[str, object], path: str = PATH) -> Iterator[dict[str, object]]:
     """Send a request; yield the objects of the answer as they come. Raise Failure."""
-    try:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(FIRST_ANSWER)
-        connection.connect(path)
-    except FileNotFoundError:
-        raise Failure("no-init", "PID 1 can't be reached", "run berthctl on a Berth machine") from None
-    except OSError as error:
-        raise Failure("no-init", f"PID 1 can't be reached: {error.strerror or error}", "is the machine up?") from None
-    with connection, connection.makefile("rwb") as stream:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rwb") as stream:
+        _connect(connection, path)
         try:
             stream.write(json.dumps(request).encode() + b"\n")
             stream.flush()
@@ -48,6 +41,16 @@ def ask(request: dict[str, object], path: str = PATH) -> Iterator[dict[str, obje
                 yield _checked(line)
         except OSError as error:
             raise Failure("lost", f"the connection to PID 1 was lost: {error}", "try again") from None
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    connection.settimeout(FIRST_ANSWER)
+    try:
+        connection.connect(path)
+    except FileNotFoundError:
+        raise Failure("no-init", "PID 1 can't be reached", "run berthctl on a Berth machine") from None
+    except OSError as error:
+        raise Failure("no-init", f"PID 1 can't be reached: {error.strerror or error}", "is the machine up?") from None
 
 
 def _checked(line: bytes) -> dict[str, object]:

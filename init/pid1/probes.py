@@ -1,6 +1,6 @@
 """A service's health, pure: what one probe's result means.
 
-Until the first success a probe is asked more often than `interval` (0.5 s, doubling), so that a container is known to
+Until the first success a probe is asked more often than `interval` (2 s, doubling), so that a container is known to
 be healthy soon after it is; but misses count only once an `interval`, and not within `start_period`. `retries` counted
 misses in a row make it unhealthy. Times are seconds.
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 from init.formats import events
 from init.pid1.lifecycle import Action, Arm, Disarm, Emit, Health, Note, Running, Timer
 
-FIRST = 0.5
+FIRST = 2.0  # a probe that starts a program takes the processor from a container that starts
 
 
 def begin(running: Running, now: float) -> tuple[Running, list[Action]]:

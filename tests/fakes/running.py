@@ -249,7 +249,9 @@ class RunningSystem(FakeSystem):
         ready = set(self.readable)
         for descriptor in self.watched:
             kind = self._descriptors.get(descriptor)
-            if kind == "signals" and (self.pending or self.child_ended) or kind == "uevents" and self.news and self.news[0][0] <= self.seconds or self.queues.get(descriptor):
+            signals = kind == "signals" and bool(self.pending or self.child_ended)
+            uevents = kind == "uevents" and bool(self.news) and self.news[0][0] <= self.seconds
+            if signals or uevents or self.queues.get(descriptor):
                 ready.add(descriptor)
             connection = self.connections.get(descriptor)
             if connection is not None and connection.sent:

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = REPOSITORY / "tests/namespaces/conduct.py"
 RELEASE = Release(name="t", version="1", machine_class="t-amd64", engine="crun", kernel="6", epoch=1)
 # Stands in for the programs of `init` that PID 1 starts: containers are one echo and a sleep here.
-PROGRAMS = '''
+PROGRAMS = """
 import os, sys, time
 word = sys.argv[1:]
 if word[:2] == ["container", "run"]:
@@ -31,7 +31,7 @@ if word[0] == "probe":
     sys.exit(0 if os.path.exists("/run/well") else 1)
 if word[0] == "config":
     print(open("/usr/lib/berth/answer.json").read())
-'''
+"""
 
 
 def cgroup_top() -> Path | None:
@@ -61,9 +61,28 @@ class Guest:
         self.told = folder / "events"
         self.told.write_text("")
         self.top = cgroup_top()
-        command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount", "--uts", "--net", "--mount-proc"]
+        command = [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--mount",
+            "--uts",
+            "--net",
+            "--mount-proc",
+        ]
         self.process = subprocess.Popen(
-            [*command, sys.executable, "-B", str(DRIVER), str(REPOSITORY), str(self.top or ""), str(self.files), str(self.told)],
+            [
+                *command,
+                sys.executable,
+                "-B",
+                str(DRIVER),
+                str(REPOSITORY),
+                str(self.top or ""),
+                str(self.files),
+                str(self.told),
+            ],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -190,7 +209,18 @@ def test_a_killed_container_is_back_within_a_second_and_probed(boot):
     processes = guest.ask("ps")["services"]
     pid = next(row["pid"] for row in processes if row["name"] == "web")
     done = subprocess.run(
-        ["nsenter", "--target", guest.pid, "--user", "--pid", "--mount", "--preserve-credentials", "kill", "-9", str(pid)],
+        [
+            "nsenter",
+            "--target",
+            guest.pid,
+            "--user",
+            "--pid",
+            "--mount",
+            "--preserve-credentials",
+            "kill",
+            "-9",
+            str(pid),
+        ],
         check=False,
     )
     assert done.returncode == 0

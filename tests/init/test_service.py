@@ -261,7 +261,7 @@ def test_an_unhealthy_container_is_started_again_whatever_its_policy():
     running = started(probe=PROBE, is_container=True, restart=Restart.NO)
     running = replace(running, misses=2, health=Health.HEALTHY)
     running, _ = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=5))
-    running, actions = drive(running, life.Exited(role=Role.PROBE, pid=5, status=1), now=10)
+    running, _actions = drive(running, life.Exited(role=Role.PROBE, pid=5, status=1), now=10)
     assert running.state is State.STOPPING
     running, _ = drive(running, life.Exited(role=Role.MAIN, pid=10, status=0), life.GroupEmpty())
     assert running.state is State.BACKOFF

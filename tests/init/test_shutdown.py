@@ -54,8 +54,8 @@ def test_nothing_moves_before_it_is_asked():
 
 
 def test_whatever_happens_state_is_left_before_the_power_goes():
-    """All sequences of five events after the request."""
-    for happened in itertools.product(ALL, repeat=5):
+    """All sequences of four events after the request."""
+    for happened in itertools.product(ALL, repeat=4):
         _, actions = run(ASK, *happened)
         kinds = [type(action).__name__ for action in actions]
         assert kinds.count("LeaveState") <= 1
@@ -86,7 +86,7 @@ def test_the_third_request_waits_no_longer():
 
 
 def test_the_first_request_decides_where_it_goes():
-    end, actions = run(
+    _end, actions = run(
         ASK, Asked(how="reboot", why="x", bound=0), AtRest(), NobodyLeft(), Left(unmounted=True), Flushed()
     )
     assert actions[-1] == shutdown.PowerOff(how="poweroff")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -104,7 +105,7 @@ def test_back_off_doubles(top):
     lines, end = supervise(top, [flappy], [{"on": "service.failed:flappy", "do": "close", "name": ""}])
     times = [line["t"] for line in lines if line.get("text") == "once"]
     assert len(times) == 4
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert pauses[0] >= 0.2
     assert pauses[1] >= 0.4
     assert pauses[2] >= 0.8
@@ -144,7 +145,13 @@ def test_notify_prepare_and_probe(top):
         is_container=True,
         image="i",
         after=["daemon"],
-        probe={"argv": [SHELL, "-c", "test -e /tmp/well"], "interval": 0.3, "timeout": 2, "retries": 2, "start_period": 0},
+        probe={
+            "argv": [SHELL, "-c", "test -e /tmp/well"],
+            "interval": 0.3,
+            "timeout": 2,
+            "retries": 2,
+            "start_period": 0,
+        },
     )
     helper = sh("sleep 1.5; exec touch /tmp/well", name="helper", readiness="exit", after=["web"])
     lines, end = supervise(

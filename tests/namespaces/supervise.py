@@ -92,7 +92,8 @@ def main() -> None:
             if rule["on"] == f"{event}:{name}":
                 rule["count"] = rule.get("count", 1) - 1
                 if rule["count"] == 0:
-                    loop.after(f"rule {id(rule)}", rule.get("delay", 0), lambda rule=rule: act(rule["do"], rule["name"]))
+                    pause = rule.get("delay", 0)
+                    loop.after(f"rule {id(rule)}", pause, lambda rule=rule: act(rule["do"], rule["name"]))
 
     announcer.listen(lambda event, line: on_rule(event, json.loads(line).get("name")))
     logs.listen(lambda line: on_rule("log", f"{line.name} {line.text}"))
