@@ -188,6 +188,8 @@ def running_mirror() -> Iterator[FakeMirror]:
 def answer(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
     handler.send_response(status)
     handler.send_header("Content-Length", str(len(body)))
+    if handler.close_connection:  # else a client that follows a redirect finds the same connection closing
+        handler.send_header("Connection", "close")
     for name, value in headers.items():
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
