@@ -32,6 +32,9 @@ PYTHON = ("/usr/bin/python3", "-ISB", APP_PATH)
 MODULES_SERVICE = "container-modules"
 CONTAINERD_SERVICE = "containerd"
 DOCKER_SERVICE = "docker"
+# seconds that the program of a probe may take to start: it bounds the question itself, and a machine that is busy
+# (three boots at once under emulation) must not make its containers unhealthy by that alone
+_PROBE_START = 5.0
 FETCH_TIMEOUT = 1800.0  # seconds that fetching and unpacking an image may take before it is tried again
 _SHARED_MODULES = (
     "overlay", "bridge", "veth", "nf_tables", "nf_conntrack", "nf_nat", "nft_chain_nat", "nft_nat", "nft_masq",
@@ -186,7 +189,7 @@ def _probe(container: Container, engine: str) -> Probe | None:
     return Probe(
         argv=(*PYTHON, "probe", *what),
         interval=health.interval,
-        timeout=health.timeout,
+        timeout=health.timeout + _PROBE_START,
         retries=health.retries,
         start_period=health.start_period,
     )

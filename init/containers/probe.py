@@ -16,6 +16,7 @@ from __future__ import annotations
 import _socket as socket  # asked every few seconds: `socket` itself takes as long to import as all the rest
 import os
 import sys
+import time
 
 from init.containers.namespaces import join_network
 from init.containers.order import PATH
@@ -83,6 +84,7 @@ def _tcp(place: str, timeout: float) -> None:
 
 
 def _http(url: str, timeout: float) -> None:
+    end = time.monotonic() + timeout
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     host, port = _split(authority, 443 if scheme == "https" else 80)
@@ -93,6 +95,10 @@ def _http(url: str, timeout: float) -> None:
         stream.sendall(f"{request}\r\nHost: {authority}\r\nUser-Agent: berth\r\nConnection: close\r\n\r\n".encode())
         line = b""
         while b"\n" not in line and len(line) < 4096:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("no answer in time")
+            stream.settimeout(left)
             data = stream.recv(4096)
             if not data:
                 break

@@ -66,7 +66,7 @@ def test_crun() -> None:
         probe=plan.Probe(
             argv=("/usr/bin/python3", "-ISB", APP, "probe", "http", "web", "2.0", "http://127.0.0.1:80/"),
             interval=5.0,
-            timeout=2.0,
+            timeout=7.0,  # two for the answer, five for the program to start
             retries=3,
             start_period=0.0,
         ),
