@@ -184,6 +184,7 @@ def build(order: Order) -> Built:
         last = read_record(order.out, order.recipe.name, key)
         if last is not None:
             return last
+        order.store.sweep()
         built = _build(order, inputs)
         write_record(order.out, key, built)
         return built

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -79,18 +78,18 @@ class Steps:
         if final.is_dir():
             os.utime(final)
             return final
-        with self.exclusive(f"{name}-{key[:32]}"):
+        with self.exclusive(final.name):
             if final.is_dir():
                 return final
-            temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self._root))
+            temporary = self._temporary(final.name)
+            shutil.rmtree(temporary, ignore_errors=True)  # a killed build's
             try:
-                temporary.chmod(0o755)
+                temporary.mkdir(mode=0o755)
                 make(temporary)
                 sync_tree(temporary)
                 temporary.rename(final)
-            except BaseException:
+            finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-                raise
         self._forget_old(name, keep=final)
         return final
 
@@ -98,16 +97,41 @@ class Steps:
     def exclusive(self, name: str) -> Iterator[None]:
         """Keep two builds from doing the same work at once; a killed one leaves no lock behind (flock(2))."""
         self._root.mkdir(parents=True, exist_ok=True)
-        with (self._root / f".{name}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with self._locked(name, fcntl.LOCK_EX) as locked:
+            assert locked
             yield
 
+    @contextlib.contextmanager
+    def _locked(self, name: str, how: int) -> Iterator[bool]:
+        """Lock a name; give False where `how` does not wait and another one has it."""
+        path = self._root / f".{name}.lock"
+        while True:
+            with path.open("w") as handle:
+                try:
+                    fcntl.flock(handle, how)
+                except BlockingIOError:
+                    yield False
+                    return
+                # Whoever had it before may have deleted it: then this lock keeps nobody out.
+                if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                    yield True
+                    return
+
+    def _temporary(self, name: str) -> Path:
+        return self._root / f".{name}.new"
+
     def _forget_old(self, name: str, *, keep: Path, count: int = 4) -> None:
-        """Delete all but the newest results of one step; leftovers of killed builds are among them."""
+        """Delete all but the newest results of one step, and what killed builds left of it."""
         found = [path for path in self._root.glob(f"{name}-*") if path.is_dir() and path != keep]
-        for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[count - 1 :]:
-            shutil.rmtree(path, ignore_errors=True)
-            (self._root / f".{path.name}.lock").unlink(missing_ok=True)
+        old = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[count - 1 :]
+        left = [path.name.removeprefix(".").removesuffix(".new") for path in self._root.glob(f".{name}-*.new")]
+        for each in {*(path.name for path in old), *left}:
+            with self._locked(each, fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
+                if locked:
+                    shutil.rmtree(self._temporary(each), ignore_errors=True)
+                    if self._root / each in old:
+                        shutil.rmtree(self._root / each, ignore_errors=True)
+                    (self._root / f".{each}.lock").unlink(missing_ok=True)
 
 
 def sync_tree(root: Path) -> None:

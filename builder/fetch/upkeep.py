@@ -70,18 +70,19 @@ def prune(store: Store, *, unused_for: float, keep: Collection[str] = (), now: f
         store.root / "blobs", lambda path, status: path.name not in wanted and moment - status.st_mtime > unused_for
     )
     partial = _remove_partial(store.root / "partial", lambda status: moment - status.st_mtime > min(unused_for, _DAY))
-    scratch = _sweep(store)
-    return _sum(removed, partial, scratch)
+    kept = _remove(store.root / "kept", lambda _, status: moment - status.st_mtime > unused_for)
+    return _sum(removed, partial, kept, _sweep(store))
 
 
 def clean(store: Store) -> Removed:
     """Take away everything but what running builds have in work."""
     blobs = _remove(store.root / "blobs", lambda _path, _status: True)
+    kept = _remove(store.root / "kept", lambda _path, _status: True)
     partial = _remove_partial(store.root / "partial", lambda _: True)
     for folder in (store.root / "blobs").iterdir():
         with contextlib.suppress(OSError):  # another build may just put something into it
             folder.rmdir()
-    return _sum(blobs, partial, _sweep(store))
+    return _sum(blobs, partial, kept, _sweep(store))
 
 
 def _files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -78,3 +78,16 @@ def test_old_results_are_forgotten_and_the_newest_stay(tmp_path: Path) -> None:
     left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
     assert len(left) == 4
     assert f"slot-{'8' * 32}" in left
+
+
+def test_what_a_killed_build_left_goes_and_what_another_is_at_stays(tmp_path: Path) -> None:
+    steps = Steps(tmp_path)
+    for name in ("slot-dead", "slot-alive"):
+        (tmp_path / f".{name}.new").mkdir()
+        (tmp_path / f".{name}.new" / "half").write_text("x")
+    with Steps(tmp_path).exclusive("slot-alive"):
+        steps.folder("slot", "a" * 64, lambda folder: None)
+        assert not (tmp_path / ".slot-dead.new").exists()
+        assert (tmp_path / ".slot-alive.new" / "half").exists()
+    steps.folder("slot", "b" * 64, lambda folder: None)
+    assert not (tmp_path / ".slot-alive.new").exists()
