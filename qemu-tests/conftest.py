@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -34,8 +35,9 @@ def tools() -> Tools:
 
 @pytest.fixture(scope="session")
 def built() -> Callable[..., Artifacts]:
-    """Return a function that builds a recipe (nothing, when nothing changed) and gives its artifacts."""
+    """Return a function that builds a recipe, once in this run, and gives its artifacts."""
 
+    @functools.cache
     def build(recipe: str, *options: str) -> Artifacts:
         done = subprocess.run(
             [str(Path(sys.executable).with_name("berth")), "build", recipe, "--heal", "--json", *options],
