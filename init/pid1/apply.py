@@ -11,7 +11,7 @@ from init.formats.release import IMAGES_PATH
 from init.pid1 import scripts, state
 from init.pid1.boot import Stage
 from init.pid1.settings import FACTORY_ETC
-from init.pid1.sources import LAST_GOOD
+from init.pid1.sources import LAST_GOOD, LAST_GOOD_SHA256
 from init.pid1.sshd import KEY, is_wanted
 from init.pid1.supervisor import NETWORK
 
@@ -202,10 +202,11 @@ class Applier:
         self._system.make_folder(scripts.FOLDER, 0o700)
         self._system.replace(f"{scripts.FOLDER}/{name}", text.encode(), 0o700)
 
-    def keep_last_good(self, document: str) -> None:
-        """Keep the document that was applied; raise OSError, ValueError."""
+    def keep_last_good(self, document: str, sha256: str) -> None:
+        """Keep the document that was applied, and which source it was; raise OSError, ValueError."""
         self._system.make_folder(LAST_GOOD, 0o700)
         self._system.replace(f"{LAST_GOOD}/user-data", decode_base64(document), 0o600)
+        self._system.replace(LAST_GOOD_SHA256, f"{sha256}\n".encode(), 0o600)
 
     # --- network -----------------------------------------------------------------------------------------
 

@@ -90,6 +90,7 @@ class InForce:
     source: str = "recipe"
     sha256: str = ""
     refused: str | None = None  # the source of a config that was refused in this boot, and why
+    refused_sha256: str = ""
     lifeline: bool = False
 
 
@@ -176,6 +177,7 @@ class KeepLastGood:
     """Keep the document that was applied on state, for a boot that finds no other."""
 
     document: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,12 +240,13 @@ def _read(boot: Boot, report: Report) -> Outcome:
         applied = {"source": report.source, "sha256": report.sha256, "warnings": report.warnings}
         actions.append(Emit(event=events.CONFIG_APPLIED, fields=applied))
         if report.document and report.source not in ("recipe", "last-good"):
-            actions.append(KeepLastGood(document=report.document))
+            actions.append(KeepLastGood(document=report.document, sha256=report.sha256))
     in_force_now = InForce(
         machine=report.machine,
         source=report.source,
         sha256=report.sha256,
         refused=refused,
+        refused_sha256=report.refused_sha256,
         lifeline=report.lifeline,
     )
     after, more = _go_on(replace(boot, in_force=in_force_now))

@@ -273,8 +273,8 @@ class Conductor:
                     self._config.abandon()
             case boot.Bound(stage=stage, seconds=seconds):
                 self.loop.after(f"boot.{stage}", seconds, lambda: self._boot(boot.Late(stage=stage)))
-            case boot.KeepLastGood(document=document):
-                self.applier.attempt("keeping the config", lambda: self.applier.keep_last_good(document))
+            case boot.KeepLastGood(document=document, sha256=digest):
+                self.applier.insist("keeping the config", lambda: self.applier.keep_last_good(document, digest))
             case boot.Emit(event=event, fields=fields):
                 self.announcer.emit(event, **fields)
             case boot.Note(text=text):
@@ -292,8 +292,10 @@ class Conductor:
         self.performer.environment = machine.environment
         self.loop.after("gate.settle", machine.health.settle, self._on_settle)
         self.loop.after("gate.within", machine.health.within, lambda: self._gate(gate.Overdue()))
-        if self.boot.in_force.refused is not None:
-            self._gate(gate.Refused(reason=self.boot.in_force.refused))
+        refused = self.boot.in_force.refused
+        # Only what the other slot took counts against this one: a new config may simply be wrong.
+        if refused is not None and self.boot.in_force.refused_sha256 == self._text(sources.LAST_GOOD_SHA256):
+            self._gate(gate.Refused(reason=refused))
 
     def _on_settle(self) -> None:
         self.applier.insist("boot record", self._pass_boot_gate)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEED_FOLDER = "/run/berth/seed"
 LAST_GOOD = "/var/lib/berth/config"
+LAST_GOOD_SHA256 = f"{LAST_GOOD}/sha256"  # of the source that was applied, as the child told it
 _SMBIOS = "/sys/class/dmi/id"
 _CHILD = ("/usr/bin/python3", "-I", "-B", release.APP_PATH, "config")
 _LINE_WORDS = ("ds", "ci.", "cc", "cloud-", "k3os.", "k3os", "rancher.", "coreos.", "berth.config")

@@ -19,7 +19,7 @@ WITH_BOOTCMD = Machine(hostname="given", bootcmd=(Command(argv=("true",)),))
 ALL = (
     Begun(sources=True),
     Begun(sources=False),
-    ConfigRead(report=Report(machine=GIVEN, source="cidata", document="eA==")),
+    ConfigRead(report=Report(machine=GIVEN, source="cidata", document="eA==", sha256="ab")),
     ConfigRead(report=Report(machine=WITH_BOOTCMD, source="last-good", refused="cidata", errors=("line 3",))),
     ConfigRead(report=Report(machine=GIVEN, source="recipe", refused="cidata", lifeline=True)),
     ConfigRead(report=Report(machine=None, source="cidata", errors=("broken",))),
@@ -68,7 +68,7 @@ def test_without_a_source_no_child_is_started():
 def test_a_new_config_is_applied_and_kept():
     end, actions = run(Begun(), ALL[2])
     assert end.in_force.machine == GIVEN
-    assert boot.KeepLastGood(document="eA==") in actions
+    assert boot.KeepLastGood(document="eA==", sha256="ab") in actions
 
 
 def test_a_refused_one_says_what_is_in_force():
