@@ -163,21 +163,41 @@ def hosts(order: Order) -> str:
 
 
 def reserve(published: tuple[Port, ...]) -> list[socket.socket]:
-    """Bind every published port, so that no other program takes it, and one that is taken already is found out."""
+    """Bind every published port, so that no other program takes it, and one that is taken already is found out.
+
+    An address may be one that the machine gets only later.
+    """
     held = []
     for port in published:
-        address = port.address or "::"
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
         try:
-            opened = socket.socket(family, kind)
-            if address == "::":
-                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            opened.bind((address.strip("[]"), port.host))
+            held.append(_bind(port.address.strip("[]") or "::", port.host, kind))
         except OSError as error:
+            for opened in held:
+                opened.close()
             raise StartError(f"port {port.host}/{port.protocol} can't be published: {error.strerror}") from error
-        held.append(opened)
     return held
+
+
+def _bind(address: str, number: int, kind: int) -> socket.socket:
+    ip_freebind, ipv6_freebind = 15, 78  # linux/in.h, linux/in6.h
+    try:
+        opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    except OSError:
+        if address != "::":
+            raise
+        return _bind("0.0.0.0", number, kind)  # noqa: S104 - a kernel without IPv6
+    try:
+        if ":" in address:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address != "::"))
+            opened.setsockopt(socket.IPPROTO_IPV6, ipv6_freebind, 1)
+        else:
+            opened.setsockopt(socket.IPPROTO_IP, ip_freebind, 1)
+        opened.bind((address, number))
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def _publish(order: Order) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from init.containers import bundle, ports
 from init.containers.addresses import of_container
 from init.containers.baked import Baked, BakedImage
 from init.containers.bundle import Account, BundleError, ImageConfig, Place
-from init.containers.crun import hosts
+from init.containers.crun import StartError, hosts, reserve
 from init.containers.docker_store import chain_ids, merged_names
 from init.containers.order import Order
 from init.containers.reference import Reference, parse
@@ -173,6 +174,30 @@ def test_each_table_is_replaced_as_a_whole() -> None:
     assert text.count("destroy table inet berth\n") == 1
     assert text.count("destroy table inet berth-web\n") == 1
     assert "berth-web" not in ports.ruleset("web", of_container(0), ())
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_that_is_taken_is_found_out(protocol: str) -> None:
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        number = other.getsockname()[1]
+        if protocol == "tcp":
+            other.listen()
+        for address in ("", "127.0.0.1", "0.0.0.0"):
+            with pytest.raises(
+                StartError, match=f"port {number}/{protocol} can't be published: Address already in use"
+            ):
+                reserve((Port(host=number, container=1, protocol=protocol, address=address),))
+    for held in reserve((Port(host=number, container=1, protocol=protocol),)):
+        held.close()
+
+
+def test_an_address_may_come_later() -> None:
+    for held in reserve(
+        (Port(host=0, container=1, address="192.0.2.7"), Port(host=0, container=1, address="2001:db8::7"))
+    ):
+        held.close()
 
 
 def test_hosts_names_everyone_on_the_bridge() -> None:
