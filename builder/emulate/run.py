@@ -98,23 +98,24 @@ def prepare(
         drives += (Drive(path=folder / "cidata.img", read_only=True),)
     wanted, said = _wanted_ports(options, config, publishes)
     forwards, moved = ports.available(wanted, exact=options.forwards is not None)
-    firmware = None
-    if options.firmware == "uefi" and not options.direct:
-        firmware = Firmware(
-            code=tools.path("usr/share/OVMF/OVMF_CODE_4M.fd"),
-            variables=disks.fresh_variables(tools.path("usr/share/OVMF/OVMF_VARS_4M.fd"), folder),
-        )
     guest = Guest(
         accelerator=accelerator.choose(tools).arguments,
         memory=options.memory,
         cpus=options.cpus,
         data=(tools.path("usr/share/qemu"), tools.path("usr/share/seabios")),
         drives=drives,
-        firmware=firmware,
+        firmware=_firmware(tools, folder) if options.firmware == "uefi" and not options.direct else None,
         direct=direct,
         forwards=forwards,
     )
     return guest, [*said, *moved]
+
+
+def _firmware(tools: Tools, folder: Path) -> Firmware:
+    return Firmware(
+        code=tools.path("usr/share/OVMF/OVMF_CODE_4M.fd"),
+        variables=disks.fresh_variables(tools.path("usr/share/OVMF/OVMF_VARS_4M.fd"), folder),
+    )
 
 
 def _wanted_ports(

@@ -85,9 +85,7 @@ def build_slot(
     # Each takes seconds of one processor, in a process of its own.
     with ThreadPoolExecutor(max_workers=1) as second:
         packing = second.submit(_initramfs, view, tools, release, progress)
-        sealed = _root(
-            without_boot(tree), store=store, tools=tools, recipe=recipe, release=release, out=out, progress=progress
-        )
+        sealed = _root(tree, store=store, tools=tools, recipe=recipe, release=release, out=out, progress=progress)
         packed = packing.result()
 
     cmdline = command_line(sealed, recipe.build.cmdline)
@@ -118,6 +116,7 @@ def _root(
     tree: Tree, *, store: Store, tools: Tools, recipe: Recipe, release: Release, out: Path, progress: Progress
 ) -> verity.Verity:
     task = progress.task("root image", unit="steps")
+    tree = without_boot(tree)
     compression = recipe.build.compression
     part = out / "root.img.part"
     tree_id = identity(tree, repr(compression))
