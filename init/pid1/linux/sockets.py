@@ -12,6 +12,7 @@ import struct
 from init.pid1.system import Peer
 
 _SO_PEERGROUPS = 59  # socket(7): the peer's supplementary groups, since Linux 4.13
+_GROUPS_BYTES = 1024  # the most that Python lets one ask for: 256 groups; with more, none counts
 
 
 class SocketCalls:
@@ -50,7 +51,7 @@ class SocketCalls:
             data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             pid, uid, gid = struct.unpack("iii", data)
             try:
-                more = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4096)
+                more = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
             except OSError:
                 more = b""
         groups = struct.unpack(f"{len(more) // 4}I", more)
