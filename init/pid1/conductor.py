@@ -23,7 +23,7 @@ from init.pid1.descent import Descent
 from init.pid1.kernellog import KernelLog
 from init.pid1.lifecycle import AT_REST, State
 from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, FOLDER, Logs
-from init.pid1.loop import Loop
+from init.pid1.loop import Loop, origin
 from init.pid1.perform import DEFAULT, Performer, Settings
 from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
@@ -111,7 +111,7 @@ class Conductor:
     def _on_fault(self, where: str, error: BaseException) -> None:
         """The last net caught something."""
         text = f"{type(error).__name__}: {error}"
-        self.logs.say("init", f"fault in {where}: {text}{_origin(error)}")
+        self.logs.say("init", f"fault in {where}: {text}{origin(error)}")
         self.announcer.emit(events.INIT_FAULT, where=where, reason=text)
 
     def _text(self, path: str) -> str:
@@ -396,14 +396,3 @@ class Conductor:
 
 def _ignore(_: object) -> None:
     """Take a value that is only made for what its making does."""
-
-
-def _origin(error: BaseException) -> str:
-    """Return where an exception was raised, from its traceback (the module `traceback` costs 30 ms to import)."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None:
-        return ""
-    code = last.tb_frame.f_code
-    return f" ({code.co_filename.rpartition('/')[2]}:{last.tb_lineno}, {code.co_name})"

@@ -236,3 +236,10 @@ class Running:
     probe_wait: float = 0.0  # the pause before the next probe while there was no success yet
     misses: int = 0
     counted: float = 0.0  # when a miss was last counted
+
+
+def describe(status: int | None) -> str:
+    """Say an exit status for people."""
+    if status is None:
+        return "no status"
+    return f"status {status}" if status >= 0 else f"signal {-status}"

@@ -61,7 +61,8 @@ from init.pid1.lifecycle import (
     State,
     Stop,
     Timer,
-)
+    describe,
+)  # fmt: skip
 
 BACKOFF_FIRST = 0.2
 BACKOFF_MOST = 30.0
@@ -428,10 +429,3 @@ def _probe_result(running: Running, now: float, *, good: bool) -> Outcome:
         return after, actions
     ended, more = _stop(after, Next.BACKOFF)
     return ended, [*actions, *more]
-
-
-def describe(status: int | None) -> str:
-    """Say an exit status for people."""
-    if status is None:
-        return "no status"
-    return f"status {status}" if status >= 0 else f"signal {-status}"

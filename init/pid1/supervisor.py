@@ -184,11 +184,11 @@ def wrong(supervisor: Supervisor) -> tuple[str, ...]:
     said = []
     for name, running in supervisor.services.items():
         if running.state is State.FAILED and not _is_advice(running):
-            said.append(f"{name} failed ({machine.describe(running.status)})")
+            said.append(f"{name} failed ({lifecycle.describe(running.status)})")
         elif running.health is Health.UNHEALTHY:
             said.append(f"{name} is unhealthy")
         elif running.attempt > OFTEN and running.health is not Health.HEALTHY:
-            said.append(f"{name} ends again and again ({machine.describe(running.status)})")
+            said.append(f"{name} ends again and again ({lifecycle.describe(running.status)})")
     return tuple(said)
 
 
