@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from init.berthctl import show, talk
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -20,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask PID 1; it has begun when this returns."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it goes to all at once, and this still has to say its word
     answer = talk.one({"verb": "reboot"}, arguments.socket)
     if arguments.json:
         show.as_json(answer)
