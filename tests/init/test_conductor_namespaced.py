@@ -191,7 +191,7 @@ def test_boot_look_and_power_off(boot):
     assert before["status"] == -15
     guest.until_count(events.CONTAINER_STARTED, 2)
 
-    assert guest.ask("poweroff")["accepted"] is True
+    assert b'"accepted": true' in guest.berthctl("poweroff", "--json").stdout  # its end may be the SIGKILL to all
     guest.process.wait(timeout=30)
     names = [value["event"] for value in guest.events()]
     assert names[-2:] == [events.CONTAINER_EXITED, events.SHUTDOWN_CLEAN]
