@@ -285,7 +285,8 @@ def test_killed_at_seeded_instants_the_next_download_is_right(mirror: FakeMirror
 def test_ctrl_c_ends_at_once_although_a_server_is_silent(mirror: FakeMirror, store: Store) -> None:
     mirror.misbehave("file", fake.silent)
     script = textwrap.dedent("""
-        import sys, time
+        import signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         from builder.fetch.http import Client
         from builder.fetch.parallel import for_each
         client = Client()

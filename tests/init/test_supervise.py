@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,18 @@ def top(request):
 
 
 def supervise(top: str, services: list[dict], script: list[dict], seconds: float = 30) -> tuple[list[dict], dict]:
-    plan = {"services": services, "script": script, "top": top, "seconds": seconds}
-    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc", "sh", "-c"]
-    inner = f'mount -t tmpfs none /tmp && exec "$0" -B {DRIVER}'
+    # `/tmp/` in a service stands for a folder of the test's own: the repository itself may lie below the real one.
+    with tempfile.TemporaryDirectory() as folder:
+        plan = {"services": services, "script": script, "top": top, "seconds": seconds}
+        text = json.dumps(plan).replace("/tmp/", f"{folder}/")
+        return _supervise(json.dumps({**json.loads(text), "folder": folder}))
+
+
+def _supervise(plan: str) -> tuple[list[dict], dict]:
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc"]
     done = subprocess.run(
-        [*command, inner, sys.executable],
-        input=json.dumps(plan).encode(),
+        [*command, sys.executable, "-B", str(DRIVER)],
+        input=plan.encode(),
         capture_output=True,
         check=False,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

@@ -26,9 +26,10 @@ BIND = 4096 | 16384
 
 def make_root(kernel: Kernel, repository: str, files: str) -> None:
     """A root of our own in memory: this machine's /usr below an overlay, its devices, nothing else of it."""
-    base = "/tmp"
+    base = files + "-root"  # not /tmp: the repository may lie below it
+    os.mkdir(base)
     kept = {path: os.readlink(path) for path in ("/bin", "/lib", "/lib64", "/sbin") if os.path.islink(path)}
-    source = os.open(files, os.O_RDONLY)  # before /tmp is hidden
+    source = os.open(files, os.O_RDONLY)
     kernel.mount("none", base, "tmpfs", 0, "")
     root = f"{base}/root"
     for name in ("upper", "work", "root", "root/usr"):

@@ -48,7 +48,7 @@ def main() -> None:
     loop = Loop(kernel, lambda where, error: faults.append(f"{where}: {error!r}"))
     logs = Logs(kernel, loop)
     announcer = Announcer(kernel, loop)
-    settings = Settings(top=plan["top"] or "/proc/nonexistent", notify_folder="/tmp/notify")
+    settings = Settings(top=plan["top"] or "/proc/nonexistent", notify_folder=plan["folder"] + "/notify")
     performer = Performer(kernel, loop, logs, announcer, settings)
 
     def on_line(line: Line) -> None:
@@ -59,7 +59,7 @@ def main() -> None:
 
     logs.listen(on_line)
     announcer.listen(on_event)
-    logs.keep_in("/tmp/logs", 1 << 20)
+    logs.keep_in(plan["folder"] + "/logs", 1 << 20)
     signals = kernel.open_signals((signal.SIGCHLD,))
 
     def on_signal() -> None:
@@ -100,11 +100,12 @@ def main() -> None:
     loop.after("bound", plan["seconds"], lambda: setattr(loop, "finished", True))
     performer.load([decode(value) for value in plan["services"]])
     loop.run()
+    kept = plan["folder"] + "/logs"
     say(
         end=True,
         faults=faults,
         at_rest=performer.at_rest(),
-        files={name: kernel.read(f"/tmp/logs/{name}").decode() for name in kernel.names("/tmp/logs")},
+        files={name: kernel.read(f"{kept}/{name}").decode() for name in kernel.names(kept)},
         states={
             name: {**{key: value for key, value in dataclasses.asdict(running).items() if key != "service"}}
             for name, running in performer.supervisor.services.items()
