@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from builder.artifact.output import Artifact
 from builder.artifact.qcow2 import write_qcow2
 from builder.artifact.raw import write_raw
 from builder.errors import BuildError
+from builder.fetch.store import BlobDamaged
 from builder.grub.core import disk_loader, iso_loader
 from builder.image import SlotImage, build_slot
 from builder.images import bake
@@ -59,6 +61,9 @@ TREE_CODE = (
 )
 SLOT_CODE = ("builder/image",)
 ARTIFACT_CODE = ("builder/artifact", "builder/grub", "init/formats")
+
+SLOT_FACTS = "slot.json"
+SLOT_FILES = ("boot.img", "root.img", "vmlinuz", "initramfs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,7 +190,12 @@ def build(order: Order) -> Built:
         if last is not None:
             return last
         order.store.sweep()
-        built = _build(order, inputs)
+        try:
+            built = _build(order, inputs)
+        except BlobDamaged as damage:
+            # It is taken away already, so that its maker makes it anew.
+            order.progress.note(damage.message)
+            built = _build(order, inputs)
         write_record(order.out, key, built)
         return built
 
@@ -232,25 +242,54 @@ def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
         release,
         order.tools.key,
         code_digest(*SLOT_CODE, "builder/rootfs/tarstream.py"),
+        SLOT_FILES,
     )
-    facts = "slot.json"
 
     def make(folder: Path) -> None:
         slot = build_slot(
             tree, store=order.store, tools=order.tools, recipe=order.recipe, release=release, out=folder,
             progress=order.progress,
         )  # fmt: skip
-        text = json.dumps({"root_hash": slot.root_hash, "hash_offset": slot.hash_offset, "cmdline": slot.cmdline})
-        (folder / facts).write_text(text)
+        facts = {
+            "root_hash": slot.root_hash,
+            "hash_offset": slot.hash_offset,
+            "cmdline": slot.cmdline,
+            "sha256": {name: sha256_of(folder / name) for name in SLOT_FILES},
+        }
+        (folder / SLOT_FACTS).write_text(json.dumps(facts))
 
     folder = order.steps.folder("slot", key, make)
-    return SlotImage(
-        boot=folder / "boot.img",
-        root=folder / "root.img",
-        vmlinuz=folder / "vmlinuz",
-        initramfs=folder / "initramfs",
-        **json.loads((folder / facts).read_text()),
-    )
+    slot = read_slot(folder)
+    if slot is None:
+        order.progress.note(f"{folder} was damaged and is made anew")
+        shutil.rmtree(folder)
+        slot = read_slot(order.steps.folder("slot", key, make))
+    if slot is None:
+        raise BuildError(f"{folder} was damaged as soon as it was made", hint="check the disk and the memory")
+    return slot
+
+
+def read_slot(folder: Path) -> SlotImage | None:
+    """Return what a step kept, None where a file of it is no longer what it was."""
+    try:
+        facts = json.loads((folder / SLOT_FACTS).read_text())
+        if facts.pop("sha256") != {name: sha256_of(folder / name) for name in SLOT_FILES}:
+            return None
+        return SlotImage(
+            boot=folder / "boot.img",
+            root=folder / "root.img",
+            vmlinuz=folder / "vmlinuz",
+            initramfs=folder / "initramfs",
+            **facts,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def entry_key(entry: Entry) -> list[object]:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from builder.artifact import bundle, fat, iso, iso9660, qcow2, raw
 from builder.artifact.manifest import Manifest
-from builder.errors import BuildError, InputError
+from builder.errors import BuildError, InputError, Place
 from init.formats import bootimage, bootrecord, cmdline, disk, envblock, gpt
 
 FORMAT = "berth.inspect/1"
@@ -108,9 +108,14 @@ class _File:
 
 def inspect(path: Path) -> Inspection:
     """Find out what `path` is; raise InputError where it is nothing that Berth makes."""
+    if path.exists() and not path.is_file() and not path.is_block_device():
+        raise InputError(f"{path} is neither a file nor a disk", hint=_HINT)
     try:
         with path.open("rb") as file:
             return _recognise(path, file)
+    except InputError as error:
+        error.place = error.place or Place(file=str(path))
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (iso9660.NotIso9660, fat.NotFat, tarfile.TarError, BuildError, ValueError) as error:
@@ -145,14 +150,14 @@ def _recognise(path: Path, file: BinaryIO) -> Inspection:
         file.seek(0)
         manifest = Manifest.from_json(file.read(_LARGEST_SMALL_FILE + 1))
         return Inspection(kind="manifest", path=path, size=size, manifest=manifest)
-    raise InputError(f"{path} is not an image", hint=_HINT)
+    raise InputError("this is not an image", hint=_HINT)
 
 
 def _iso(path: Path, file: BinaryIO, size: int) -> Inspection:
     nodes = {node.path: node for node in iso9660.nodes(file) if not node.is_folder}
     node = nodes.get(iso.MANIFEST)
     if node is None or iso.BOOT_IMAGE not in nodes or node.size > _LARGEST_SMALL_FILE:
-        raise InputError(f"{path} is an ISO, but not Berth's", hint=_HINT)
+        raise InputError("an ISO, but not Berth's", hint=_HINT)
     file.seek(node.offset)
     return Inspection(
         kind="iso",
@@ -170,7 +175,7 @@ def _bundle(path: Path, file: BinaryIO, size: int) -> Inspection:
         members = archive.getmembers()
         first = members[0] if members else None
         if first is None or first.name != bundle.MANIFEST or first.size > _LARGEST_SMALL_FILE:
-            raise InputError(f"{path} is an archive, but not an update bundle", hint=_HINT)
+            raise InputError("an archive, but not an update bundle", hint=_HINT)
         content = archive.extractfile(first)
         manifest = Manifest.from_json(content.read() if content else b"")
     files = tuple((member.name, member.size) for member in members)

@@ -106,7 +106,7 @@ class Manifest:
                     hint="use the version of Berth that made it, or a newer one",
                 )
             return _parse(value)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"not a manifest of an image: {error}") from error
 
 

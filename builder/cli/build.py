@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, network_of, ready_lock, ready_tools
+from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
 from builder.cli.watch import show_bytes
 from builder.errors import InputError, Place
 from builder.lock.file import render_lock
 from builder.pipeline import Built, Order, build
-from builder.recipe import load
 from builder.steps import Steps
 
 EXAMPLES = """\
@@ -39,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, and print what came of it."""
     started = time.monotonic()
-    recipe = load(arguments.recipe, arguments.set)
+    recipe = load_recipe(arguments.recipe, arguments.set)
     config = read_config(arguments.config) if arguments.config else None
     network = network_of(arguments)
     tools = ready_tools(context, network)

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, network_of, ready_lock, ready_tools
+from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
 from builder.lock.select import for_build
-from builder.recipe import load
 
 EXAMPLES = """\
   berth fetch podman                  into the store; `berth build --offline podman` then needs no network
@@ -29,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Fetch, and say what is there now."""
-    recipe = load(arguments.recipe, arguments.set)
+    recipe = load_recipe(arguments.recipe, arguments.set)
     network = network_of(arguments)
     tools = ready_tools(context, network)
     lock = for_build(ready_lock(recipe, tools, context, network), recipe.build.kernel)

@@ -15,11 +15,12 @@ from builder.lock.ensure import ensure_packages
 from builder.lock.file import read_lock
 from builder.lock.recipe import check_fits
 from builder.lock.select import for_build
-from builder.recipe import find
+from builder.recipe import compile_machine, find, load
 from builder.tools.tree import tools_key, tools_tree
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from builder.cli.context import Context
@@ -65,6 +66,13 @@ def open_source(context: Context, network: Network) -> Source:
     return Source(
         store=context.store, mirrors=mirrors, progress=context.progress, client=Client(), offline=network.offline
     )
+
+
+def load_recipe(text: str, sets: Sequence[str] = ()) -> Recipe:
+    """Return a recipe of which both halves are known to be right. Raises InputError, before anything is fetched."""
+    recipe = load(text, sets)
+    compile_machine(recipe)
+    return recipe
 
 
 def lock_path(recipe_path: Path) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from builder.cli.context import Context
-from builder.cli.inputs import Network, add_network, network_of, open_source, ready_tools
+from builder.cli.inputs import Network, add_network, load_recipe, network_of, open_source, ready_tools
 from builder.cli.watch import show_bytes
 from builder.errors import LockError, UsageError
 from builder.lock.apt import AptSolver
@@ -19,7 +19,6 @@ from builder.lock.file import read_lock, write_lock
 from builder.lock.model import Lock
 from builder.lock.recipe import check_fits, lock_from
 from builder.lock.universe import Pinned
-from builder.recipe import load
 from builder.recipe.model import Recipe
 
 EXAMPLES = """\
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 0
     if len(words) != 1:
         raise UsageError("`berth lock` takes one recipe", hint="berth lock podman --update")
-    recipe = load(words[0])
+    recipe = load_recipe(words[0])
     path = recipe.path.with_suffix(".lock")
     old = read_lock(path) if path.is_file() else None
     if old is not None and not arguments.update and fits(recipe, old):

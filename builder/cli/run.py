@@ -9,6 +9,7 @@ from pathlib import Path
 from builder.cli.arguments import number
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, ready_tools
+from builder.emulate.image import detect
 from builder.emulate.options import Forward, Options, parse_forward, parse_until
 from builder.emulate.run import run as run_guest
 from builder.errors import InputError, UsageError
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         direct=arguments.direct,
         cmdline=tuple(arguments.append.split()),
     )
+    detect(image, direct=arguments.direct)  # before anything is fetched
     tools = ready_tools(context, network_of(arguments))
     return run_guest(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
 

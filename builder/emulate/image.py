@@ -39,6 +39,8 @@ def detect(path: Path, *, direct: bool = False) -> Image:
     """
     if path.is_dir():
         return _in_folder(path, direct=direct)
+    if path.exists() and not path.is_file() and not path.is_block_device():
+        raise InputError(f"{path} is neither a file nor a disk", place=Place(file=str(path)))
     try:
         with path.open("rb") as file:
             head = file.read(1024)

@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import pkgutil
 import resource
+import shutil
 import socket
 import struct
 import sys
@@ -27,14 +28,15 @@ from typing import Any
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 NAMESPACES = 0x7E020080  # every CLONE_NEW* flag of clone(2)
-MS_REC, MS_PRIVATE, MS_BIND = 16384, 1 << 18, 4096
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 38, 22
 EPERM, ENOSYS = 1, 38
 # x86-64: mount umount2 pivot_root chroot mknod mknodat unshare setns open_tree move_mount fsopen fsmount
 REFUSED = (165, 166, 155, 161, 133, 259, 272, 308, 428, 429, 430, 432)
 SYS_CLONE, SYS_CLONE3 = 56, 435
 HIDDEN = (
-    "mk*fs*", "fsck*", "dump.erofs", "veritysetup", "grub*", "qemu*", "xorriso*", "genisoimage", "mtools", "sgdisk", "dpkg*",
+    "mk*fs*", "fsck*", "dump.erofs", "veritysetup", "grub*", "qemu*", "xorriso*", "genisoimage", "mtools", "sgdisk",
+    "dpkg*",
     "apt*", "zstd*", "xz*", "tar", "cpio", "kmod", "depmod", "depmod*", "ldconfig*", "openssl", "python3.13",
 )  # fmt: skip
 
@@ -72,7 +74,7 @@ def open_libraries(folder: Path) -> None:
     for number, entry in enumerate(dict.fromkeys(sys.path)):
         if Path(entry).is_dir() and not Path(entry).is_relative_to(Path.cwd()):
             moved[entry] = str(folder / str(number))
-            Path(moved[entry]).mkdir(parents=True)
+            Path(moved[entry]).mkdir(parents=True, exist_ok=True)
             check(LIBC.mount(os.fsencode(entry), os.fsencode(moved[entry]), None, MS_BIND, None), entry)
     longest_first = sorted(moved, key=len, reverse=True)
     for paths in (sys.path, *(module.__path__ for module in list(sys.modules.values()) if hasattr(module, "__path__"))):
@@ -144,14 +146,21 @@ def prove_no_network() -> None:
             raise SystemExit("conditions: there is a network")
 
 
-def small_disk(folder: Path, size: int) -> None:
-    """Mount an empty disk of `size` bytes on `folder`; at the end say what is on it, as JSON on descriptor 1."""
+def small_disk(folder: Path, free: int, content: Path | None) -> None:
+    """Mount a disk with `content` and `free` bytes on `folder`; at the end print what is new on it, as JSON."""
     enter_namespaces(CLONE_NEWNS)
     folder.mkdir(parents=True, exist_ok=True)
-    check(LIBC.mount(b"small", os.fsencode(folder), b"tmpfs", 0, f"size={size},mode=755".encode()), "mount")
+    check(LIBC.mount(b"small", os.fsencode(folder), b"tmpfs", 0, b"mode=755"), "mount")
+    if content is not None:
+        shutil.copytree(content, folder, dirs_exist_ok=True)
+    before = {path for path in folder.rglob("*") if not path.is_dir()}
+    disk = os.statvfs(folder)
+    size = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + free
+    check(LIBC.mount(b"small", os.fsencode(folder), b"tmpfs", MS_REMOUNT, f"size={size}".encode()), "remount")
 
     def tell() -> None:
-        left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+        now = {path for path in folder.rglob("*") if not path.is_dir()}
+        left = sorted(str(path.relative_to(folder)) for path in now - before)
         print("left on the disk: " + json.dumps(left), flush=True)
 
     atexit.register(tell)
@@ -163,11 +172,13 @@ def apply(conditions: dict[str, Any]) -> None:
     if conditions.get("one_processor"):
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     if "small_disk" in conditions:
-        small_disk(Path(conditions["small_disk"]), conditions["size"])
-    if conditions.get("isolated"):
-        enter_namespaces(CLONE_NEWNS | CLONE_NEWNET)
-        hide_host_tools()
+        content = conditions.get("content")
+        small_disk(Path(conditions["small_disk"]), conditions["free"], Path(content) if content else None)
+    if "user" in conditions:
+        enter_namespaces(CLONE_NEWNS | (CLONE_NEWNET if conditions.get("isolated") else 0))
         open_libraries(Path.cwd().parent / "python")
+    if conditions.get("isolated"):
+        hide_host_tools()
     import_everything()
     os.umask(conditions.get("umask", 0o022))
     if "user" in conditions:
