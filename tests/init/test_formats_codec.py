@@ -34,9 +34,7 @@ def values(cls: type) -> st.SearchStrategy[object]:
     return st.fixed_dictionaries(
         {n: _field(f.type) for n, f in fields.items() if f.default is f.default_factory},
         optional={
-            n: st.deferred(lambda t=f.type: _field(t))
-            for n, f in fields.items()
-            if f.default is not f.default_factory
+            n: st.deferred(lambda t=f.type: _field(t)) for n, f in fields.items() if f.default is not f.default_factory
         },
     ).map(lambda arguments: cls(**arguments))
 
