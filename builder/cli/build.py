@@ -15,7 +15,10 @@ from builder.cli.watch import show_bytes
 from builder.errors import InputError, Place
 from builder.lock.file import render_lock
 from builder.pipeline import Built, Order, build
+from builder.recipe import compile_machine
+from builder.recipe.model import Recipe
 from builder.steps import Steps
+from init.dialects.compile import compile_document
 
 EXAMPLES = """\
   berth build podman                               everything into build/out/podman/
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, and print what came of it."""
     started = time.monotonic()
     recipe = load_recipe(arguments.recipe, arguments.set)
-    config = read_config(arguments.config) if arguments.config else None
+    config = checked_config(arguments.config, recipe) if arguments.config else None
     network = network_of(arguments)
     tools = ready_tools(context, network)
     lock = ready_lock(recipe, tools, context, network)
@@ -58,6 +61,19 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     )
     show(built, as_json=context.as_json, seconds=time.monotonic() - started)
     return 0
+
+
+def checked_config(path: Path, recipe: Recipe) -> bytes:
+    """Read a machine config and refuse what the machine would refuse; raise InputError."""
+    data = read_config(path)
+    compiled = compile_document(data, file=str(path), default=compile_machine(recipe).document)
+    for each in compiled.diagnostics:
+        print(each, file=sys.stderr)
+    if compiled.machine is None:
+        raise InputError(
+            "the machine would refuse this config", place=Place(file=str(path)), hint=f"berth check {path}"
+        )
+    return data
 
 
 def read_config(path: Path) -> bytes:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from builder.cli.build import read_config
 from builder.cli.context import Context
+from builder.recipe import compile_machine, load
 from init.dialects.compile import compile_document
 from init.dialects.diagnostic import Diagnostic
 
 EXAMPLES = """\
   berth check box1.yaml                 errors with line and column, and the key that was meant
+  berth check box1.yaml --recipe podman laid over that recipe's own machine half, as on the machine
   berth check configs/*.yaml --json     for programs; status 2 if and only if there is an error
 """
 DIALECTS = ("berth", "cloud-init")
@@ -23,14 +25,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a machine config")
     parser.add_argument("--dialect", metavar="NAME", choices=DIALECTS, help=f"one of {', '.join(DIALECTS)}")
+    parser.add_argument("--recipe", metavar="RECIPE", help="lay the config over this recipe's machine half")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Compile each file and print what is to be said of it."""
     diagnostics: list[Diagnostic] = []
     errors = 0
+    default = compile_machine(load(arguments.recipe)).document if arguments.recipe else None
     for path in arguments.files:
-        compiled = compile_document(read_config(path), file=str(path), dialect=arguments.dialect)
+        compiled = compile_document(read_config(path), file=str(path), default=default, dialect=arguments.dialect)
         diagnostics.extend(compiled.diagnostics)
         errors += compiled.errors
     if context.as_json:

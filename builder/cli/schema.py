@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from builder.cli.context import Context
 from builder.recipe.schema import RECIPE
-from init.dialects.berth import BERTH
-from init.dialects.cloudconfig import CLOUD_CONFIG
-from init.dialects.record import Record
+from init.dialects.schema import DRAFT, NAMES, schema
 
 EXAMPLES = """\
   berth schema recipe > recipe.schema.json
   berth schema berth            a machine config that begins with `#berth`
-  berth schema cloud-config     one that begins with `#cloud-config`
+  berth schema cloud-init       one that begins with `#cloud-config`
 """
-# Berth's own documents may hold cloud-init's keys beside its own (contracts, 3).
-DOCUMENT = Record(keys={**CLOUD_CONFIG.keys, **BERTH.keys}, extensions=True)
-SHAPES = {"recipe": RECIPE, "berth": DOCUMENT, "cloud-config": CLOUD_CONFIG}
+KNOWN = ("recipe", *NAMES)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("name", metavar="NAME", choices=sorted(SHAPES), help=f"one of {', '.join(sorted(SHAPES))}")
+    parser.add_argument("name", metavar="NAME", choices=KNOWN, help=f"one of {', '.join(KNOWN)}")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 - a schema is JSON in any case
     """Print the schema."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"Berth {arguments.name}"}
-    print(json.dumps({**schema, **SHAPES[arguments.name].schema()}, indent=1))
+    print(json.dumps(schema_of(arguments.name), indent=1))
     return 0
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return the schema of a recipe or of a dialect."""
+    if name == "recipe":
+        return {"$schema": DRAFT, "title": "Berth: recipe", **RECIPE.schema()}
+    return schema(name)
