@@ -1,7 +1,8 @@
 """The boot record on the disk that booted: read, change by the pure rules of `init.formats.bootrecord`, read back.
 
-A change writes only the sectors that differ, past the page cache, each synced and read back before the next. The phase
-of the boot is advice in a sector of its own: no failure to write it is told more than once.
+A change writes only the sectors that differ, past the page cache, each synced and read back before the next. Where one
+partition can't be read or written (a bad sector), the change goes over the other copy in place, as GRUB's does. The
+phase of the boot is advice in a sector of its own: no failure to write it is told more than once.
 """
 
 from __future__ import annotations
@@ -51,14 +52,18 @@ class BootRecord:
         return Standing.NEW if record.slot(bootrecord.other(self.slot)).good else Standing.ALONE
 
     def change(self, rule: Callable[[Record, Slot], Record]) -> None:
-        """Put `rule(record, slot)` in force; raise OSError, RecordError where it doesn't read back."""
+        """Put `rule(record, slot)` in force; raise OSError, RecordError where neither copy takes it."""
         if not self.present or self.slot is None:
             return
         copies = self._copies()
         record = bootrecord.current(copies) or bootrecord.fresh(self.slot)
         wanted = rule(record, self.slot)
-        for write in bootrecord.plan(copies, wanted):
-            self._write(write, copies[write.copy])
+        writes = bootrecord.plan(copies, wanted)
+        try:
+            self._carry_out(writes, copies)
+        except OSError:
+            copies = self._copies()
+            self._carry_out(bootrecord.plan_in_place(copies, wanted) or writes[1:], copies)
 
     def refill(self) -> None:
         """Boot gate passed."""
@@ -91,8 +96,23 @@ class BootRecord:
         return found if found is not None and found.boot != self._boot_id[:40] else None
 
     def _copies(self) -> tuple[bytes, bytes]:
-        first, second = (self._system.read_blocks(path, 0, bootrecord.COPY_BYTES) for path in self._partitions)
-        return first, second
+        """Return both copies; one that can't be read is empty, which is not valid. Raise OSError when neither can."""
+        copies: list[bytes] = []
+        failures: list[OSError] = []
+        for path in self._partitions:
+            try:
+                copies.append(self._system.read_blocks(path, 0, bootrecord.COPY_BYTES))
+            except OSError as error:
+                copies.append(b"")
+                failures.append(error)
+        if len(failures) == len(copies):
+            raise failures[0]
+        return copies[0], copies[1]
+
+    def _carry_out(self, writes: tuple[bootrecord.Write, ...], before: tuple[bytes, bytes]) -> None:
+        """Do one write after the other. None is done after one that failed: it would count on that one's bytes."""
+        for write in writes:
+            self._write(write, before[write.copy])
 
     def _write(self, write: bootrecord.Write, before: bytes) -> None:
         path = self._partitions[write.copy]
