@@ -17,21 +17,18 @@ _FIRST = b"\0[\0[[\0"
 # applets whose own place is a folder of the system administrator (busybox's `--list-full`)
 _SYSTEM = frozenset({
     "acpid", "adjtimex", "arp", "arping", "blkid", "blockdev", "brctl", "chroot", "crond", "depmod", "devmem",
-    "dumpleases", "fdisk", "findfs", "freeramdisk", "fsfreeze", "fstrim", "getty", "httpd", "hwclock",
+    "dumpleases", "fdisk", "findfs", "freeramdisk", "fsfreeze", "fstrim", "getty", "halt", "httpd", "hwclock",
     "ifconfig", "ifdown", "ifup", "insmod", "ip", "ipcalc", "klogd", "loadfont", "loadkmap", "logread",
     "losetup", "lsmod", "mdev", "mkdosfs", "mke2fs", "mkswap", "modinfo", "modprobe", "nameif", "nbd-client",
-    "nologin", "ntpd", "partprobe", "pivot_root", "rdate", "rmmod", "route", "run-init", "setkeycodes",
-    "start-stop-daemon", "sulogin", "svc", "svok", "swapoff", "swapon", "switch_root", "sysctl", "syslogd",
-    "tunctl", "ubirename", "udhcpc", "udhcpd", "uevent", "vconfig", "watchdog",
+    "nologin", "ntpd", "partprobe", "pivot_root", "poweroff", "rdate", "reboot", "rmmod", "route", "run-init",
+    "setkeycodes", "start-stop-daemon", "sulogin", "svc", "svok", "swapoff", "swapon", "switch_root", "sysctl",
+    "syslogd", "tunctl", "ubirename", "udhcpc", "udhcpd", "uevent", "vconfig", "watchdog",
 })  # fmt: skip
 # applets that would do something else here than their name promises
 _LEFT_OUT = {
     "busybox": "the program itself",
     "init": "PID 1 is another one",
     "linuxrc": "PID 1 is another one",
-    "halt": "signals an init of another kind",
-    "poweroff": "signals an init of another kind",
-    "reboot": "signals an init of another kind",
     "run-init": "switches roots, which PID 1 does",
     "switch_root": "switches roots, which PID 1 does",
     "dpkg": "would write a database that belongs to the slot",

@@ -21,6 +21,7 @@ from builder.stages import (
     ldcache,
     modules,
     scripts,
+    stubs,
 )
 from builder.stages.context import StageContext, StageReport, StageResult
 from builder.stages.draft import Draft
@@ -40,6 +41,7 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("bytecode", bytecode.run),
     ("berth", berth.run),
     ("busybox", busybox.run),
+    ("stubs", stubs.run),
     ("ldcache", ldcache.run),
     ("layout", layout.run),
 )

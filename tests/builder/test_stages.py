@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from builder.stages import (
     dpkgdb,
     extrafiles,
     layout,
+    stubs,
 )
 from builder.stages.context import StageContext
 from builder.stages.draft import Draft
@@ -248,7 +250,7 @@ class TestBusybox:
             busybox.applets(data)
 
     def test_links_only_where_nothing_else_is(self, stage, store):
-        program = b"\0[\0[[\0ash\0cat\0init\0modprobe\0mount\0pivot_root\0sh\0\0"
+        program = b"\0[\0[[\0ash\0cat\0init\0modprobe\0mount\0pivot_root\0poweroff\0sh\0\0"
         packages = [
             debs.package(store, "busybox", file("./bin/busybox", program, 0o755)),
             debs.package(store, "kmod", file("./sbin/modprobe"), file("./usr/bin/mount")),
@@ -261,9 +263,28 @@ class TestBusybox:
             "usr/bin/ash": "busybox",
             "usr/bin/cat": "busybox",
             "usr/sbin/pivot_root": "../bin/busybox",
+            "usr/sbin/poweroff": "../bin/busybox",
             "usr/bin/sh": "busybox",
         }
         # init and modprobe: the one is not ours to link, the other is there
+
+
+class TestStubs:
+    def test_a_habit_is_answered_where_no_package_does(self, stage, store, tmp_path):
+        draft = stage(stubs, debs.package(store, "a", file("./usr/bin/sh"), file("./usr/bin/service")))
+        made = {node.path for node in draft if node.origin == "stage"}
+        assert made == {"usr/bin/apt", "usr/bin/apt-get", "usr/bin/systemctl"}
+        for path in made:
+            script = tmp_path / "script"
+            script.write_bytes(draft.read(path))
+            done = subprocess.run(("sh", script, "x"), capture_output=True, check=False, text=True)
+            assert done.returncode == 1
+            assert done.stdout == ""
+            assert done.stderr.startswith(path.rpartition("/")[2] + ": ")
+
+    def test_without_a_shell_there_is_none(self, stage, store):
+        draft = stage(stubs, debs.package(store, "a", file("./usr/bin/x")))
+        assert not [node for node in draft if node.origin == "stage"]
 
 
 class TestLayout:
