@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from init.pid1.system import Early
 
 PLACE = "/run/berth/state"
-FACTORY_VAR = "/usr/share/factory/var"
+FACTORY = "/usr/share/factory"
+"""Followed by the place: what the image has for each of `FOLDERS`. What state lacks is copied from it at each boot."""
 IN_MEMORY = "size=50%,mode=755"
 """The cap of a state in memory: half of it, so that writing never starves the machine."""
 
@@ -198,7 +199,7 @@ def _words(error: OSError) -> str:
 
 
 def spread(system: Early, state: StateMount) -> tuple[str, ...]:
-    """Show state's folders at their places and fill `/var`; return a sentence for each that failed."""
+    """Show state's folders at their places, filled from the factory; return a sentence for each that failed."""
     if state.kind == "none":
         return ()
     problems = []
@@ -214,8 +215,8 @@ def _show(system: Early, name: str, place: str, mode: int) -> None:
     """Bind the folder; where the image has files of its own at the place, lay state over them."""
     folder = f"{PLACE}/{name}"
     system.make_folder(folder, mode)
-    if place == "/var" and system.exists(FACTORY_VAR):
-        system.fill_tree(FACTORY_VAR, folder)
+    if system.exists(FACTORY + place):
+        system.fill_tree(FACTORY + place, folder)
     if not system.names(place):
         mounts.perform(system, mounts.MountStep(source=folder, target=place, flags=mounts.BIND))
         return

@@ -158,3 +158,14 @@ def test_a_uevent() -> None:
     assert (event.action, event.path) == ("add", "/devices/x/block/vda")
     assert event.variables["DEVNAME"] == "vda"
     assert parse_uevent(b"libudev\0\xfe\xed\xca\xfe") is None
+
+
+def test_what_the_image_has_for_a_folder_of_state_is_there_after_a_boot() -> None:
+    system = FakeSystem()
+    tree = {f"/usr/share/factory{place}/from-image": b"image" for _, place, _ in state.FOLDERS}
+    system.tree.fill({**tree, f"{state.PLACE}/usr-local/from-image": b"mine", **{p: None for _, p, _ in state.FOLDERS}})
+    memory = state.StateMount(kind="memory", device=None, fresh=True, problem=None)
+    assert state.spread(system, memory) == ()
+    kept = {name: system.read(f"{state.PLACE}/{name}/from-image") for name, _, _ in state.FOLDERS}
+    assert kept.pop("usr-local") == b"mine"
+    assert set(kept.values()) == {b"image"}
