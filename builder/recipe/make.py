@@ -50,7 +50,10 @@ def make_build(fields: Fields, report: Report) -> Build | None:
             for each in expand(cut.get("pattern"))
         ),
         modules=tuple(
-            ModuleCut(pattern=each, reason=cut.get("reason"), keep=_expanded(cut.get("keep", ())))
+            ModuleCut(
+                pattern=each, reason=cut.get("reason"), keep=_expanded(cut.get("keep", ())),
+                kernel=cut.get("kernel", ""),
+            )
             for cut in fields.get("modules", ())
             for each in expand(cut.get("pattern"))
         ),

@@ -32,11 +32,15 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModuleCut:
-    """Kernel modules left out: a glob over paths below `kernel/` (`sound/**`), and why."""
+    """Kernel modules left out: a glob over paths below `kernel/` (`sound/**`), and why.
+
+    `kernel` limits the rule to one of KERNELS; "" is for all.
+    """
 
     pattern: str
     reason: str
     keep: tuple[str, ...] = ()
+    kernel: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

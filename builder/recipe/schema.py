@@ -116,10 +116,11 @@ def _dependencies(node: Node, path: str, report: Report) -> Any:
     return Listing(_PACKAGE, single=True).read(node, path, report)
 
 
-def _cut(pattern: Text) -> Record:
+def _cut(pattern: Text, **more: Key) -> Record:
     return Record(
         what="a map with `pattern` and `reason`",
-        keys={
+        keys=more
+        | {
             "pattern": Key(
                 shape=pattern, required=True, doc="what is left out; `**` crosses slashes, braces list choices"
             ),
@@ -156,7 +157,12 @@ BUILD = Record(
         ),
         "files": Key(shape=FILES, doc="files added to the root"),
         "exclude": Key(shape=Listing(_cut(_PATTERN)), doc="paths left out, each with its reason"),
-        "modules": Key(shape=Listing(_cut(_MODULES)), doc="kernel modules left out, each with its reason"),
+        "modules": Key(
+            shape=Listing(
+                _cut(_MODULES, kernel=Key(shape=Choice(KERNELS), doc="the kernel that the rule is for (default: both)"))
+            ),
+            doc="kernel modules left out, each with its reason",
+        ),
         "compression": Key(
             shape=Record(
                 keys={

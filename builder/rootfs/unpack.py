@@ -60,8 +60,9 @@ def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> 
     tree, saved = exclude(whole, recipe.build.exclude)
     modules = modules_of(tree)
     cut: tuple[Saved, ...] = ()
-    if recipe.build.modules and modules:
-        tree, cut = cut_modules(tree, recipe.build.modules, lambda some: read_needs(some, store))
+    rules = [rule for rule in recipe.build.modules if rule.kernel in ("", recipe.build.kernel)]
+    if rules and modules:
+        tree, cut = cut_modules(tree, rules, lambda some: read_needs(some, store))
     return Unpacked(debs=debs, whole=whole, tree=tree, saved=saved, cut=cut, kernel_version=version)
 
 
