@@ -66,10 +66,11 @@ STOP|STOPPED|DEPARTED|NOCARRIER)
 *)
     exit 0 ;;
 esac
-busybox cat "$folder"/* 2>/dev/null | busybox awk '/^nameserver/ && !seen[$2]++ { print }
+# Written in place: containers that started before the lease have this very file mounted.
+text=$(busybox cat "$folder"/* 2>/dev/null | busybox awk '/^nameserver/ && !seen[$2]++ { print }
     /^search/ { for (i = 2; i <= NF; i++) if (!known[$i]++) search = search " " $i }
-    END { if (search) print "search" search }' > /etc/.resolv.conf.new &&
-    busybox mv /etc/.resolv.conf.new /etc/resolv.conf
+    END { if (search) print "search" search }') || exit 1
+[ "$text" = "$(busybox cat /etc/resolv.conf 2>/dev/null)" ] || echo "$text" > /etc/resolv.conf
 """
 
 

@@ -134,9 +134,7 @@ def test_dhcp_on_a_bridge_is_not_asked_for_on_its_members() -> None:
 
 @given(st.permutations(["eth0", "eth1", "eth2"]), st.sets(st.integers(0, 2)))
 def test_any_names_can_be_swapped(wanted: list[str], asked: set[int]) -> None:
-    links = tuple(
-        Link(name=wanted[n], match_mac=CARDS[n + 1].mac, rename=True, dhcp4=True) for n in sorted(asked)
-    )
+    links = tuple(Link(name=wanted[n], match_mac=CARDS[n + 1].mac, rename=True, dhcp4=True) for n in sorted(asked))
     system, made = carried_out(Network(links=links))
     assert made.missing == ()
     found = {link.mac: link.name for link in system.interfaces}
@@ -224,8 +222,11 @@ def test_the_hook_puts_resolv_conf_together_and_takes_away_what_is_gone(tmp_path
     def call(**environment: str) -> str:
         path = f"{tmp_path}:/usr/bin:/bin"
         subprocess.run(["/bin/sh", "-c", hook], env={"PATH": path, **environment}, check=True, timeout=30)
-        return (etc / "resolv.conf").read_text()
+        return mounted.read_text()
 
+    (etc / "resolv.conf").write_text("")
+    mounted = tmp_path / "container"
+    mounted.hardlink_to(etc / "resolv.conf")  # as a container that started before the lease has it
     lease = {"new_domain_name_servers": "10.0.2.3 192.0.2.53", "new_domain_name": "lan"}
     assert call(reason="BOUND", interface="eth0", **lease) == (
         "nameserver 192.0.2.53\nnameserver 10.0.2.3\nsearch example.org lan\n"
