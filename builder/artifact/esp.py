@@ -17,6 +17,7 @@ FALLBACK = "EFI/BOOT/BOOTX64.EFI"
 EARLIEST = 315532800  # 1980-01-01, where FAT's time begins
 LABEL = "BERTH"
 _GRAIN = 65536
+_LEAST = 1 << 19  # bytes; smaller ones are not worth a doubt about firmware
 
 
 def make_esp(tools: Tools, files: Mapping[str, bytes], *, size: int, epoch: int, volume_id: int) -> bytes:
@@ -47,7 +48,7 @@ def make_esp(tools: Tools, files: Mapping[str, bytes], *, size: int, epoch: int,
 def smallest_size(files: Mapping[str, bytes]) -> int:
     """Return a size in bytes that surely holds `files`: room for the FATs, the folders and half-used clusters."""
     content = sum(len(data) + 4096 for data in files.values())
-    return max(1 << 20, (content + content // 32 + 2 * _GRAIN) // _GRAIN * _GRAIN)
+    return max(_LEAST, (content + content // 32 + 2 * _GRAIN) // _GRAIN * _GRAIN)
 
 
 def _folders(files: Mapping[str, bytes]) -> list[str]:
