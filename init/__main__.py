@@ -14,6 +14,8 @@ PROGRAMS = {
     "container": ("init.containers.run", "starts one declared container; a child of PID 1"),
     "probe": ("init.containers.probe", "asks a container's health once; a child of PID 1"),
 }
+# These start often, or while a boot waits for them. The others make no values, or more than the light ones do.
+LIGHT = ("container", "probe")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         known = "\n".join(f"  {name:<10} {purpose}" for name, (_, purpose) in PROGRAMS.items())
         sys.stderr.write(f"usage: init PROGRAM …\n\nPrograms:\n{known}\n")
         return 2
+    if words[0] in LIGHT:
+        import init.light  # noqa: F401, PLC0415 - before the first value is made
     module = importlib.import_module(PROGRAMS[words[0]][0])
     status = module.main(words[1:])
     return status if isinstance(status, int) else 0

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from init.containers import places
 from init.formats import codec
 from init.formats.machine import Container, Registry
 
-PATH = "/run/berth/containers"
+PATH = places.PATH
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,6 +35,7 @@ DOCKER_SERVICE = "docker"
 # seconds that the program of a probe may take to start: it bounds the question itself, and a machine that is busy
 # (three boots at once under emulation) must not make its containers unhealthy by that alone
 _PROBE_START = 5.0
+_PATIENCE = 60.0  # seconds that one child asks a container that starts; an interval may be longer
 FETCH_TIMEOUT = 1800.0  # seconds that fetching and unpacking an image may take before it is tried again
 _SHARED_MODULES = (
     "overlay", "bridge", "veth", "nf_tables", "nf_conntrack", "nf_nat", "nft_chain_nat", "nft_nat", "nft_masq",
@@ -186,8 +187,11 @@ def _probe(container: Container, engine: str) -> Probe | None:
         what = ("tcp", container.name, str(health.timeout), health.tcp)
     else:
         what = ("exec", container.name, str(health.timeout), engine, *health.test)
+    patience = min(health.interval, _PATIENCE)
     return Probe(
         argv=(*PYTHON, "probe", *what),
+        waiting=(*PYTHON, "probe", "wait", str(patience), *what) if what[0] != "exec" else (),
+        patience=patience,
         interval=health.interval,
         timeout=health.timeout + _PROBE_START,
         retries=health.retries,

@@ -3,6 +3,7 @@
     probe http NAME SECONDS URL         a GET that is answered with 2xx or 3xx
     probe tcp NAME SECONDS HOST:PORT    a connection that is taken
     probe exec NAME SECONDS ENGINE ARGV…  a command in the container that ends with 0
+    probe wait PATIENCE http|tcp …      the same question again and again, for so many seconds, until the first yes
 
 The first two are asked inside the container's own network, which needs no port to be published. A URL with https is
 asked whether it answers, not who answers: the certificate is for a name that is not the container's loopback.
@@ -18,23 +19,25 @@ import os
 import sys
 import time
 
-from init.containers.namespaces import join_network
-from init.containers.order import PATH
+from init.containers.places import PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+_CLONE_NEWNET = 0x40000000
+_PAUSE_FIRST, _PAUSE_MOST = 0.05, 0.5
 _RUNTIME = ("/usr/bin/crun", "--root=/run/crun", "exec")
 
 
 def main(argv: list[str]) -> int:
     """Run one probe; return the exit status, 2 for a wrong call."""
     match argv:
-        case ["http", name, seconds, url]:
-            return _asked(name, float(seconds), lambda timeout: _http(url, timeout))
-        case ["tcp", name, seconds, place]:
-            return _asked(name, float(seconds), lambda timeout: _tcp(place, timeout))
+        case ["wait", patience, ("http" | "tcp") as kind, name, seconds, what]:
+            return _until_asked(float(patience), lambda: _ask(kind, name, float(seconds), what))
+        case [("http" | "tcp") as kind, name, seconds, what]:
+            return _until_asked(0.0, lambda: _ask(kind, name, float(seconds), what))
         case ["exec", name, seconds, engine, *command] if command:
             return _exec(name, float(seconds), engine, command)
         case _:
@@ -42,21 +45,47 @@ def main(argv: list[str]) -> int:
             return 2
 
 
-def _asked(name: str, seconds: float, ask: object) -> int:
-    try:
-        _enter_network(name)
-        ask(seconds)  # type: ignore[operator]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        sys.stderr.write(f"unhealthy: {reason}\n")
-        return 1
-    return 0
+def _until_asked(patience: float, ask: Callable[[], None]) -> int:
+    """Ask until the answer is yes or `patience` (seconds) is over; once at least. Return the exit status."""
+    end = time.monotonic() + patience
+    pause = _PAUSE_FIRST
+    while True:
+        try:
+            ask()
+        except (OSError, ValueError) as error:
+            if time.monotonic() + pause >= end:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                sys.stderr.write(f"unhealthy: {reason}\n")
+                return 1
+        else:
+            return 0
+        time.sleep(pause)
+        pause = min(pause * 1.5, _PAUSE_MOST)
+
+
+def _ask(kind: str, name: str, seconds: float, what: str) -> None:
+    """Ask once, in the network that the container has now; raise OSError, ValueError for a no."""
+    _enter_network(name)
+    if kind == "http":
+        _http(what, seconds)
+    else:
+        _tcp(what, seconds)
 
 
 def _enter_network(name: str) -> None:
     with open(f"{PATH}/{name}/pid") as stream:
         pid = int(stream.read())
-    join_network(pid)
+    setns = getattr(os, "setns", None)
+    if setns is None:  # Python before 3.12
+        from init.containers.namespaces import join_network  # noqa: PLC0415 - ctypes, which most do without
+
+        join_network(pid)
+        return
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(namespace, _CLONE_NEWNET)
+    finally:
+        os.close(namespace)
 
 
 def _connect(host: str, port: int, timeout: float) -> socket.socket:

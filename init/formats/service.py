@@ -25,13 +25,19 @@ class Restart(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """A health check as PID 1 runs it: `argv` is a child that exits 0 when healthy. Durations in seconds."""
+    """A health check as PID 1 runs it: `argv` is a child that exits 0 when healthy. Durations in seconds.
+
+    `waiting`, where there is one, is run until the first success instead: it asks again and again for `patience`
+    seconds, so that a child's start is paid once and the first yes is known at once.
+    """
 
     argv: tuple[str, ...]
     interval: float
     timeout: float
     retries: int
     start_period: float
+    waiting: tuple[str, ...] = ()
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ reason is written beside the boot record, and the machine is rebooted, for a PID
 
 from __future__ import annotations
 
-import init.pid1.light  # noqa: F401 - first: whatever is imported from here on makes its values the light way
+import init.light  # noqa: F401 - first: whatever is imported from here on makes its values the light way
 
 # isort: split
 from init.pid1 import early, rescue

@@ -149,7 +149,7 @@ def _spawned(running: Running, event: Spawned, now: float) -> Outcome:
         case Role.STOP:
             return replace(running, stopper=event.pid), []
         case Role.PROBE:
-            bound = running.service.probe.timeout if running.service.probe else SETTLE
+            bound = probes.bound(running.service.probe, running) if running.service.probe else SETTLE
             return replace(running, probe=event.pid), [Arm(timer=Timer.PROBE_BOUND, seconds=bound)]
         case Role.MAIN if running.state not in ALIVE:  # it ended before it began: nothing of it may live on
             return running, [KillGroup()]
@@ -393,7 +393,7 @@ def _elapsed(running: Running, timer: Timer, now: float) -> Outcome:
             return _start(running)
         case Timer.PROBE if state in (State.STARTING, State.RUNNING) and running.probe is None:
             probe = running.service.probe
-            return (running, [Run(role=Role.PROBE, argv=probe.argv)]) if probe else (running, [])
+            return (running, [Run(role=Role.PROBE, argv=probes.argv(probe, running))]) if probe else (running, [])
         case Timer.PROBE_BOUND if running.probe is not None:
             killed: list[Action] = [KillProbe(pid=running.probe)]
             after, actions = _probe_result(replace(running, probe=None), now, good=False)

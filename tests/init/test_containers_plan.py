@@ -69,6 +69,11 @@ def test_crun() -> None:
             timeout=7.0,  # two for the answer, five for the program to start
             retries=3,
             start_period=0.0,
+            waiting=(
+                *("/usr/bin/python3", "-ISB", APP, "probe", "wait", "5.0"),
+                *("http", "web", "2.0", "http://127.0.0.1:80/"),
+            ),
+            patience=5.0,
         ),
         is_container=True,
         image="demo",
@@ -172,6 +177,7 @@ def test_probes(health: HealthCheck, expected: tuple[str, ...]) -> None:
     probe = services("podman", replace(WEB, health=health))["web"].probe
     assert probe is not None
     assert probe.argv[4:] == expected
+    assert bool(probe.waiting) == (health.tcp is not None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from init.containers.probe import _http, _tcp
+from init.containers.probe import _http, _tcp, _until_asked
 
 ROOT = Path(__file__).parents[2]
 Answer = Callable[[socket.socket], None]
@@ -93,6 +93,26 @@ def test_a_taken_connection_is_enough_for_tcp() -> None:
         _tcp(f"127.0.0.1:{port}", 5)
 
 
+def test_a_patient_probe_asks_until_the_server_is_there() -> None:
+    answers = [b"", b"HTTP/1.1 503 x\r\n\r\n", b"HTTP/1.1 200 x\r\n\r\n"]
+
+    def warm_up(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answers.pop(0))
+
+    with serving(warm_up) as port:
+        assert _until_asked(60, lambda: _http(f"http://127.0.0.1:{port}/", 5)) == 0
+    assert answers == []
+
+
+def test_patience_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(says(b"")) as port:
+        pass
+    for patience in (0.0, 0.2):
+        assert _until_asked(patience, lambda: _tcp(f"127.0.0.1:{port}", 5)) == 1
+    assert capsys.readouterr().err == "unhealthy: Connection refused\n" * 2
+
+
 def test_what_is_asked() -> None:
     asked = []
 
@@ -106,14 +126,23 @@ def test_what_is_asked() -> None:
     assert f"\r\nHost: 127.0.0.1:{port}\r\n".encode() in asked[0]
 
 
+def imported(code: str) -> set[str]:
+    """Return the names of modules that an interpreter of its own has after `code`."""
+    text = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nprint(*sys.modules)"
+    done = subprocess.run((sys.executable, "-ISBc", text), capture_output=True, text=True, check=True, timeout=30)
+    return set(done.stdout.split())
+
+
 def test_the_programs_of_a_start_import_no_openssl() -> None:
     """Each import is paid at each start: these are the ones that cost most and crept in before."""
-    code = "\n".join(
-        [
-            f"import sys; sys.path.insert(0, {str(ROOT)!r})",
-            "import init.containers.run, init.containers.crun, init.containers.probe, init.containers.plan",
-            "print(sorted({'hashlib', 'ssl', 'socket', 'subprocess', 'tarfile', 'pathlib'} & set(sys.modules)))",
-        ]
-    )
-    done = subprocess.run((sys.executable, "-ISBc", code), capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.strip() == "[]"
+    start = "import init.containers.run, init.containers.crun, init.containers.probe, init.containers.plan"
+    costly = {"hashlib", "ssl", "socket", "subprocess", "tarfile", "pathlib"}
+    assert not costly & imported(start)
+    light = f"import init.light; {start}"
+    assert not {*costly, "inspect", "ast", "tokenize", "typing"} & imported(light)
+    assert not {"ctypes", "dataclasses", "enum", "json", "re"} & imported("import init.containers.probe")
+
+
+def test_programs_that_start_often_make_light_values() -> None:
+    code = "from init.__main__ import main; main(['probe'])"
+    assert "init.light" in imported(code)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from init.pid1 import light
+from init import light
 
 TESTS = Path(__file__).parents[1]
 
@@ -80,7 +80,7 @@ if {light}:
     from fakes import machine, running
     from init.containers import baked, engine_files, plan
     from init.pid1 import accounts, etc, linknames, network
-    assert sys.modules.pop("dataclasses").__name__ == "init.pid1.light"  # pytest needs the real one
+    assert sys.modules.pop("dataclasses").__name__ == "init.light"  # pytest needs the real one
 import json
 from test_whole_life import Life
 life = Life()

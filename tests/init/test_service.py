@@ -247,6 +247,23 @@ def test_misses_count_once_an_interval_until_the_first_success():
     assert life.Emit(event=events.CONTAINER_UNHEALTHY) in actions
 
 
+def test_until_the_first_success_one_child_waits_for_it():
+    probe = replace(PROBE, waiting=("/wait",), patience=4.0)
+    running = started(probe=probe, is_container=True)
+    running, actions = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=5), now=0.1)
+    assert life.Run(role=Role.PROBE, argv=("/wait",)) in actions
+    assert life.Arm(timer=Timer.PROBE_BOUND, seconds=probe.timeout + 4.0) in actions
+    running, actions = drive(running, life.Exited(role=Role.PROBE, pid=5, status=1), now=6)
+    assert running.misses == 1
+    running, actions = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=6), now=7)
+    assert life.Run(role=Role.PROBE, argv=("/wait",)) in actions
+    running, actions = drive(running, life.Exited(role=Role.PROBE, pid=6, status=0), now=8)
+    assert life.Emit(event=events.CONTAINER_HEALTHY) in actions
+    running, actions = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=7), now=9)
+    assert life.Run(role=Role.PROBE, argv=PROBE.argv) in actions
+    assert life.Arm(timer=Timer.PROBE_BOUND, seconds=PROBE.timeout) in actions
+
+
 def test_a_probe_that_hangs_is_killed_and_counts_as_a_miss():
     running = started(probe=PROBE, is_container=True)
     running, _ = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=5), now=6)

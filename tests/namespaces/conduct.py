@@ -6,7 +6,7 @@ files to lay into the root (`FOLDER/usr/lib/berth/…`), the path of a fifo or f
 
 from __future__ import annotations
 
-import init.pid1.light  # noqa: F401 - as the real PID 1 does
+import init.light  # noqa: F401 - as the real PID 1 does
 
 # isort: split
 import os

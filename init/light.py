@@ -1,14 +1,14 @@
-"""A light `dataclasses` for PID 1: the same values, made without generating and compiling code.
+"""A light `dataclasses` for PID 1 and its children: the same values, made without generating and compiling code.
 
 The standard library's decorator writes each class's methods as text and compiles it, and it imports `inspect`, `ast`,
 `dis` and `tokenize` for that. For the value classes that PID 1 has, that is 55 of the 80 ms which its imports take
 natively; in whole boots under emulation (one vCPU) `init.started` came at 3.1 s after the kernel's start, not at 3.7.
 Here the methods are the same few functions for every class.
 
-`install` has to run before the first import of `dataclasses`; it does so in `main`, in no test but its own. Everywhere
-else the same classes are made by the real one, which checks what this one takes on trust: that nobody assigns to a
-frozen value. What is supported is what the house style uses: defaults, factories, `frozen`,
-inheritance, `replace`, `asdict`, `fields`.
+It has to be imported before the first import of `dataclasses`: PID 1 does so, and `init.__main__` for the programs that
+start containers (27 → 11 ms of imports), and no test but its own. Everywhere else the same classes are made by the real
+one, which checks what this one takes on trust: that nobody assigns to a frozen value. What is supported is what the
+house style uses: defaults, factories, `frozen`, inheritance, `replace`, `asdict`, `fields`.
 """
 
 from __future__ import annotations
