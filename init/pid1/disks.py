@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CLASS = "/sys/class/block"
 _USB = "/sys/bus/usb/devices"
 _STORAGE = b"08"  # bInterfaceClass of mass storage, USB's class codes
+_SCSI = "/sys/bus/scsi"  # SATA's disks and CDs, too
+_SCSI_DRIVERS = {b"0": "sd", b"5": "sr"}  # by SCSI's peripheral device type
 _NEVER = ("loop", "dm-", "ram", "zram", "fd", "nbd")  # what can't hold a root image by itself
 
 
@@ -92,7 +94,12 @@ def partition(devices: tuple[BlockDevice, ...], disk: str, number: int) -> Block
 
 
 def awaited(system: Early) -> tuple[str, ...]:
-    """Return the USB storage interfaces whose disk hasn't come yet: sticks take a second or more. Raise OSError."""
+    """Return the devices that announced storage and whose disk hasn't come yet. Raise OSError."""
+    return (*_usb_awaited(system), *_scsi_awaited(system))
+
+
+def _usb_awaited(system: Early) -> tuple[str, ...]:
+    """The USB storage interfaces: sticks take a second or more."""
     if not system.exists(_USB):
         return ()
     interfaces = []
@@ -104,3 +111,18 @@ def awaited(system: Early) -> tuple[str, ...]:
         return ()
     places = [system.read_link(f"{_CLASS}/{name}") for name in system.names(_CLASS)]
     return tuple(name for name in interfaces if not any(f"/{name}/" in place for place in places))
+
+
+def _scsi_awaited(system: Early) -> tuple[str, ...]:
+    """The SCSI disks and CDs whose driver is here and hasn't taken them yet."""
+    if not system.exists(f"{_SCSI}/devices"):
+        return ()
+    found = []
+    for name in system.names(f"{_SCSI}/devices"):
+        path = f"{_SCSI}/devices/{name}"
+        if not system.exists(f"{path}/type") or system.exists(f"{path}/block"):
+            continue
+        driver = _SCSI_DRIVERS.get(system.read(f"{path}/type", 16).strip())
+        if driver is not None and system.exists(f"{_SCSI}/drivers/{driver}"):
+            found.append(name)
+    return tuple(found)

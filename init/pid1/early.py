@@ -37,8 +37,8 @@ SYSROOT = "/sysroot"
 WAIT_SECONDS = 20.0
 """How long a root may take to appear. A slow USB stick takes 5 to 10 seconds."""
 _FEED_SECONDS = 10.0
-_STICK_SECONDS = 5.0
-"""How long the root waits for USB storage that is plugged in and not ready: the configuration may lie on it."""
+_STORAGE_SECONDS = 5.0
+"""How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,7 +234,7 @@ class _Boot:
             self.attempt(f"linking {path}", mounts.link(system, path, target))
         self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
         self.attempt("reading the root's module tables", self._plug_in_again)
-        self.attempt("waiting for USB storage", self._await_sticks)
+        self.attempt("waiting for storage", self._await_storage)
         self.attempt("opening a watchdog", self._watch)
         for setting in settings.for_memory(settings.memory(system)):
             self.attempt(f"setting {setting.path}", setting.write_to(system))
@@ -251,16 +251,25 @@ class _Boot:
         self._devices.again(device_modules.read_index(self._system))
         self._devices.coldplug(self._system)
 
-    def _await_sticks(self) -> None:
+    def _await_storage(self) -> None:
+        """Take all news that there are, and wait for more while a disk is missing that a bus has announced."""
+        assert self._devices is not None
         system = self._system
-        deadline = system.now() + _STICK_SECONDS
-        while (missing := disks.awaited(system)) and self._uevents is not None:
+        # For state, and here because loading it lasts until every driver has looked at its devices (AHCI: 0.5 s).
+        # Left to the kernel, it would start modprobe for it, which takes half a second.
+        self._devices.load(system, "ext4")
+        deadline = system.now() + _STORAGE_SECONDS
+        while self._uevents is not None:
+            missing = disks.awaited(system)
             left = deadline - system.now()
             if left <= 0:
-                self._messages.say(f"USB storage that gives no disk: {', '.join(missing)}")
+                if missing:
+                    self._messages.say(f"storage that gives no disk: {', '.join(missing)}")
                 return
-            if system.wait_readable([self._uevents], left):
+            if system.wait_readable([self._uevents], left if missing else 0.0):
                 self._take_news(None)
+            elif not missing:
+                return
 
     def _watch(self) -> None:
         assert self._devices is not None
@@ -269,8 +278,6 @@ class _Boot:
     def _use_state(self) -> None:
         system = self._system
         self.step = "mounting state"
-        if self._devices is not None:
-            self._devices.load(system, "ext4")  # the kernel would start modprobe for it, which takes half a second
         self._feed()
         self._state = state.mount_state(system, self._found)
         self._feed()

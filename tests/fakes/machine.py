@@ -27,8 +27,10 @@ _RELEASE = Release(
 )
 _TREES = {
     "modules.dep": "kernel/dm-verity.ko: kernel/dm-mod.ko\nkernel/dm-mod.ko:\nkernel/erofs.ko:\n"
-    "kernel/virtio_blk.ko:\nkernel/loop.ko:\nkernel/isofs.ko:\nkernel/softdog.ko:\nkernel/i6300esb.ko:\n",
-    "modules.alias": "alias virtio:d00000002v* virtio_blk\nalias pci:v00008086d000025ABsv*sd*bc*sc*i* i6300esb\n",
+    "kernel/virtio_blk.ko:\nkernel/loop.ko:\nkernel/isofs.ko:\nkernel/softdog.ko:\nkernel/i6300esb.ko:\n"
+    "kernel/sr_mod.ko:\nkernel/ext4.ko:\n",
+    "modules.alias": "alias virtio:d00000002v* virtio_blk\nalias pci:v00008086d000025ABsv*sd*bc*sc*i* i6300esb\n"
+    "alias scsi:t-0x05* sr_mod\n",
 }
 
 

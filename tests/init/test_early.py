@@ -117,6 +117,38 @@ def test_a_stick_that_is_plugged_in_and_not_ready_is_waited_for() -> None:
     assert 4.5 <= system.seconds < 5
 
 
+def test_a_cd_on_a_slow_bus_is_there_before_the_configuration_is_looked_for() -> None:
+    """Its driver is asked for by news that came meanwhile, and takes the drive a little later."""
+    system = machine.installed(formatted=True)
+    scsi = "/sys/bus/scsi"
+
+    def announced(machine_: FakeSystem) -> Uevent:
+        machine_.tree.fill({f"{scsi}/devices/1:0:0:0/type": b"5\n", f"{scsi}/drivers/sd": None})
+        return Uevent(action="add", path="/devices/1", variables={"SUBSYSTEM": "scsi", "MODALIAS": "scsi:t-0x05"})
+
+    def taken(machine_: FakeSystem) -> Uevent:
+        machine_.tree.fill({f"{scsi}/devices/1:0:0:0/block/sr0": None})
+        return Uevent(action="add", path="/devices/sr0", variables={"SUBSYSTEM": "block", "DEVNAME": "sr0"})
+
+    def loaded(machine_: FakeSystem) -> None:
+        machine_.tree.fill({f"{scsi}/drivers/sr": None})
+        machine_.news.append((3.0, taken))
+
+    system.on_module["ext4"] = lambda machine_: machine_.news.append((0.0, announced))
+    system.on_module["sr_mod"] = loaded
+    result = boot(system)
+    assert (result.outcome, result.degraded) == ("root", ())
+    assert "/sys/bus/scsi/devices/1:0:0:0/block/sr0" in system.tree.nodes
+    assert 3.0 <= system.seconds < 3.5
+
+
+def test_a_scsi_disk_without_a_driver_here_is_not_waited_for() -> None:
+    system = machine.installed(formatted=True)
+    system.filesystems["sysfs"]["/bus/scsi/devices/1:0:0:0/type"] = b"5\n"
+    assert boot(system).outcome == "root"
+    assert system.seconds < 3
+
+
 def test_a_stick_that_never_gets_ready_costs_a_few_seconds() -> None:
     system = machine.installed(formatted=True)
     system.filesystems["sysfs"]["/bus/usb/devices/1-1:1.0/bInterfaceClass"] = b"08\n"
