@@ -33,6 +33,7 @@ from builder.image import SlotImage, build_slot
 from builder.images import bake
 from builder.recipe import compile_machine
 from builder.recipe.model import Recipe
+from builder.rootfs.entry import Kind
 from builder.rootfs.unpack import Unpacked, build_tree
 from builder.stages import run_stages
 from builder.stages.context import StageContext
@@ -62,6 +63,8 @@ TREE_CODE = (
 SLOT_CODE = ("builder/image",)
 ARTIFACT_CODE = ("builder/artifact", "builder/grub", "init/formats")
 
+BLOCK = 4096  # bytes by which a file may be rounded up
+BESIDE_ROOT = 64 << 20  # bytes: the kernel and the initramfs, each twice
 SLOT_FACTS = "slot.json"
 SLOT_FILES = ("boot.img", "root.img", "vmlinuz", "initramfs")
 
@@ -246,6 +249,7 @@ def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
     )
 
     def make(folder: Path) -> None:
+        require_room(folder, tree)
         slot = build_slot(
             tree, store=order.store, tools=order.tools, recipe=order.recipe, release=release, out=folder,
             progress=order.progress,
@@ -267,6 +271,20 @@ def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
     if slot is None:
         raise BuildError(f"{folder} was damaged as soon as it was made", hint="check the disk and the memory")
     return slot
+
+
+def require_room(folder: Path, tree: Tree) -> None:
+    """Raise BuildError where the images might not fit on the disk of `folder`, were nothing compressed.
+
+    mkfs.erofs 1.8 waits for ever for a worker that met a full disk, so it must not come to that.
+    """
+    files = sum(entry.size + BLOCK for entry in tree.entries if entry.kind is Kind.FILE)
+    needed, free = files + BESIDE_ROOT, shutil.disk_usage(folder).free
+    if free < needed:
+        raise BuildError(
+            f"{folder.parent} needs room for {needed / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left",
+            hint="free some space, or work in a folder on another disk",
+        )
 
 
 def read_slot(folder: Path) -> SlotImage | None:
