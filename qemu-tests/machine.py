@@ -154,6 +154,10 @@ class Machine:
         """Press the reset button; what was seen stays, use `after` to wait for what comes."""
         self.session.ask("system_reset")
 
+    def hear(self) -> None:
+        """Take in what the machine has said so far, without waiting."""
+        self._listen(0.0)
+
     def port(self, guest: int) -> int:
         """Return the port of this computer that leads to a guest's."""
         return next(forward.host for forward in self.guest.forwards if forward.guest == guest)

@@ -29,6 +29,7 @@ NAME = "sshd"
 KEY_SERVICE = "ssh-host-key"
 KEY_FOLDER = "/var/lib/berth/ssh"
 KEY = f"{KEY_FOLDER}/ssh_host_ed25519_key"
+PRIVILEGE_SEPARATION = "/run/sshd"  # sshd(8): empty, root's own; without it no connection is served
 CONNECTIONS_MOST = 32
 PER_ADDRESS_MOST = 8
 
@@ -73,6 +74,7 @@ class SshDoor:
         if self._listening is None:
             self._listening = self._system.listen_tcp(PORT)
         self._system.make_folder(KEY_FOLDER, 0o700)
+        self._system.make_folder(PRIVILEGE_SEPARATION, 0o755)
         if given_keys or self._system.exists(f"{KEY}.pub"):
             self.serve()
         else:
