@@ -59,11 +59,17 @@ def make(
     def produce() -> None:
         try:
             with os.fdopen(writer, "wb") as out:
-                write_tar(out)
+                try:
+                    write_tar(out)
+                except BrokenPipeError:
+                    raise
+                except BaseException as error:  # handed to the caller's thread below
+                    failure.append(error)
+                    # mkfs.erofs 1.8 reads for ever where a stream ends within a file. Zeros end the archive.
+                    while True:
+                        out.write(bytes(1 << 16))
         except BrokenPipeError:
-            pass  # mkfs ended early: it says why
-        except BaseException as error:  # handed to the caller's thread below
-            failure.append(error)
+            pass  # mkfs ended: early, and it says why, or after the zeros
 
     producer = threading.Thread(target=produce, name="tar", daemon=True)
     producer.start()
