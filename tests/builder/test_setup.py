@@ -1,0 +1,105 @@
+"""`.ci/setup`: what it can't work with is told in one line with the cure, and what it can is enough."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Stands before the real interpreter and hides what a host may lack. Of pip only the call is noted.
+WRAPPER = """#!/bin/sh
+real='{python}'
+case "$*" in
+{cases}
+esac
+exec "$real" "$@"
+"""
+NO_ENSUREPIP = "*'import ensurepip'*) exit 1;;"
+NO_PIP = "*'import pip'*) exit 1;;"
+NO_VENV = "*'-m venv'*) echo 'No module named venv' >&2; exit 1;;"
+HOST_HAS_PIP = "*'import pip'*) exit 0;;"
+PIP = "*'-m pip'*) printf '%s\\n' \"$@\" > pip.called; exit {status};;"
+OLD = "*version_info*) exit 1;;\n*--version*) echo Python 3.10.13; exit 0;;"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A clone as far as setup sees it, in a path with blanks and accents."""
+    folder = tmp_path / "Übung with blanks & «quotes»"
+    (folder / ".ci").mkdir(parents=True)
+    shutil.copyfile(ROOT / ".ci" / "setup", folder / ".ci" / "setup")
+    shutil.copyfile(ROOT / "Makefile", folder / "Makefile")
+    shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
+    return folder
+
+
+def setup(folder: Path, *cases: str) -> subprocess.CompletedProcess[str]:
+    """Run `make setup` with a Python that lacks things."""
+    python = folder / "a python"
+    python.write_text(WRAPPER.format(python=sys.executable, cases="\n".join(cases)))
+    python.chmod(0o755)
+    return make(folder, str(python))
+
+
+def make(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", "setup", f"PYTHON={python}"], cwd=folder, capture_output=True, text=True,
+        check=False, env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+    )  # fmt: skip
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Of make's own words only its usual last line stands beside ours."""
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith("berth: ")
+    for word in words:
+        assert word in said[0]
+
+
+def test_a_python_that_is_too_old(folder: Path) -> None:
+    assert_one_line(setup(folder, OLD), "Python 3.10.13 is too old", "Install Python 3.11", "make setup PYTHON=")
+    assert not (folder / ".venv").exists()
+
+
+def test_no_python_at_all(folder: Path) -> None:
+    assert_one_line(make(folder, "/nonexistent/python3"), "no /nonexistent/python3 here", "make setup PYTHON=")
+
+
+def test_neither_ensurepip_nor_pip(folder: Path) -> None:
+    assert_one_line(setup(folder, NO_ENSUREPIP, NO_PIP), "neither ensurepip nor pip", "apt-get install python3-pip")
+
+
+def test_no_venv(folder: Path) -> None:
+    assert_one_line(setup(folder, NO_VENV), "cannot make a virtual environment", "apt-get install python3-venv")
+
+
+def test_without_ensurepip_the_hosts_pip_installs_into_the_environment(folder: Path) -> None:
+    done = setup(folder, NO_ENSUREPIP, HOST_HAS_PIP, PIP.format(status=0))
+    assert done.returncode == 0, done.stderr
+    called = (folder / "pip.called").read_text().splitlines()
+    assert called == ["-m", "pip", "--python", ".venv/bin/python", "install", "--quiet", "--editable", ".[test]"]
+    assert (folder / ".venv" / "ready").exists()
+    assert (folder / ".venv" / "bin" / "python").exists()
+
+
+def test_what_pip_cannot_do_is_told_and_tried_again(folder: Path) -> None:
+    done = setup(folder, NO_ENSUREPIP, HOST_HAS_PIP, PIP.format(status=1))
+    assert done.returncode != 0
+    assert "HTTPS_PROXY" in done.stderr
+    assert "PIP_INDEX_URL" in done.stderr
+    assert not (folder / ".venv" / "ready").exists()
+    assert setup(folder, NO_ENSUREPIP, HOST_HAS_PIP, PIP.format(status=0)).returncode == 0
+
+
+def test_a_broken_environment_is_made_anew(folder: Path) -> None:
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to("/nonexistent/python3")
+    assert setup(folder, NO_ENSUREPIP, HOST_HAS_PIP, PIP.format(status=0)).returncode == 0
+    assert (folder / ".venv" / "bin" / "python").resolve().exists()
