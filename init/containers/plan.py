@@ -136,7 +136,6 @@ def _through_podman(machine: Machine, index: int, baked: Baked, service: Service
     prepare = [("/usr/bin/busybox", "mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
     if container.image.startswith("archive:"):
         prepare.append((*PYTHON, "container", "fetch", container.name))
-    pid_file = f"{PATH}/{container.name}/pid"
     number = signal_number(container.stop_signal)
     return replace(
         service,
@@ -144,7 +143,9 @@ def _through_podman(machine: Machine, index: int, baked: Baked, service: Service
         environment=(*machine.environment, *podman.passed_on(container)),
         prepare=tuple(prepare),
         # conmon passes no signal on; a `podman stop` takes a second before it does anything
-        stop=("/usr/bin/busybox", "sh", "-c", f'kill -{number} "$(cat "$0")"', pid_file),
+        stop=("/usr/bin/busybox", "sh", "-c", podman.STOP, f"{PATH}/{container.name}", str(number)),
+        # the cleanup that conmon starts takes two seconds, for what no boot after this one looks at
+        stop_tells=True,
         pid_file=f"{PATH}/{container.name}/conmon.pid",
         delegate=True,
     )

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from init.formats.machine import Container, Machine, Port, Volume
 
 PODMAN = "/usr/bin/podman"
+# Sends a signal to the container and ends as it did: conmon leaves its status by its id. Words: folder, signal.
+STOP = """\
+kill -"$1" "$(cat "$0/pid")" || exit
+ended=/run/libpod/exits/$(cat "$0/cid")
+until [ -s "$ended" ]; do sleep 0.05; done
+exit "$(cat "$ended")"
+"""
 # variables that podman itself, its helpers or Go would act on
 _OWN = frozenset(("PATH", "HOME", "USER", "TMPDIR", "NOTIFY_SOCKET", "NOTIFY_FD", "LISTEN_PID", "LISTEN_FDS"))
 _OWN_PREFIXES = ("GO", "LD_", "XDG_", "CONTAINER", "CONMON", "PODMAN", "REGISTRY_", "STORAGE_", "DBUS_", "_")

@@ -64,6 +64,7 @@ class Service:
     prepare: tuple[tuple[str, ...], ...] = ()
     cleanup: tuple[tuple[str, ...], ...] = ()
     stop: tuple[str, ...] | None = None
+    stop_tells: bool = False  # `stop` ends when the service has, with its status; at a shutdown the rest is then killed
     after: tuple[str, ...] = ()  # started when these are ready; stopped before them. `network` is a target
     readiness: Readiness = Readiness.STARTED
     restart: Restart = Restart.ALWAYS

@@ -78,7 +78,9 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stop:
-    """The operator or a shutdown ends it; it stays ended."""
+    """The operator or a shutdown ends it; it stays ended. `last`: the machine goes down, nothing of it comes again."""
+
+    last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,6 +227,7 @@ class Running:
     stopper: int | None = None  # pid of the `stop` command
     empty: bool = False  # killing: the cgroup is empty, the main process's status has not come yet
     next: Next = Next.POLICY
+    last: bool = False  # it was asked to stop because the machine goes down
     ready: bool = False
     restarts: int = 0
     attempt: int = 0  # starts in a row that did not last

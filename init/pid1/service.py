@@ -94,7 +94,7 @@ def _step(running: Running, event: Event, now: float) -> Outcome:
         case Start():
             return _start(running) if running.state in AT_REST or running.state is State.BACKOFF else (running, [])
         case Stop():
-            return _stop(running, Next.STOP)
+            return _stop(replace(running, last=event.last), Next.STOP)
         case Again():
             return _stop(running, Next.RESTART)
         case Spawned():
@@ -229,7 +229,10 @@ def _not_spawned(running: Running, event: NotSpawned, now: float) -> Outcome:
 
 def _exited(running: Running, event: Exited, now: float) -> Outcome:
     if event.pid == running.stopper:
-        return replace(running, stopper=None), []
+        running = replace(running, stopper=None)
+        if running.last and running.service.stop_tells and running.state is State.STOPPING:
+            return _main_ended(replace(running, main=None, status=event.status), now)
+        return running, []
     if event.pid == running.task:
         return _task_ended(replace(running, task=None), event)
     if event.pid != running.main:

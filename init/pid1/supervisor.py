@@ -112,14 +112,14 @@ def _settle(supervisor: Supervisor, now: float) -> Outcome:
 def _due(supervisor: Supervisor, services: Mapping[str, Running], running: Running) -> lifecycle.Event | None:
     if supervisor.closing:
         if running.state in (State.WAITING, State.BACKOFF):
-            return lifecycle.Stop()
+            return lifecycle.Stop(last=True)
         if running.state not in ALIVE and not (running.state is State.DONE and running.ready):
             return None
         if running.next is lifecycle.Next.STOP and running.state is not State.DONE:
             return None
         name = running.service.name
         held = any(name in other.service.after and other.state in ALIVE for other in services.values())
-        return None if held else lifecycle.Stop()
+        return None if held else lifecycle.Stop(last=True)
     if running.state is not State.WAITING:
         return None
     ready = all(_satisfied(supervisor, services, name) for name in running.service.after)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +99,8 @@ def test_podman() -> None:
     assert service.environment == (("TOKEN", "s3cret"),)
     assert service.prepare == (("/usr/bin/busybox", "mkdir", "-p", folder, "/var/lib/berth/volumes/data"),)
     assert service.stop is not None
-    assert service.stop[-2:] == ('kill -3 "$(cat "$0")"', f"{folder}/pid")
+    assert service.stop[-2:] == (folder, "3")
+    assert service.stop_tells
     assert service.pid_file == f"{folder}/conmon.pid"
     assert service.delegate
     assert service.limits == Limits()
@@ -274,3 +277,21 @@ def test_addresses_are_as_many_as_containers(one: int, other: int) -> None:
     first, second = of_container(one), of_container(other)
     assert (first == second) == (one == other)
     assert (first.mac == second.mac) == (one == other)
+
+
+def test_podmans_stop_ends_as_the_container_did(tmp_path: Path) -> None:
+    """The script itself, with this machine's shell and a process for a container."""
+    exits = tmp_path / "exits"
+    exits.mkdir()
+    (tmp_path / "cid").write_text("abc")
+    with subprocess.Popen(("sleep", "60")) as container:
+        (tmp_path / "pid").write_text(f"{container.pid}\n")
+        script = podman.STOP.replace("/run/libpod/exits", str(exits))
+        with subprocess.Popen(("sh", "-c", script, tmp_path, "15")) as stop:
+            assert container.wait(30) == -15
+            assert stop.poll() is None
+            (exits / "abc").write_text("143")
+            assert stop.wait(30) == 143
+    (tmp_path / "pid").unlink()
+    done = subprocess.run(("sh", "-c", podman.STOP, tmp_path, "15"), check=False, capture_output=True, timeout=30)
+    assert done.returncode != 0

@@ -194,6 +194,20 @@ def test_a_stop_signals_waits_kills_and_cleans():
     assert running.status == -9
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_at_a_shutdown_a_stop_that_tells_is_the_end(last: bool):
+    running = started(stop=("/stop",), stop_tells=True, is_container=True)
+    running, actions = drive(running, life.Stop(last=last))
+    assert life.Run(role=Role.STOP, argv=("/stop",)) in actions
+    running, _ = drive(running, life.Spawned(role=Role.STOP, pid=20))
+    running, actions = drive(running, life.Exited(role=Role.STOP, pid=20, status=3))
+    assert running.state is (State.KILLING if last else State.STOPPING)
+    assert (life.Emit(event=events.CONTAINER_EXITED, status=3) in actions) == last
+    running, actions = drive(running, life.Exited(role=Role.MAIN, pid=10, status=-9), life.GroupEmpty())
+    assert running.state is State.STOPPED
+    assert len(actions_of(life.Emit, actions)) == (not last), "it ended once"
+
+
 def test_back_off_doubles_to_its_most_and_starts_anew_after_a_stable_run():
     assert [service.backoff(attempt) for attempt in range(4)] == [0.2, 0.4, 0.8, 1.6]
     assert service.backoff(1000) == 30.0
