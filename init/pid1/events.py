@@ -64,7 +64,7 @@ class Announcer:
     def __init__(self, system: System, loop: Loop | None = None) -> None:
         self._system = system
         self._loop = loop
-        self._boot_id = "unknown"
+        self._boot_id = ""
         self._seq = 0
         self._port: int | None = None
         self._queue = Queue()
@@ -100,7 +100,7 @@ class Announcer:
         return False
 
     def learn_boot_id(self) -> None:
-        """Read the boot's id; to be called once /proc is mounted."""
+        """Read the boot's id, which /proc tells; until it can be read it is unknown."""
         try:
             self._boot_id = self._system.read("/proc/sys/kernel/random/boot_id").decode("ascii", "replace").strip()
         except OSError:
@@ -109,7 +109,10 @@ class Announcer:
     def emit(self, event: str, **fields: object) -> None:
         """Say an event of `init.formats.events.EVENTS`."""
         self._seq += 1
-        line = events.line(event, fields, t=self._system.now(), seq=self._seq, boot_id=self._boot_id)
+        if not self._boot_id:
+            self.learn_boot_id()
+        boot_id = self._boot_id or "unknown"
+        line = events.line(event, fields, t=self._system.now(), seq=self._seq, boot_id=boot_id)
         self.ring.append(line)
         self._queue.add(line)
         self.flush()
