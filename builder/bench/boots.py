@@ -1,0 +1,91 @@
+"""Boots of an image beside a floor boot of the same minute; memory at rest; power-off."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.bench import floor
+from builder.bench.guest import BALLOON, Mark, Watched, answers
+from builder.emulate.options import Forward, Options
+from builder.emulate.run import prepare
+from init.formats import events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.emulate.command import Guest
+    from builder.tools.call import Tools
+
+ANSWER = "answer"  # of the container, through its published port
+REST = 25.0  # seconds: freed pages lie on lists that count as used for some 20 s
+PATIENCE = 240.0  # seconds: an emulated guest on a shared machine
+PORT = 8080  # that the shipped recipes' container publishes
+MEMORY, CPUS = 1024, 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Boot:
+    """One boot. `floor` is the kernel's alone just before it; memory in bytes, `power_off` in seconds."""
+
+    floor: Mark
+    marks: dict[str, Mark]
+    used: int | None
+    power_off: float
+
+
+def guest_for(image: Path, tools: Tools, folder: Path, *, memory: int = MEMORY) -> Guest:
+    """Return a guest that boots the image's kernel without firmware, its container's port led to a free one."""
+    options = Options(
+        image=image, direct=True, memory=memory, cpus=CPUS, forwards=(Forward(host=0, guest=PORT),)
+    )  # fmt: skip
+    guest, _ = prepare(options, tools=tools, folder=folder)
+    return replace(guest, extra=BALLOON)
+
+
+def floor_boot(guest: Guest, tools: Tools, folder: Path) -> Mark:
+    """Boot the guest's kernel with the smallest possible PID 1 and return when that spoke."""
+    assert guest.direct is not None
+    (folder / "floor").write_bytes(floor.initramfs())
+    words = [word for word in guest.direct.cmdline.split() if not word.startswith("berth.")]
+    direct = replace(guest.direct, initramfs=folder / "floor", cmdline=" ".join(words))
+    with Watched(replace(guest, direct=direct, forwards=()), tools) as watched:
+        watched.until(lambda: watched.has_line(floor.LINE), timeout=PATIENCE, what="the floor boot's line")
+        return next(mark for name, mark in watched.marks.items() if floor.LINE in name)
+
+
+def boot(image: Path, tools: Tools, *, rest: float = REST) -> Boot:
+    """Boot once to a container that answers, read the memory at rest, and switch off. Raises GuestFailed."""
+    with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
+        folder = Path(name)
+        guest = guest_for(image, tools, folder)
+        ground = floor_boot(guest, tools, folder)
+        with Watched(guest, tools) as watched:
+            port = guest.forwards[0].host
+
+            def answered() -> bool:
+                if events.CONTAINER_STARTED in watched.marks and ANSWER not in watched.marks and answers(port):
+                    watched.mark(ANSWER)
+                return ANSWER in watched.marks
+
+            watched.until(answered, timeout=PATIENCE, what="the container's answer")
+            healthy = events.CONTAINER_HEALTHY
+            watched.until(lambda: healthy in watched.marks, timeout=PATIENCE, what=healthy)
+            watched.rest(rest)
+            used = watched.used_memory()
+            return Boot(floor=ground, marks=dict(watched.marks), used=used, power_off=watched.power_off())
+
+
+def ratio(one: Boot, name: str) -> float | None:
+    """Return how much more processor a boot had used at a mark than the floor boot in all."""
+    mark = one.marks.get(name)
+    return None if mark is None or one.floor.processor <= 0 else mark.processor / one.floor.processor
+
+
+def middle(values: Sequence[float | None]) -> float | None:
+    """Return the median of the values that were taken."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

@@ -1,0 +1,36 @@
+"""What each figure is to reach: `build.kernel=cloud`, two quiet cores under emulation, 1024 MB, direct boots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Goal:
+    """Upper bounds of one recipe: sizes in MB (10⁶ bytes), memory in MB (2²⁰ bytes), times in seconds."""
+
+    iso: float
+    container: float  # from QEMU's start to the container's first sign of life
+    idle: float  # MemTotal - MemAvailable, 25 s after the container is healthy
+    least: float
+    power_off: float
+    build: float
+    unchanged: float = 3.0
+
+
+GOALS: Mapping[str, Goal] = {
+    "minimal": Goal(iso=43, container=5, idle=54, least=112, power_off=1, build=30),
+    "podman": Goal(iso=82, container=12, idle=66, least=160, power_off=2, build=45),
+    "docker": Goal(iso=140, container=24, idle=130, least=320, power_off=4, build=80),
+}
+
+
+def verdict(value: float | None, most: float | None) -> str:
+    """Return a figure beside its goal: `46.1 (≤ 43: no)`; a figure that was not taken is a dash."""
+    if value is None:
+        return "–"
+    text = f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if most is None:
+        return text
+    return f"{text} (≤ {most:g}{'' if value <= most else ': no'})"

@@ -1,0 +1,140 @@
+"""One guest, watched from outside: what it said when, and how much processor QEMU had used by then."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.emulate.session import Session
+from builder.errors import GuestFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from builder.emulate.command import Guest
+    from builder.tools.call import Tools
+
+BALLOON = ("-device", "virtio-balloon-pci,id=balloon")  # through it a guest tells how its memory is used
+_STEP = 0.05  # seconds between two looks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """An instant: seconds since QEMU's start, since the kernel's (None where it is not told), and of processor."""
+
+    wall: float
+    kernel: float | None
+    processor: float
+
+
+def processor_of(pid: int) -> float:
+    """Return the seconds of processor that a process has used; proc_pid_stat(5), fields 14 and 15."""
+    return ticks(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")) / os.sysconf("SC_CLK_TCK")
+
+
+def ticks(stat: str) -> int:
+    """Return user and system time, in clock ticks, of a text of /proc/PID/stat; a name may hold blanks and brackets."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+class Watched:
+    """A guest under way. Use it as a context: leaving it ends QEMU in any case."""
+
+    def __init__(self, guest: Guest, tools: Tools) -> None:
+        """Start QEMU. Raises ToolError."""
+        self._guest = guest
+        self.session = Session(guest, tools)
+        self.marks: dict[str, Mark] = {}
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.session.cut_power()
+
+    def until(self, done: Callable[[], bool], *, timeout: float, what: str) -> None:
+        """Note every event's first mark until `done`; raise GuestFailed when the guest ends or the time is up."""
+        deadline = self.session.elapsed + timeout
+        while not done():
+            for report in self.session.step(_STEP):
+                if report.event is not None:
+                    self.mark(report.event["event"], at=report.at, kernel=_seconds(report.event.get("t")))
+                elif report.line is not None:
+                    self.mark(f"line {report.line}", at=report.at)
+            if not done() and not self.session.open:
+                raise GuestFailed(self._explain(f"QEMU ended before {what} came"))
+            if not done() and self.session.elapsed > deadline:
+                raise GuestFailed(self._explain(f"{what} did not come within {timeout:.0f} s"))
+
+    def _explain(self, what: str) -> str:
+        came = ", ".join(name for name in self.marks if not name.startswith("line ")) or "no event"
+        return "\n".join([f"{what}; came: {came}", *self.session.complaints, *list(self.session.console)[-8:]])
+
+    def mark(self, name: str, *, at: float | None = None, kernel: float | None = None) -> None:
+        """Note that `name` happened, unless it is noted already."""
+        if name not in self.marks:
+            processor = 0.0
+            with contextlib.suppress(OSError):  # it may have ended this instant
+                processor = processor_of(self.session.pid)
+            wall = self.session.elapsed if at is None else at
+            self.marks[name] = Mark(wall=wall, kernel=kernel, processor=processor)
+
+    def has_line(self, text: str) -> bool:
+        """Return whether a line with this text was on the console."""
+        return any(name.startswith("line ") and text in name for name in self.marks)
+
+    def rest(self, seconds: float) -> None:
+        """Let the guest run on."""
+        end = time.monotonic() + seconds
+        while self.session.open and (left := end - time.monotonic()) > 0:
+            self.session.step(left)
+
+    def used_memory(self) -> int | None:
+        """Return MemTotal - MemAvailable in bytes as the guest tells it to its balloon, None where it does not."""
+        place = "/machine/peripheral/balloon"
+        self.session.ask("qom-set", path=place, property="guest-stats-polling-interval", value=1)
+        for _ in range(10):
+            self.rest(1.0)
+            used = in_use(self.session.ask("qom-get", path=place, property="guest-stats"))
+            if used is not None:
+                return used
+        return None
+
+    def power_off(self, timeout: float = 60.0) -> float:
+        """Press the power button and return the seconds until QEMU is gone; raise GuestFailed where it stays."""
+        begun = self.session.elapsed
+        self.session.press_power_button()
+        self.until(lambda: not self.session.open, timeout=timeout, what="the power-off")
+        return self.session.elapsed - begun
+
+
+def in_use(stats: Any) -> int | None:
+    """Return total less available memory of QEMU's `guest-stats`; None before the guest has answered."""
+    if not isinstance(stats, dict) or not stats.get("last-update"):
+        return None
+    values = stats.get("stats", {})
+    total, available = values.get("stat-total-memory", 0), values.get("stat-available-memory", 0)
+    known = 0 < available <= total < 1 << 63  # what a guest does not tell is all ones
+    return total - available if known else None
+
+
+def answers(port: int) -> bool:
+    """Return whether a container's web server behind a forwarded port answers now."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

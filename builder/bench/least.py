@@ -1,0 +1,51 @@
+"""The smallest memory with which a machine still reaches its container, found by halving."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.bench.boots import PATIENCE, guest_for
+from builder.bench.guest import Watched
+from builder.errors import GuestFailed
+from init.formats import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from builder.tools.call import Tools
+
+STEP = 8  # MB
+
+
+def search(works: Callable[[int], bool], *, low: int, high: int, step: int = STEP) -> int | None:
+    """Return the least multiple of `step` within [low, high] that works, None where not even `high` does.
+
+    All values are in MB. It is taken for granted that what works with some memory works with more.
+    """
+    if not works(high):
+        return None
+    lowest, highest = low // step, high // step
+    while lowest < highest:
+        half = (lowest + highest) // 2
+        if works(half * step):
+            highest = half
+        else:
+            lowest = half + 1
+    return highest * step
+
+
+def reaches(image: Path, tools: Tools, memory: int) -> bool:
+    """Tell whether the container becomes healthy with `memory` MB."""
+    with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
+        guest = guest_for(image, tools, Path(name), memory=memory)
+        with Watched(guest, tools) as watched:
+            healthy = events.CONTAINER_HEALTHY
+            try:
+                watched.until(
+                    lambda: healthy in watched.marks or watched.has_line("Kernel panic"), timeout=PATIENCE, what=healthy
+                )
+            except GuestFailed:
+                return False
+            return healthy in watched.marks

@@ -1,0 +1,159 @@
+"""The tables: Markdown, so that what the command prints can stand in the documentation as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.bench.boots import ANSWER, Boot, middle, ratio
+from builder.bench.goals import GOALS, verdict
+from builder.bench.sizes import SHOWN, Sizes
+from init.formats import events
+
+if TYPE_CHECKING:
+    from builder.bench.builds import Builds
+
+MB = 10**6
+MIB = 1 << 20
+SHOWN_MARKS = (
+    (events.INIT_STARTED, "PID 1"),
+    (events.NETWORK_UP, "network"),
+    (events.CONTAINER_STARTED, "container started"),
+    (ANSWER, "container answers"),
+    (events.CONTAINER_HEALTHY, "container healthy"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """What was measured of one recipe with one kernel; parts that were not asked for are None or empty."""
+
+    recipe: str
+    kernel: str
+    sizes: Sizes | None = None
+    builds: Builds | None = None
+    boots: tuple[Boot, ...] = ()
+    least: int | None = None  # MB
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a Markdown table, the first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def report(figures: Sequence[Figures]) -> str:
+    """Return all tables for which something was measured. Goals are for the cloud kernel and stand beside it alone."""
+    lines = [
+        *_sizes([each for each in figures if each.sizes]),
+        *_packages([each for each in figures if each.sizes]),
+        *_builds([each for each in figures if each.builds]),
+        *_boots([each for each in figures if each.boots]),
+        *_memory([each for each in figures if each.boots or each.least]),
+    ]
+    return "\n".join(lines)
+
+
+def _name(each: Figures) -> str:
+    return f"{each.recipe}, {each.kernel}"
+
+
+def _beside(each: Figures, value: float | None, goal: str) -> str:
+    known = GOALS.get(each.recipe) if each.kernel == "cloud" else None
+    return verdict(value, getattr(known, goal) if known else None)
+
+
+def _sizes(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    rows = []
+    for each in figures:
+        size = each.sizes
+        assert size is not None
+        parts = (size.kernel, size.initramfs, size.root, size.download)
+        rows.append([_name(each), _beside(each, size.iso / MB, "iso"), *(f"{part / MB:.1f}" for part in parts)])
+    return [
+        "Sizes, in MB (10⁶ bytes)",
+        "",
+        *table(("recipe, kernel", "ISO", "kernel", "initramfs", "root image", "download"), rows),
+    ]
+
+
+def _packages(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    columns = [list(each.sizes.packages[:SHOWN]) for each in figures if each.sizes]
+    rows = [
+        [f"{name} {size / MB:.1f}" for name, size in row]
+        for row in zip(*columns, strict=False)  # the shortest list ends the table
+    ]
+    return ["The largest origins in the root, in MB uncompressed", "", *table([_name(each) for each in figures], rows)]
+
+
+def _builds(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    rows = []
+    for each in figures:
+        made = each.builds
+        assert made is not None
+        rows.append(
+            [
+                _name(each),
+                f"{_beside(each, made.cold.seconds, 'build')}, {made.cold.processor:.0f}",
+                f"{made.changed.seconds:.1f}, {made.changed.processor:.0f}",
+                _beside(each, made.unchanged.seconds, "unchanged"),
+                f"{max(made.cold.memory, made.changed.memory) / MIB:.0f}",
+            ]
+        )
+    head = ("recipe, kernel", "packages cached: s, processor s", "one package changed", "unchanged: s", "peak, MiB")
+    return [
+        "Builds: seconds and seconds of processor; the peak is the largest process's; no download in any of them",
+        "",
+        *table(head, rows),
+    ]
+
+
+def _boots(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    rows = []
+    for each in figures:
+        ground = middle([one.floor.wall for one in each.boots])
+        rows.append([_name(each), f"{verdict(ground, None)}", *(_mark(each, name) for name, _ in SHOWN_MARKS)])
+    return [
+        "Boots, medians: seconds since QEMU's start / since the kernel's / times the processor time of a floor boot",
+        "(the same kernel with a PID 1 that says one line)",
+        "",
+        *table(("recipe, kernel", "floor", *(title for _, title in SHOWN_MARKS)), rows),
+    ]
+
+
+def _mark(each: Figures, name: str) -> str:
+    marks = [one.marks[name] for one in each.boots if name in one.marks]
+    wall = middle([mark.wall for mark in marks])
+    shown = _beside(each, wall, "container") if name == events.CONTAINER_STARTED else verdict(wall, None)
+    kernel = verdict(middle([mark.kernel for mark in marks]), None)
+    return f"{shown} / {kernel} / {verdict(middle([ratio(one, name) for one in each.boots]), None)}"
+
+
+def _memory(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    rows = []
+    for each in figures:
+        used = middle([one.used for one in each.boots])
+        rows.append(
+            [
+                _name(each),
+                _beside(each, None if used is None else used / MIB, "idle"),
+                _beside(each, each.least, "least"),
+                _beside(each, middle([one.power_off for one in each.boots]), "power_off"),
+            ]
+        )
+    return [
+        "Memory (MemTotal - MemAvailable 25 s after the container is healthy; the least that reaches it) and power-off",
+        "",
+        *table(("recipe, kernel", "at rest, MiB", "least, MiB", "power-off, s"), rows),
+    ]

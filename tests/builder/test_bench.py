@@ -1,0 +1,122 @@
+"""The bench's pure parts: goals, counting, the floor's program, what is read from QEMU and /proc, the tables."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.bench import floor, guest, host, least, measured
+from builder.bench.boots import Boot, middle, ratio
+from builder.bench.builds import Builds
+from builder.bench.goals import GOALS, verdict
+from builder.bench.guest import Mark
+from builder.bench.measured import Measured
+from builder.bench.report import Figures, report
+from builder.bench.sizes import Sizes
+from init.formats import events
+
+
+def test_a_figure_stands_beside_its_goal() -> None:
+    assert verdict(42.9, 43) == "42.9 (≤ 43)"
+    assert verdict(43.1, 43) == "43.1 (≤ 43: no)"
+    assert verdict(None, 43) == "–"
+    assert verdict(123.4, None) == "123"
+
+
+@given(st.integers(0, 600), st.integers(1, 40))
+def test_the_least_memory_is_the_first_that_works(limit: int, step: int) -> None:
+    low, high = 0, 640 // step * step
+    found = least.search(lambda memory: memory >= limit, low=low, high=high, step=step)
+    expected = -(-limit // step) * step
+    assert found == (expected if expected <= high else None)
+
+
+def test_the_floors_program_says_its_line(tmp_path: Path) -> None:
+    program = tmp_path / "init"
+    program.write_bytes(
+        floor.program().replace(struct.pack("<I", 169), struct.pack("<I", 60))
+    )  # exit instead of reboot
+    program.chmod(0o755)
+    done = subprocess.run([program], stdout=subprocess.PIPE, check=False)
+    assert done.stdout == f"{floor.LINE}\n".encode()
+    assert done.returncode == 0xFEE1DEAD & 0xFF  # its first argument
+
+
+def test_times_are_read_behind_a_name_with_brackets() -> None:
+    assert guest.ticks("7 (a) b ) c) S 1 7 7 0 -1 4 1 2 3 4 150 25 0 0 20 0") == 175
+
+
+def test_a_guest_that_tells_nothing_has_no_figure() -> None:
+    stats = {"stat-total-memory": 1000, "stat-available-memory": 900}
+    assert guest.in_use({"last-update": 5, "stats": stats}) == 100
+    assert guest.in_use({"last-update": 0, "stats": stats}) is None
+    assert guest.in_use({"last-update": 5, "stats": {**stats, "stat-available-memory": 2**64 - 1}}) is None
+    assert guest.in_use(None) is None
+
+
+def test_a_processor_is_named_once() -> None:
+    assert host.processor("processor: 0\nmodel name\t: Some  CPU\nmodel name\t: Other\n") == "Some CPU"
+    assert host.processor("") == "unknown processor"
+
+
+def test_a_command_is_measured_with_its_children(tmp_path: Path) -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'bytearray(64 << 20)'])"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    found = measured.measure([sys.executable, "-c", code], cwd=tmp_path, environment=environment)
+    assert found.memory > 64 << 20
+    assert found.processor > 0
+
+
+def test_what_the_measured_program_prints_is_read() -> None:
+    text = "noise\n" + json.dumps({"seconds": 1.5, "processor": 2, "memory": 3}) + "\n"
+    assert measured.parse(text) == Measured(seconds=1.5, processor=2.0, memory=3)
+
+
+def figures() -> Figures:
+    once = Measured(seconds=20.0, processor=30.0, memory=300 << 20)
+    marks = {
+        events.INIT_STARTED: Mark(wall=3.0, kernel=2.0, processor=3.0),
+        events.CONTAINER_STARTED: Mark(wall=6.0, kernel=5.0, processor=6.0),
+    }
+    boot = Boot(floor=Mark(wall=2.0, kernel=None, processor=2.0), marks=marks, used=50 << 20, power_off=0.2)
+    return Figures(
+        recipe="minimal",
+        kernel="cloud",
+        sizes=Sizes(iso=43_000_000, kernel=1, initramfs=1, root=1, download=1, packages=(("libc6", 3_400_000),)),
+        builds=Builds(cold=once, changed=once, unchanged=once),
+        boots=(boot,),
+        least=96,
+    )
+
+
+def test_the_report_has_every_figure_beside_its_goal() -> None:
+    text = report([figures()])
+    for expected in ("43.0 (≤ 43)", "libc6 3.4", "20.0 (≤ 30), 30", "20.0 (≤ 3: no)", "6.00 (≤ 5: no) / 5.00 / 3.00",
+                     "50.0 (≤ 54)", "96.0 (≤ 112)", "0.20 (≤ 1)"):  # fmt: skip
+        assert expected in text
+    assert report([]) == ""
+
+
+def test_goals_are_for_the_cloud_kernel() -> None:
+    one = figures()
+    full = Figures(recipe=one.recipe, kernel="full", sizes=one.sizes)
+    assert "≤" not in report([full])
+
+
+def test_ratios_are_over_the_same_runs_floor() -> None:
+    (boot,) = figures().boots
+    assert ratio(boot, events.CONTAINER_STARTED) == pytest.approx(3.0)
+    assert ratio(boot, "never") is None
+    assert middle([None, 3, 1, 2]) == 2
+    assert middle([None]) is None
+
+
+def test_every_shipped_recipe_has_goals() -> None:
+    assert set(GOALS) == {"minimal", "podman", "docker"}
