@@ -9,7 +9,7 @@ Rules, in this order; each has its own message:
    `Date` is not older than that of the file that the lock was made from: a mirror may stand still, not go back.
 4. `Date` is not in the future, or this computer's clock is wrong and rule 3 says nothing.
 
-OpenPGP cleartext signatures: RFC 9580, 7. The file: wiki.debian.org/DebianRepository/Format, "Release files".
+OpenPGP cleartext signatures: RFC 9580, 7. The file: Debian wiki, DebianRepository/Format, "Release files".
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _unknown(universe: Universe, request: PackageRequest) -> LockError:
         names = ", ".join(package.name for package in providers[:8])
         return LockError(f"{request.name} is a virtual package", place=request.place, hint=f"ask for one of: {names}")
     close = difflib.get_close_matches(request.name, universe.names(), n=3, cutoff=0.7)
-    hint = f"did you mean {' or '.join(close)}?" if close else "search for it on packages.debian.org"
+    hint = f"did you mean {' or '.join(close)}?" if close else "is it in this suite, and under this name?"
     return LockError(f"there is no package {request.name}", place=request.place, hint=hint)
 
 

@@ -81,7 +81,6 @@ def os_release(context: StageContext) -> str:
         "VARIANT_ID": "berth",
         "IMAGE_ID": is_release.machine_class,
         "IMAGE_VERSION": is_release.version,
-        "HOME_URL": "https://www.debian.org/",
     }
     return "".join(f'{key}="{value}"\n' for key, value in rows.items() if value)
 
