@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).parent))
 
+from remote import Client, client_tools  # noqa: E402
+
 from builder.cli.context import Context  # noqa: E402
 from builder.cli.inputs import Network, ready_tools  # noqa: E402
 from builder.tools.call import Tools  # noqa: E402
@@ -47,3 +49,10 @@ def built() -> Callable[..., Artifacts]:
         return {one["kind"]: Path(one["path"]) for one in json.loads(done.stdout)["artifacts"]}
 
     return build
+
+
+@pytest.fixture(scope="session")
+def client(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """Return the client half of SSH."""
+    folder = tmp_path_factory.mktemp("ssh")
+    return Client(client_tools(tools, folder / "tools"), folder)

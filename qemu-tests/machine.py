@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -161,6 +162,14 @@ class Machine:
     def port(self, guest: int) -> int:
         """Return the port of this computer that leads to a guest's."""
         return next(forward.host for forward in self.guest.forwards if forward.guest == guest)
+
+    def says_first(self, port: int, *, timeout: float = 30.0) -> bytes:
+        """Return what a guest's server says before it is asked; nothing where the guest refuses the connection."""
+        with socket.create_connection(("127.0.0.1", self.port(port)), timeout=timeout) as connection:
+            try:
+                return connection.recv(256)
+            except ConnectionError:
+                return b""
 
     def get(self, port: int, path: str = "/", *, timeout: float = 60.0) -> bytes:
         """Return what a guest's HTTP server answers; the first connections may come before it listens."""

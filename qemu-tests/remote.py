@@ -73,15 +73,14 @@ class Client:
             "ssh", "-F", "/dev/null", *words, "-p", str(machine.port(22)), f"{user}@127.0.0.1", "--", *command
         )
 
-    def run(
-        self, machine: Machine, user: str, key: Key, *command: str, options: tuple[str, ...] = (), input: str = ""
-    ) -> Done:
+    def run(self, machine: Machine, user: str, key: Key, *command: str, options: tuple[str, ...] = ()) -> Done:
         """Run it to its end. A machine that does not take connections yet is asked again."""
         deadline = time.monotonic() + PATIENCE
         while True:
             done = subprocess.run(
                 self.argv(machine, user, key, *command, options=options),
-                env=self.tools.environment(), input=input, capture_output=True, text=True, timeout=PATIENCE, check=False,
+                env=self.tools.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=PATIENCE, check=False,
             )  # fmt: skip
             machine.hear()
             early = done.returncode == 255 and any(sign in done.stderr for sign in SHUT)

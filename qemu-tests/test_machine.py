@@ -1,0 +1,250 @@
+"""A running machine, looked at from outside and over SSH: one machine serves all tests that leave it as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from machine import Machine
+from remote import Client, Key, Login
+
+from builder.tools.call import Tools
+from init.formats import events
+
+pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("running-machine")]
+
+Built = Callable[..., dict[str, Path]]
+
+STATUS = {
+    "format", "version", "class", "hostname", "machine_id", "loader", "media", "state", "slots", "order", "health",
+    "last_return", "config", "containers", "addresses", "memory", "watchdog", "update",
+}  # fmt: skip
+SSH = 22
+LISTENS = "0A"  # state of a TCP socket in /proc/net/tcp
+PAGES = "/var/lib/berth/volumes/pages"
+SERVES = "cp /www/index.html /pages/; exec /bin/busybox httpd -f -v -p 80 -h /pages"
+CONFIG = """#cloud-config
+hostname: box1
+disable_root: false
+ssh_authorized_keys: ["{berth}"]
+users:
+  - default
+  - {{name: ann, ssh_authorized_keys: ["{ann}"]}}
+  - {{name: root, ssh_authorized_keys: ["{root}"]}}
+berth:
+  health: {{settle: 3s}}
+  containers:
+    web:
+      image: demo
+      ports: ["8080:80"]
+      required: true
+      mem_limit: 48m
+      cpus: 0.5
+      pids_limit: 20
+      volumes: ["pages:/pages"]
+      entrypoint: [/bin/busybox, sh, -c, "{serves}"]
+      healthcheck: {{http: "http://127.0.0.1:80/", interval: 2s, timeout: 2s, retries: 2}}
+    clock:
+      image: demo
+      entrypoint: [/bin/busybox, sh, -c, "while true; do echo tick; sleep 1; done"]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The machine, and who may log in."""
+
+    machine: Machine
+    client: Client
+    keys: dict[str, Key]
+
+    def login(self, user: str) -> Login:
+        """Return a user's way in."""
+        return Login(client=self.client, machine=self.machine, user=user, key=self.keys[user])
+
+
+@pytest.fixture(scope="module")
+def running(built: Built, tools: Tools, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Return the machine with both containers healthy."""
+    image = built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
+    keys = {name: client.key(f"{name}-of-the-machine") for name in ("berth", "ann", "root")}
+    config = CONFIG.format(serves=SERVES, **{name: key.public for name, key in keys.items()})
+    folder = tmp_path_factory.mktemp("running")
+    with Machine(image, tools=tools, folder=folder, config=config, direct=True, forwards=(8080, SSH)) as machine:
+        machine.wait(events.CONTAINER_HEALTHY, name="web")
+        machine.wait(events.CONTAINER_HEALTHY, name="clock")
+        machine.wait(events.HEALTH_PASSED)
+        yield Running(machine=machine, client=client, keys=keys)
+
+
+def test_the_published_port_answers_from_outside(running: Running) -> None:
+    assert b"<h1>Berth</h1>" in running.machine.get(8080)
+
+
+def test_the_health_check_is_asked_inside_the_container(running: Running) -> None:
+    said = running.login("berth").out("berthctl logs web")
+    assert re.search(r"127\.0\.0\.1\]?:\d+: response:200", said), said
+
+
+def test_every_event_names_its_boot(running: Running) -> None:
+    seen = running.machine.seen
+    assert {one["boot_id"] for one in seen} == {seen[-1]["boot_id"]}
+    assert re.fullmatch(r"[0-9a-f-]{36}", seen[-1]["boot_id"])
+    assert [one["seq"] for one in seen] == list(range(1, len(seen) + 1))
+
+
+def test_the_fingerprint_on_the_console_is_the_one_that_a_client_sees(running: Running) -> None:
+    running.login("berth").out("true")
+    known = running.machine.folder / "known_hosts"
+    seen = running.client.tools.run("ssh-keygen", "-l", "-f", str(known)).decode().split()[1]
+    assert seen in running.machine.wait_for_line("ssh host key: ")
+
+
+def test_only_a_key_of_the_configuration_opens(running: Running) -> None:
+    stranger = running.client.key("stranger")
+    for user in ("berth", "root", "nobody"):
+        done = running.client.run(running.machine, user, stranger, "true")
+        assert (done.status, "Permission denied (publickey)" in done.err) == (255, True), (user, done)
+
+
+def test_no_password_is_asked_for(running: Running) -> None:
+    stranger = running.client.key("password-only")
+    options = ("PubkeyAuthentication=no", "PreferredAuthentications=password,keyboard-interactive")
+    done = running.client.run(running.machine, "berth", stranger, "true", options=options)
+    assert (done.status, "Permission denied (publickey)" in done.err) == (255, True), done
+
+
+def test_status_has_every_field_of_the_contract(running: Running) -> None:
+    status = running.login("berth").json("berthctl status --json")
+    assert set(status) >= STATUS
+    assert (status["format"], status["class"], status["hostname"]) == ("berth.status/1", "minimal-amd64", "box1")
+    assert re.fullmatch(r"[0-9a-f]{32}", status["machine_id"])
+    assert status["state"]["kind"] == "memory"
+    assert 0 < status["state"]["free"] < status["memory"]["total"] <= 512 << 20
+    assert (status["health"]["state"], status["last_return"], status["loader"]) == ("healthy", None, 1)
+    assert (status["config"]["source"], status["config"]["refused"]) == ("cidata", None)
+    assert re.fullmatch(r"[0-9a-f]{64}", status["config"]["sha256"])
+    assert status["addresses"]["eth0"][0] == "10.0.2.15/24"
+    assert status["watchdog"]["software"] is False
+    containers = {one["name"]: one for one in status["containers"]}
+    assert set(containers) == {"clock", "web"}
+    for one in containers.values():
+        assert set(one) >= {"name", "state", "health", "restarts", "image"}
+        assert (one["state"], one["health"], one["image"]) == ("running", "healthy", "demo")
+
+
+def test_the_reading_verbs_show_what_runs(running: Running) -> None:
+    berth = running.login("berth")
+    screen = berth.out("berthctl status")
+    assert "box1" in screen
+    assert len(screen.splitlines()) <= 24
+    services = {one["name"]: one for one in berth.json("berthctl ps --json")["services"]}
+    assert (services["web"]["kind"], services["web"]["state"]) == ("container", "running")
+    assert 0 < services["web"]["memory"] < 48 << 20
+    assert "web" in berth.out("berthctl ps")
+    assert "tick" in berth.out("berthctl logs clock")
+    head, *rest = (json.loads(line) for line in berth.out("berthctl events --json").splitlines())
+    assert head == {"format": events.FORMAT}
+    assert rest[: len(running.machine.seen)] == running.machine.seen[: len(rest)]
+    marks = berth.json("berthctl timeline --json")["marks"]
+    assert [mark["event"] for mark in marks][:2] == [events.INIT_STARTED, events.CONFIG_APPLIED]
+    assert "container.healthy web" in berth.out("berthctl timeline")
+
+
+def test_logs_are_followed(running: Running) -> None:
+    assert running.login("berth").out("berthctl logs clock -n 0 -f | head -n 2").count("tick") == 2
+
+
+def test_an_unknown_name_is_told_with_those_that_are_there(running: Running) -> None:
+    done = running.login("berth").run("berthctl logs nobody")
+    assert (done.status, "clock" in done.err, "web" in done.err) == (1, True, True), done
+
+
+def test_who_is_in_no_group_may_read_and_no_more(running: Running) -> None:
+    ann = running.login("ann")
+    assert ann.json("berthctl status --json")["hostname"] == "box1"
+    tried = ("poweroff", "reboot", "service restart web")
+    done = ann.run("; ".join(f"berthctl {command} --json" for command in tried))
+    assert done.status == 1, done
+    assert [json.loads(line)["code"] for line in done.out.splitlines()] == ["permission"] * len(tried), done
+    assert events.SHUTDOWN_BEGUN not in running.machine.names()
+
+
+def test_the_system_cannot_be_written_and_etc_can(running: Running) -> None:
+    root = running.login("root")
+    fixed = ("/", "/usr", "/usr/bin", "/usr/lib/berth")
+    done = root.run("touch " + " ".join(f"{folder}/written" for folder in fixed))
+    assert (done.status, done.err.count("Read-only file system")) == (1, len(fixed)), done
+    free = ("/etc", "/run", "/tmp", "/var", "/home", "/root", "/srv", "/opt", "/usr/local", "/mnt")
+    names = " ".join(f"{folder}/written" for folder in free)
+    root.out(f"touch {names} && rm {names}")
+    assert running.login("berth").run("touch /etc/written").status == 1
+
+
+def test_limits_are_the_kernels(running: Running) -> None:
+    folder = "/sys/fs/cgroup/berth/web"
+    said = running.login("berth").out(f"cat {folder}/memory.max {folder}/cpu.max {folder}/pids.max")
+    assert said.splitlines() == [str(48 << 20), "50000 100000", "20"]
+
+
+def test_nothing_listens_but_ssh(running: Running) -> None:
+    """The published port is the kernel's to lead on; a socket holds its number and accepts nothing."""
+    rows = running.login("berth").out("cat /proc/net/tcp /proc/net/tcp6").splitlines()
+    sockets = [words for words in map(str.split, rows) if len(words) > 3]
+    assert {int(words[1].rpartition(":")[2], 16) for words in sockets if words[3] == LISTENS} == {SSH}
+
+
+def test_orphans_are_reaped(running: Running) -> None:
+    """A process whose parent is gone becomes PID 1's, and is gone soon after its end."""
+    orphan = "(sh -c 'echo $$; exec sleep 0.2 >/dev/null 2>&1' &); sleep 0.1"
+    running.login("root").out(f"pid=$({orphan}); while [ -e /proc/$pid ]; do sleep 0.1; done")
+
+
+def test_a_killed_container_is_back(running: Running) -> None:
+    """Its main process is killed with no warning: it runs again, counted, with its volume and its port."""
+    root, machine = running.login("root"), running.machine
+    before = restarts(root)
+    root.out(f"echo kept > {PAGES}/kept.txt")
+    after = len(machine.seen)
+    root.out(f"kill -9 {container_init(root)}")
+    machine.wait(events.CONTAINER_EXITED, name="web", after=after)
+    assert machine.wait(events.CONTAINER_STARTED, name="web", after=after)["restarts"] == before + 1
+    machine.wait(events.CONTAINER_HEALTHY, name="web", after=after)
+    assert restarts(root) == before + 1
+    assert b"<h1>Berth</h1>" in machine.get(8080)
+    assert machine.get(8080, "/kept.txt") == b"kept\n"
+
+
+def test_an_unhealthy_container_is_started_again_and_heals(running: Running) -> None:
+    """The page is gone, the check says so, and the start puts it back."""
+    root, machine = running.login("root"), running.machine
+    after = len(machine.seen)
+    root.out(f"rm {PAGES}/index.html")
+    machine.wait(events.CONTAINER_UNHEALTHY, name="web", after=after)
+    machine.wait(events.CONTAINER_STARTED, name="web", after=after)
+    machine.wait(events.CONTAINER_HEALTHY, name="web", after=after)
+    assert b"<h1>Berth</h1>" in machine.get(8080)
+
+
+def test_a_service_is_stopped_and_started(running: Running) -> None:
+    berth, machine = running.login("berth"), running.machine
+    after = len(machine.seen)
+    berth.out("berthctl service stop clock")
+    machine.wait(events.CONTAINER_EXITED, name="clock", after=after)
+    berth.out("berthctl service start clock")
+    machine.wait(events.CONTAINER_HEALTHY, name="clock", after=after)
+
+
+def restarts(login: Login) -> int:
+    """Return how often `web` was started again."""
+    containers = login.json("berthctl status --json")["containers"]
+    return int(next(one["restarts"] for one in containers if one["name"] == "web"))
+
+
+def container_init(login: Login) -> str:
+    """Return the process id of `web`'s first process."""
+    return login.out("cat /run/berth/containers/web/pid").strip()
