@@ -35,7 +35,9 @@ test-all: setup ## run also what takes too long for `make test`
 	@BERTH_TEST_ALL=1 sh .ci/tests
 
 lint: setup   ## ruff and mypy --strict
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . ; .venv/bin/mypy
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
 
 bench: setup  ## measure sizes, build times and boot times, and print them
 	@.venv/bin/python -m builder.bench

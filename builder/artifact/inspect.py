@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 from builder.artifact import bundle, fat, iso, iso9660, qcow2, raw
 from builder.artifact.manifest import Manifest
+from builder.artifact.whole import check_whole
 from builder.errors import BuildError, InputError, Place
 from init.formats import bootimage, bootrecord, cmdline, disk, envblock, gpt
 
@@ -112,14 +113,15 @@ def inspect(path: Path) -> Inspection:
         raise InputError(f"{path} is neither a file nor a disk", hint=_HINT)
     try:
         with path.open("rb") as file:
+            check_whole(file)
             return _recognise(path, file)
     except InputError as error:
         error.place = error.place or Place(file=str(path))
         raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"cannot be read: {error.strerror or error}", place=Place(file=str(path))) from error
     except (iso9660.NotIso9660, fat.NotFat, tarfile.TarError, BuildError, ValueError) as error:
-        raise InputError(f"{path} is damaged or not an image: {error}", hint=_HINT) from error
+        raise InputError(f"damaged, or not an image: {error}", hint=_HINT, place=Place(file=str(path))) from error
 
 
 def read_manifest(path: Path) -> Manifest:

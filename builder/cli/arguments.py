@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
@@ -15,3 +16,10 @@ def number(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def folder(text: str) -> Path:
+    """Read a folder's path; an empty text is not the working folder but a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text is no folder")
+    return Path(text)

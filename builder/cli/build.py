@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from builder.cli.arguments import folder
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
 from builder.cli.watch import show_bytes
@@ -32,7 +33,7 @@ _LARGEST_CONFIG = 1 << 20  # bytes
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a path with `/` or `.yaml`")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="where artifacts go (default: build/out/NAME)")
+    parser.add_argument("--out", metavar="DIR", type=folder, help="where artifacts go (default: build/out/NAME)")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
     parser.add_argument("--config", metavar="FILE", type=Path, help="a machine config to put on the ISO")
     add_network(parser, heal=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -31,10 +32,17 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         print(json.dumps(difference.to_json()))
         return 0
     if difference.same:
-        print(f"{difference.old} and {difference.new} are equal to the bit")
+        same = "are equal to the bit" if digest(arguments.old) == digest(arguments.new) else "name the same slot"
+        print(f"{arguments.old} and {arguments.new} {same} ({difference.new})")
         return 0
     show(difference, files=arguments.files)
     return 0
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def growth(old: int, new: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.cli.context import Context
 from builder.cli.inputs import Network, add_network, load_recipe, network_of, open_source, ready_tools
 from builder.cli.watch import show_bytes
-from builder.errors import LockError, UsageError
+from builder.errors import InputError, LockError, UsageError
 from builder.lock.apt import AptSolver
 from builder.lock.archive import open_archive
 from builder.lock.difference import LockDifference, compare_locks
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if words[0] == "diff":
         if len(words) != 3:
             raise UsageError("`berth lock diff` takes two lock files", hint="berth lock diff OLD NEW")
-        tell(compare_locks(read_lock(Path(words[1])), read_lock(Path(words[2]))), as_json=context.as_json)
+        tell(compare_locks(given_lock(words[1]), given_lock(words[2])), as_json=context.as_json)
         return 0
     if len(words) != 1:
         raise UsageError("`berth lock` takes one recipe", hint="berth lock podman --update")
@@ -59,6 +59,14 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     else:
         tell(compare_locks(old, new), as_json=context.as_json)
     return 0
+
+
+def given_lock(text: str) -> Lock:
+    """Read a lock that the user names; raise InputError where it is none."""
+    try:
+        return read_lock(Path(text))
+    except LockError as error:
+        raise InputError(error.message, place=error.place, hint="name two files that `berth lock` wrote") from error
 
 
 def fits(recipe: Recipe, lock: Lock) -> bool:

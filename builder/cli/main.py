@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
 from builder.cli.context import Context
-from builder.errors import BerthError
+from builder.errors import BerthError, UsageError
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("doctor", "try what the work needs, one line and one cure each"),
@@ -53,6 +53,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
+        if "--json" in sys.argv:
+            report(UsageError(message, hint=f"{self.prog} --help"), as_json=True)
+            self.exit(2)
         self.exit(2, f"berth: {message}\n  try: {self.prog} --help\n")
 
 

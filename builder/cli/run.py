@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         memory=arguments.memory,
         cpus=arguments.cpus,
         forwards=None if arguments.forward is None else tuple(parse_forward(text) for text in arguments.forward),
-        until=parse_until(arguments.until) if arguments.until else None,
+        until=parse_until(arguments.until) if arguments.until is not None else None,
         timeout=arguments.timeout,
         json=arguments.json,
         print_command=arguments.print_command,
@@ -85,7 +85,7 @@ def find_image(text: str, build_root: Path) -> tuple[Path, tuple[Forward, ...]]:
     recipe = load(text)
     iso = build_root / "out" / recipe.name / f"{recipe.name}.iso"
     if not iso.is_file():
-        raise InputError(f"{recipe.name} is not built yet", hint=f"berth build {text}")
+        raise InputError(f"{recipe.name} is not built yet: there is no {iso}", hint=f"berth build {text}")
     containers = compile_machine(recipe).machine.containers
     return iso, tuple(
         Forward(host=port.host, guest=port.host, protocol=port.protocol) for one in containers for port in one.ports

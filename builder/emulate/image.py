@@ -7,6 +7,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.artifact.whole import check_whole
 from builder.errors import InputError, Place
 
 if TYPE_CHECKING:
@@ -40,14 +41,19 @@ def detect(path: Path, *, direct: bool = False) -> Image:
     if path.is_dir():
         return _in_folder(path, direct=direct)
     if path.exists() and not path.is_file() and not path.is_block_device():
-        raise InputError(f"{path} is neither a file nor a disk", place=Place(file=str(path)))
+        raise InputError("neither a file nor a disk", place=Place(file=str(path)))
     try:
         with path.open("rb") as file:
             head = file.read(1024)
             file.seek(0x8001)
             iso = file.read(5) == b"CD001"  # ECMA-119, 8.1: the first volume descriptor is in sector 16
+            if path.is_file():  # a block device's end is not a file's
+                check_whole(file)
+    except InputError as error:
+        error.place = Place(file=str(path))
+        raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+        raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
     if iso:
         return Image(path=path, kind=Kind.ISO)
     if head.startswith(b"QFI\xfb"):
@@ -57,7 +63,7 @@ def detect(path: Path, *, direct: bool = False) -> Image:
     if head[257:262] == b"ustar" and {"boot.img", "root.img"} <= members(path).keys():
         return Image(path=path, kind=Kind.BUNDLE)
     raise InputError(
-        f"{path} is no image: neither an ISO, nor a disk with a GPT, nor qcow2, nor a bundle",
+        "this is no image: neither an ISO, nor a disk with a GPT, nor qcow2, nor a bundle",
         hint="give the .iso, .raw or .qcow2 that `berth build` made, or the folder it made them in",
         place=Place(file=str(path)),
     )
@@ -69,7 +75,7 @@ def _in_folder(folder: Path, *, direct: bool) -> Image:
     found = sorted(folder.glob("*.iso"))
     if len(found) != 1:
         raise InputError(
-            f"{folder} holds {len(found)} files *.iso; one is needed",
+            f"it holds {len(found)} files *.iso; one is needed",
             hint="name the image itself",
             place=Place(file=str(folder)),
         )
@@ -82,4 +88,4 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
         with tarfile.open(path, "r:") as archive:
             return {member.name: (member.offset_data, member.size) for member in archive}
     except (tarfile.TarError, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}", place=Place(file=str(path))) from error
+        raise InputError(f"damaged: {error}", place=Place(file=str(path))) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import UsageError
+from init.formats.events import EVENTS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,4 +67,8 @@ def parse_until(text: str) -> Until:
     event, colon, name = text.partition(":")
     if not re.fullmatch(r"[a-z]+\.[a-z]+", event) or (colon and not name):
         raise UsageError(f"--until {text}: not an event", hint="write EVENT or EVENT:NAME, as in container.healthy:web")
+    if event not in EVENTS:
+        close = difflib.get_close_matches(event, EVENTS, n=1)
+        known = f"did you mean {close[0]}?" if close else f"there are: {', '.join(EVENTS)}"
+        raise UsageError(f"--until {text}: no event has this name", hint=known)
     return Until(event=event, name=name or None)

@@ -176,7 +176,7 @@ def test_kinds_are_told_by_content(tmp_path: Path, iso: Path) -> None:
     assert detect(iso).kind is Kind.ISO
     raw, qcow, bundle = tmp_path / "a.iso.raw", tmp_path / "b", tmp_path / "c"
     raw.write_bytes(bytes(512) + b"EFI PART" + bytes(600))
-    qcow.write_bytes(b"QFI\xfb\0\0\0\3")
+    qcow.write_bytes(b"QFI\xfb\0\0\0\3" + bytes(15) + b"\x10" + bytes(80))
     with tarfile.open(bundle, "w:", format=tarfile.USTAR_FORMAT) as archive:
         for name in ("manifest.json", "boot.img", "root.img"):
             archive.addfile(tarfile.TarInfo(name))
