@@ -205,6 +205,7 @@ def build(order: Order) -> Built:
 
 def _build(order: Order, inputs: str) -> Built:
     unpacked = build_tree(order.lock, order.recipe, order.store, order.progress)
+    order.progress.note(savings(unpacked))
     release = release_of(order.recipe, order.lock, inputs, unpacked.kernel_version)
     tree = root_tree(order, unpacked, release)
     slot = slot_image(order, tree, release)
@@ -212,6 +213,16 @@ def _build(order: Order, inputs: str) -> Built:
     return Built(
         recipe=order.recipe.name, release=release, lock_sha256=order.lock_sha256, artifacts=artifacts, reused=False
     )
+
+
+def savings(unpacked: Unpacked) -> str:
+    """Say what the recipe's rules left out, in all and by the three that saved most."""
+    rules = sorted((*unpacked.saved, *unpacked.cut), key=lambda rule: -rule.size)
+    if not rules:
+        return "left out: nothing, for the recipe has no rules"
+    size, files = sum(rule.size for rule in rules), sum(rule.files for rule in rules)
+    most = ", ".join(f"{rule.pattern} {rule.size / 1e6:.1f} MB" for rule in rules[:3])
+    return f"left out by {len(rules)} rules: {size / 1e6:.1f} MB in {files} files, most by {most}"
 
 
 def root_tree(order: Order, unpacked: Unpacked, release: Release) -> Tree:

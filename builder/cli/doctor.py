@@ -9,7 +9,7 @@ import platform
 import shutil
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.cli.context import Context
@@ -27,7 +27,7 @@ EXAMPLES = """\
   berth doctor              one line a check; status 1 if something has to be mended
   berth doctor --offline    without asking a mirror
 """
-SUITE, ARCHITECTURE = "trixie", "amd64"  # the shipped recipes'
+SUITE, ARCHITECTURE = "trixie", "amd64"  # what the shipped recipes are made of
 _NEEDED_SPACE = 4 << 30  # bytes: packages, tools tree, artifacts of three recipes
 _SKEW = 600  # seconds that a clock may be off before signatures and dates begin to fail
 
@@ -50,12 +50,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run all checks, each by itself, and print them."""
     network = network_of(arguments)
-    source = open_source(context, network)
+    try:
+        source = open_source(context, network)
+    except BerthError as error:  # an address that is none: one check among others here
+        wrong = Finding(name="mirror", level="wrong", message=error.message, cure=error.hint)
+        source = open_source(context, replace(network, offline=True))
+        first: list[tuple[str, Callable[[], Finding]]] = [("mirror", lambda: wrong)]
+    else:
+        first = [
+            ("mirror", lambda: check_mirror(source, network)),
+            ("clock", lambda: check_clock(source, network)),
+        ]
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("computer", check_computer),
         ("space", lambda: check_space(context)),
-        ("mirror", lambda: check_mirror(source, network)),
-        ("clock", lambda: check_clock(source, network)),
+        *first,
         ("accelerator", lambda: check_accelerator(context, network)),
         ("port 8080", lambda: check_port(8080)),
     ]

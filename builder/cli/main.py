@@ -133,6 +133,8 @@ def print_any_name() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     print_any_name()
+    # A service manager's or `timeout`'s word to end: what is half-written is taken away as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if not word.startswith("-")), None)
     known = {name for name, _ in VERBS}

@@ -85,7 +85,12 @@ class Store:
         self._scratch: Path | None = None
         with explain_full_disk(self.root):
             for folder in (self._blobs, self.root / "partial", self.root / "scratch"):
-                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except FileNotFoundError as error:  # below /proc, for one
+                    raise BerthError(
+                        f"no folder can be made at {self.root}", hint="point BERTH_CACHE to a folder of yours"
+                    ) from error
 
     def path(self, sha256: str) -> Path:
         """Return where the blob is or would be. Its content is not checked: see `read`, `open`, `verify`."""
