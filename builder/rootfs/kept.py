@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +37,15 @@ def save(store: Store, kind: str, key: str, value: Any) -> None:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     path = place(store, kind, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    folder = store.scratch()  # what a killed build leaves there is swept away by the next
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with (folder / key).open("wb") as stream:
             stream.write(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        (folder / key).replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def key_of(*parts: str | bytes) -> str:
