@@ -6,8 +6,10 @@ through `step`, which one thread calls; nothing here decides what the reports me
 
 from __future__ import annotations
 
+import ctypes
 import json
 import selectors
+import signal
 import socket
 import subprocess
 import time
@@ -45,6 +47,15 @@ class Report:
     line: str | None = None
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def _end_with_parent() -> None:
+    """Between fork and exec: a machine does not outlive the program that watches it, even one that was killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Session:
     """A guest under way. Use it as a context: leaving it ends QEMU in any case."""
 
@@ -64,7 +75,7 @@ class Session:
             self._process = subprocess.Popen(
                 self.argv, env=dict(tools.environment()), pass_fds=[end.fileno() for end in theirs],
                 stdin=None if attach else subprocess.DEVNULL, stdout=None if attach else subprocess.DEVNULL,
-                stderr=subprocess.PIPE, start_new_session=not attach,
+                stderr=subprocess.PIPE, start_new_session=not attach, preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads here
             )  # fmt: skip
         except OSError as error:
             for end in ours:

@@ -51,7 +51,9 @@ def make_build(fields: Fields, report: Report) -> Build | None:
         ),
         modules=tuple(
             ModuleCut(
-                pattern=each, reason=cut.get("reason"), keep=_expanded(cut.get("keep", ())),
+                pattern=each,
+                reason=cut.get("reason"),
+                keep=_expanded(cut.get("keep", ())),
                 kernel=cut.get("kernel", ""),
             )
             for cut in fields.get("modules", ())

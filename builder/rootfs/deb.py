@@ -51,9 +51,7 @@ class Deb:
         return self.control["Version"]
 
 
-def read_deb(
-    path: Path, *, name: str, store: Store, sha256: str | None = None, bounds: Bounds | None = None
-) -> Deb:
+def read_deb(path: Path, *, name: str, store: Store, sha256: str | None = None, bounds: Bounds | None = None) -> Deb:
     """Read one .deb; raise BuildError where it is no package that may be unpacked.
 
     `sha256` is the hash that the file has to have. Where what it holds is already known by that hash, the file is
@@ -101,9 +99,7 @@ def _read(stream: BinaryIO, *, name: str, sha256: str, store: Store, bounds: Bou
     files = _control(ByteStream(archive.expand(stream, control[0], _CONTROL_BOUNDS)))
     fields = parse_control(files.pop("control", b""), name)
     entries, names = _data(ByteStream(archive.expand(stream, data[0], bounds)), name, store, bounds)
-    return Deb(
-        name=name, sha256=sha256, control=fields, control_files=files, entries=entries, names=names
-    )
+    return Deb(name=name, sha256=sha256, control=fields, control_files=files, entries=entries, names=names)
 
 
 def _control(stream: ByteStream) -> dict[str, bytes]:
@@ -173,9 +169,7 @@ def _keep(content: ByteStream, size: int, store: Store) -> str:
 
 @cache
 def _reader() -> str:
-    return kept.code(
-        __file__, archive.__file__, tarread.__file__, mergedusr.__file__, entry.__file__
-    )
+    return kept.code(__file__, archive.__file__, tarread.__file__, mergedusr.__file__, entry.__file__)
 
 
 def _load(store: Store, sha256: str, name: str) -> Deb | None:
@@ -196,9 +190,7 @@ def _encode(deb: Deb) -> dict[str, Any]:
         "control": dict(deb.control),
         "files": {name: data.decode("latin-1") for name, data in deb.control_files.items()},
         "names": deb.names,
-        "entries": [
-            [e.path, e.kind.value, e.mode, e.uid, e.gid, e.size, e.sha256, e.target] for e in deb.entries
-        ],
+        "entries": [[e.path, e.kind.value, e.mode, e.uid, e.gid, e.size, e.sha256, e.target] for e in deb.entries],
     }
 
 

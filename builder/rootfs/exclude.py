@@ -153,4 +153,3 @@ def translate(pattern: str) -> str:
         else:
             output.append(re.escape(letter))
     return "".join(output)
-

@@ -60,8 +60,7 @@ def read_needs(modules: Sequence[Entry], store: Store) -> Mapping[str, ModuleNee
             known = {node.path: needs for node, needs in zip(files, read, strict=True)}
         kept.save(store, "modinfo", key, known)
     return {
-        path: ModuleNeeds(depends=tuple(depends), softdep=tuple(softdep))
-        for path, (depends, softdep) in known.items()
+        path: ModuleNeeds(depends=tuple(depends), softdep=tuple(softdep)) for path, (depends, softdep) in known.items()
     }
 
 

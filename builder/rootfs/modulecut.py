@@ -17,9 +17,7 @@ def modules_of(tree: Tree) -> tuple[Entry, ...]:
     return tuple(node for node in tree.entries if node.kind is Kind.FILE and is_module(node.path))
 
 
-def cut_modules(
-    tree: Tree, rules: Sequence[ModuleCut], read: Reader
-) -> tuple[Tree, tuple[Saved, ...]]:
+def cut_modules(tree: Tree, rules: Sequence[ModuleCut], read: Reader) -> tuple[Tree, tuple[Saved, ...]]:
     """Return the tree without the modules that the rules match, and what each rule saved, in the rules' order.
 
     Patterns are relative to `/usr/lib/modules/VERSION/kernel/`. What a module that stays depends on (`depends` and

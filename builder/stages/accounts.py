@@ -96,9 +96,7 @@ PACKAGES: dict[str, Accounts] = {
             Ownership("etc/chrony/chrony.keys", 0, 102, 0o640),
         ),
     ),
-    "dhcpcd-base": Accounts(
-        users=(User("dhcpcd", 103, 65534, "DHCP Client Daemon", "/usr/lib/dhcpcd", "/bin/false"),)
-    ),
+    "dhcpcd-base": Accounts(users=(User("dhcpcd", 103, 65534, "DHCP Client Daemon", "/usr/lib/dhcpcd", "/bin/false"),)),
     "docker.io": Accounts(groups=(Group("docker", 105),)),
     "systemd": Accounts(
         users=(User("systemd-network", 998, 998, "systemd Network Management", "/"),),

@@ -112,4 +112,3 @@ def _write(draft: Draft, unpacked: Unpacked, row: Row) -> bool:
         case Link(path, target):
             draft.link(path, target)
     return True
-

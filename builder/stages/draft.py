@@ -93,8 +93,7 @@ class Draft:
             if entry.kind is Kind.HARDLINK and entry.target in doomed and entry.path not in doomed
         ]  # fmt: skip
         shared = [
-            replace(self._nodes[heir.target], path=heir.path, kind=Kind.HARDLINK, target=heir.target)
-            for heir in heirs
+            replace(self._nodes[heir.target], path=heir.path, kind=Kind.HARDLINK, target=heir.target) for heir in heirs
         ]
         for one in doomed:
             del self._nodes[one]

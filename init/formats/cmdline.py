@@ -1,12 +1,12 @@
 """The kernel command line: every word that Berth gives a meaning to.
 
-    berth.root=HASH,OFFSET   verity root hash (hex), byte offset of verity's superblock in the root image
-    berth.slot=a|b           the slot that GRUB chose; absent when booted from an ISO or by a kernel of its own
-    berth.record=UUID        partition GUID of `record-0` on the disk that GRUB booted from
-    berth.rescue             initramfs only: no root, no containers
-    berth.console=events     events to the console as JSON lines as well
-    berth.media=iso          booted from the ISO: root is `/berth/root.img` on it
-    ds=nocloud…              where the configuration lies (cloud-init's own word)
+berth.root=HASH,OFFSET   verity root hash (hex), byte offset of verity's superblock in the root image
+berth.slot=a|b           the slot that GRUB chose; absent when booted from an ISO or by a kernel of its own
+berth.record=UUID        partition GUID of `record-0` on the disk that GRUB booted from
+berth.rescue             initramfs only: no root, no containers
+berth.console=events     events to the console as JSON lines as well
+berth.media=iso          booted from the ISO: root is `/berth/root.img` on it
+ds=nocloud…              where the configuration lies (cloud-init's own word)
 """
 
 from __future__ import annotations

@@ -145,8 +145,7 @@ def _record(inner: tuple[Reader, ...]) -> Reader:
         if not isinstance(value, list) or len(value) != len(inner):
             raise _wrong(path, f"a list of {len(inner)}", value)
         return tuple(
-            reader(item, f"{path}[{index}]")
-            for index, (reader, item) in enumerate(zip(inner, value, strict=True))
+            reader(item, f"{path}[{index}]") for index, (reader, item) in enumerate(zip(inner, value, strict=True))
         )
 
     return read

@@ -99,9 +99,7 @@ class MakeFolder:
     path: str
 
 
-Action = (
-    AlternativeName | Rename | MakeLink | SetLink | GiveAddress | AddRoute | WriteText | MakeFolder
-)
+Action = AlternativeName | Rename | MakeLink | SetLink | GiveAddress | AddRoute | WriteText | MakeFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,9 +195,7 @@ def _called(link: Link, found: Mapping[str, LinkState], final: Mapping[str, str]
     return final.get(card.name, card.name) if card is not None else link.name
 
 
-def _final_names(
-    wanted: tuple[Link, ...], found: Mapping[str, LinkState], hardware: list[LinkState]
-) -> dict[str, str]:
+def _final_names(wanted: tuple[Link, ...], found: Mapping[str, LinkState], hardware: list[LinkState]) -> dict[str, str]:
     """Return what each card is called afterwards, by the kernel's name, for those that change."""
     final = {
         found[link.name].name: link.name
@@ -277,9 +273,7 @@ def _clients(present: list[Link], called: Mapping[str, str]) -> tuple[list[dhcp.
         if name in members:
             continue
         if link.dhcp4 or link.dhcp6 or link.accept_ra:
-            clients.append(
-                dhcp.Client(name=name, dhcp4=link.dhcp4, dhcp6=link.dhcp6, accept_ra=link.accept_ra)
-            )
+            clients.append(dhcp.Client(name=name, dhcp4=link.dhcp4, dhcp6=link.dhcp6, accept_ra=link.accept_ra))
         else:
             taken.append(name)
     return clients, taken

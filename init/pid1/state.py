@@ -161,9 +161,7 @@ def _from_disk(system: Early, found: Found | None, partition: str) -> StateMount
         if growth is not None:
             grow_partition(system, growth)
         _must_work(system, (*_MAKE, partition))
-    step = mounts.MountStep(
-        source=partition, target=PLACE, kind="ext4", flags=_MOUNTED, data="errors=remount-ro"
-    )
+    step = mounts.MountStep(source=partition, target=PLACE, kind="ext4", flags=_MOUNTED, data="errors=remount-ro")
     try:
         mounts.perform(system, step)
     except OSError as error:
@@ -182,15 +180,11 @@ def _must_work(system: Early, argv: tuple[str, ...]) -> None:
 
 
 def _in_memory(system: Early, problem: str | None) -> StateMount:
-    step = mounts.MountStep(
-        source="tmpfs", target=PLACE, kind="tmpfs", flags=_MOUNTED, data=IN_MEMORY
-    )
+    step = mounts.MountStep(source="tmpfs", target=PLACE, kind="tmpfs", flags=_MOUNTED, data=IN_MEMORY)
     try:
         mounts.perform(system, step)
     except OSError as error:
-        return StateMount(
-            kind="none", device=None, fresh=True, problem=f"there is nowhere to write ({_words(error)})"
-        )
+        return StateMount(kind="none", device=None, fresh=True, problem=f"there is nowhere to write ({_words(error)})")
     return StateMount(kind="memory", device=None, fresh=True, problem=problem)
 
 
@@ -223,9 +217,7 @@ def _show(system: Early, name: str, place: str, mode: int) -> None:
     work = f"{PLACE}/.overlay-{name}"
     system.make_folder(work, 0o700)
     data = f"lowerdir={place},upperdir={folder},workdir={work}"
-    mounts.perform(
-        system, mounts.MountStep(source="overlay", target=place, kind="overlay", flags=_MOUNTED, data=data)
-    )
+    mounts.perform(system, mounts.MountStep(source="overlay", target=place, kind="overlay", flags=_MOUNTED, data=data))
 
 
 def unmount_order() -> tuple[str, ...]:

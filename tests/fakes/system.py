@@ -364,11 +364,8 @@ class FakeSystem(FakeNetwork):
         self.watchdogs.remove(watchdog)
 
     @recorded
-    def run(
-        self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None
-    ) -> ChildResult:
+    def run(self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> ChildResult:
         program = self.programs.get(posixpath.basename(argv[0]))
         if program is None:
             raise refuse(errno.ENOENT, argv[0])
         return program(self, argv)
-

@@ -20,9 +20,7 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 class ChildCalls:
     """The body of `system.Children`."""
 
-    def run(
-        self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None
-    ) -> ChildResult:
+    def run(self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> ChildResult:
         """Run a program to its end or kill it after `seconds`."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:

@@ -1,9 +1,9 @@
 """Device-mapper devices through /dev/mapper/control (linux/dm-ioctl.h, interface 4).
 
-    struct dm_ioctl, 312 bytes: version 3 × u32 · data_size u32 · data_start u32 · target_count u32 ·
-    open_count i32 · flags u32 · event_nr u32 · padding u32 · dev u64 · name 128 · uuid 129 · data 7
-    struct dm_target_spec, 40 bytes: sector_start u64 · length u64 · status i32 · next u32 · target_type 16,
-    followed by the parameters, NUL-terminated, padded to 8
+struct dm_ioctl, 312 bytes: version 3 × u32 · data_size u32 · data_start u32 · target_count u32 ·
+open_count i32 · flags u32 · event_nr u32 · padding u32 · dev u64 · name 128 · uuid 129 · data 7
+struct dm_target_spec, 40 bytes: sector_start u64 · length u64 · status i32 · next u32 · target_type 16,
+followed by the parameters, NUL-terminated, padded to 8
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ def unmount(target: str, flags: int) -> None:
 def finit_module(descriptor: int, parameters: str, flags: int, path: str) -> None:
     """finit_module(2), which no C library wraps."""
     _check(
-        _LIBC.syscall(
-            ctypes.c_long(_FINIT_MODULE), ctypes.c_int(descriptor), parameters.encode(), ctypes.c_int(flags)
-        ),
+        _LIBC.syscall(ctypes.c_long(_FINIT_MODULE), ctypes.c_int(descriptor), parameters.encode(), ctypes.c_int(flags)),
         path,
     )
 

@@ -92,9 +92,7 @@ class NetworkCalls:
     def add_alternative_name(self, name: str, alternative: str) -> None:
         """Let an interface be found by another name, too."""
         body = nested(_IFLA_PROP_LIST, attribute(_IFLA_ALT_IFNAME, text(alternative)))
-        _tell(
-            _NEWLINKPROP, _CREATE | _EXCLUSIVE | _APPEND, _LINK.pack(0, 0, index_of(name), 0, 0) + body, name
-        )
+        _tell(_NEWLINKPROP, _CREATE | _EXCLUSIVE | _APPEND, _LINK.pack(0, 0, index_of(name), 0, 0) + body, name)
 
     def add_address(self, name: str, address: str) -> None:
         """Give an interface an address (CIDR)."""
