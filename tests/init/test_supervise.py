@@ -41,10 +41,10 @@ def top(request):
 
 
 def supervise(top: str, services: list[dict], script: list[dict], seconds: float = 30) -> tuple[list[dict], dict]:
-    # `/tmp/` in a service stands for a folder of the test's own: the repository itself may lie below the real one.
+    # `FOLDER/` in a service stands for a folder of the test's own.
     with tempfile.TemporaryDirectory() as folder:
         plan = {"services": services, "script": script, "top": top, "seconds": seconds}
-        text = json.dumps(plan).replace("/tmp/", f"{folder}/")
+        text = json.dumps(plan).replace("FOLDER/", f"{folder}/")
         return _supervise(json.dumps({**json.loads(text), "folder": folder}))
 
 
@@ -144,7 +144,7 @@ def test_notify_prepare_and_probe(top):
         "name": "daemon",
         "argv": [sys.executable, "-ISc", notify],
         "readiness": "notify",
-        "prepare": [[SHELL, "-c", "echo first"], [SHELL, "-c", "echo second > /tmp/second"]],
+        "prepare": [[SHELL, "-c", "echo first"], [SHELL, "-c", "echo second > FOLDER/second"]],
     }
     web = sh(
         "exec sleep 1000",
@@ -153,14 +153,14 @@ def test_notify_prepare_and_probe(top):
         image="i",
         after=["daemon"],
         probe={
-            "argv": [SHELL, "-c", "test -e /tmp/well"],
+            "argv": [SHELL, "-c", "test -e FOLDER/well"],
             "interval": 0.3,
             "timeout": 2,
             "retries": 2,
             "start_period": 0,
         },
     )
-    helper = sh("sleep 1.5; exec touch /tmp/well", name="helper", readiness="exit", after=["web"])
+    helper = sh("sleep 1.5; exec touch FOLDER/well", name="helper", readiness="exit", after=["web"])
     lines, end = supervise(
         top, [web, daemon, helper], [{"on": "container.healthy:web", "do": "close", "name": "", "delay": 0.2}]
     )
