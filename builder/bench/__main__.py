@@ -67,15 +67,20 @@ def measure(recipe: str, kernel: str, options: argparse.Namespace, tools: Tools)
     context = Context.create(quiet=True, as_json=False)
     folder = context.build_root / "bench"
     parts = options.only.split(",")
+    chosen = load(recipe, [f"build.kernel={kernel}"])
+    lock = for_build(ready_lock(chosen, tools, context, Network(heal=True)), kernel)
     if "builds" in parts:
-        chosen = load(recipe, [f"build.kernel={kernel}"])
-        locks = (for_build(ready_lock(chosen, tools, context, Network(heal=True)), kernel), _tools_lock())
+        locks = (lock, _tools_lock())
         yield {"builds": builds.build_times(recipe, kernel, locks=locks, store=context.store, work=folder / "work")}
     if not {"sizes", "boots", "least"} & set(parts):
         return
     iso = image(recipe, kernel, folder)
     if "sizes" in parts:
-        yield {"sizes": sizes(read_manifest(iso), iso=iso.stat().st_size)}
+        yield {
+            "sizes": sizes(
+                read_manifest(iso), iso=iso.stat().st_size, download=sum(each.size for each in lock.packages)
+            )
+        }
     done: tuple[boots.Boot, ...] = ()
     for _ in range(options.boots if "boots" in parts else 0):
         done += (boots.boot(iso, tools, rest=options.rest),)

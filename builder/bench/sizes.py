@@ -26,14 +26,14 @@ class Sizes:
     packages: tuple[tuple[str, int], ...]
 
 
-def sizes(manifest: Manifest, *, iso: int) -> Sizes:
-    """Count a manifest; `iso` is the ISO's size."""
+def sizes(manifest: Manifest, *, iso: int, download: int) -> Sizes:
+    """Count a manifest; `iso` is the ISO's size, `download` that of the packages that its build reads."""
     return Sizes(
         iso=iso,
         kernel=manifest.part("vmlinuz").size,
         initramfs=manifest.part("initramfs").size,
         root=manifest.part("root").size,
-        download=sum(package.size for package in manifest.packages),
+        download=download,
         packages=by_origin(manifest),
     )
 
