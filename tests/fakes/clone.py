@@ -42,6 +42,10 @@ TINY = (
 )  # fmt: skip
 
 
+# Ctrl-C may come between a file's opening and its `with`: nobody is shown that warning outside of tests either.
+WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clone:
     """One clone. `cache` is its store, `program` how the interpreter is told to be `berth`."""
@@ -67,9 +71,9 @@ class Clone:
     def argv(self, words: Sequence[str], conditions: dict[str, Any] | None = None) -> list[str]:
         """Return the command."""
         if conditions is None:
-            return [sys.executable, "-W", "error", *self.program, *words]
+            return [sys.executable, *WARNINGS, *self.program, *words]
         program = str(ROOT / "tests" / "fakes" / "conditions.py")
-        return [sys.executable, "-W", "error", program, json.dumps(conditions), *words]
+        return [sys.executable, *WARNINGS, program, json.dumps(conditions), *words]
 
     def start(
         self, *words: str, conditions: dict[str, Any] | None = None, extra: dict[str, str] | None = None
