@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from machine import Machine
+from remote import Client, Login
 
 from builder.tools.call import Tools
 from init.formats import events
@@ -15,6 +16,13 @@ pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
 DEFAULT = "podman"
 Built = Callable[..., dict[str, Path]]
+CONFIG = """#cloud-config
+disable_root: false
+users: [{{name: root, ssh_authorized_keys: ["{root}"]}}]
+"""
+KILL = """for each in /proc/[0-9]*; do
+    case "$(tr '\\0' ' ' < $each/cmdline)" in "/bin/busybox httpd "*) kill -9 ${each#/proc/} && found=1;; esac
+done; [ "$found" ]"""
 
 
 def comes_up(machine: Machine) -> None:
@@ -45,10 +53,29 @@ def test_the_disk_boots_and_becomes_good(firmware: str, built: Built, tools: Too
         assert (last["event"], last["state_unmounted"]) == (events.SHUTDOWN_CLEAN, True)
 
 
-@pytest.mark.parametrize("recipe", ["minimal", "docker"])
-def test_each_recipe_reaches_its_container(recipe: str, built: Built, tools: Tools, tmp_path: Path) -> None:
-    with Machine(built(recipe)["iso"], tools=tools, folder=tmp_path, direct=True, memory=1024) as machine:
-        comes_up(machine)
+@pytest.mark.parametrize("recipe", ["minimal", "podman", "docker"])
+def test_each_recipe_runs_its_container(
+    recipe: str, built: Built, tools: Tools, client: Client, tmp_path: Path
+) -> None:
+    """Its published port answers from outside; a killed container is back; what a person is told of it is right."""
+    image = built(recipe)["iso"]
+    root = client.key(f"root-of-{recipe}")
+    config = CONFIG.format(root=root.public)
+    options = {"config": config, "direct": True, "memory": 1024, "forwards": (8080, 22)}
+    with Machine(image, tools=tools, folder=tmp_path, **options) as machine:
+        machine.wait(events.CONFIG_APPLIED)
+        machine.wait(events.CONTAINER_HEALTHY, name="web")
+        assert b"<h1>Berth</h1>" in machine.get(8080)
+        login = Login(client=client, machine=machine, user="root", key=root)
+        after = len(machine.seen)
+        login.out(KILL)
+        machine.wait(events.CONTAINER_EXITED, name="web", after=after)
+        machine.wait(events.CONTAINER_HEALTHY, name="web", after=after)
+        assert b"<h1>Berth</h1>" in machine.get(8080)
+        [web] = login.json("berthctl status --json")["containers"]
+        assert (web["state"], web["health"], web["restarts"], web["image"]) == ("running", "healthy", 1, "demo")
+        machine.power_off()
+        assert machine.names()[-1] == events.SHUTDOWN_CLEAN
 
 
 def test_power_cut_and_again(built: Built, tools: Tools, tmp_path: Path) -> None:

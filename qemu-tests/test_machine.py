@@ -201,7 +201,7 @@ def test_nothing_listens_but_ssh(running: Running) -> None:
 def test_orphans_are_reaped(running: Running) -> None:
     """A process whose parent is gone becomes PID 1's, and is gone soon after its end."""
     orphan = "(sh -c 'echo $$; exec sleep 0.2 >/dev/null 2>&1' &); sleep 0.1"
-    running.login("root").out(f"pid=$({orphan}); while [ -e /proc/$pid ]; do sleep 0.1; done")
+    running.login("root").out(f"pid=$( {orphan}); while [ -e /proc/$pid ]; do sleep 0.1; done")
 
 
 def test_a_killed_container_is_back(running: Running) -> None:
