@@ -51,11 +51,12 @@ def is_up_again(machine: Machine, after: int) -> None:
     assert again["boot_id"] != end["boot_id"]
 
 
-def test_ctrl_alt_del_is_an_orderly_reboot(image: Path, tools: Tools, client: Client, tmp_path: Path) -> None:
-    """It says who asked, and waits no longer for a deaf container than that one may take."""
+def test_ctrl_alt_del_and_berthctl_poweroff(image: Path, tools: Tools, client: Client, tmp_path: Path) -> None:
+    """Each is orderly, says who asked, and waits no longer for a deaf container than that one may take."""
     key = client.key("of-box2")
     config = CONFIG.format(key=key.public)
     with Machine(image, tools=tools, folder=tmp_path, config=config, direct=True, forwards=(SSH,)) as machine:
+        berth = Login(client=client, machine=machine, user="berth", key=key)
         machine.wait(events.CONTAINER_HEALTHY, name="stubborn")
         machine.session.ask("send-key", keys=[{"type": "qcode", "data": name} for name in ("ctrl", "alt", "delete")])
         begun = machine.wait(events.SHUTDOWN_BEGUN)
@@ -63,6 +64,13 @@ def test_ctrl_alt_del_is_an_orderly_reboot(image: Path, tools: Tools, client: Cl
         took = machine.wait(events.SHUTDOWN_CLEAN)["t"] - begun["t"]
         assert STUBBORN <= took < STUBBORN + 10, took  # the guest's own clock
         is_up_again(machine, 0)
+
+        after = len(machine.seen)
+        machine.wait(events.CONTAINER_HEALTHY, name="stubborn", after=after)
+        assert "going down" in berth.out("berthctl poweroff")
+        assert "berthctl, uid 1000" in machine.wait(events.SHUTDOWN_BEGUN, after=after)["why"]
+        machine.wait(events.SHUTDOWN_CLEAN, after=after)
+        machine.wait_until_off()
 
 
 def test_a_refused_config_leaves_a_way_in(image: Path, tools: Tools, client: Client, tmp_path: Path) -> None:
