@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.bench.boots import PATIENCE, guest_for
+from builder.bench.boots import guest_for
 from builder.bench.guest import Watched
 from builder.errors import GuestFailed
 from init.formats import events
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from builder.tools.call import Tools
 
 STEP = 8  # MB
+WAIT = 90.0  # seconds; a machine that is short of memory may go on for ever
 
 
 def search(works: Callable[[int], bool], *, low: int, high: int, step: int = STEP) -> int | None:
@@ -44,7 +45,7 @@ def reaches(image: Path, tools: Tools, memory: int) -> bool:
             healthy = events.CONTAINER_HEALTHY
             try:
                 watched.until(
-                    lambda: healthy in watched.marks or watched.has_line("Kernel panic"), timeout=PATIENCE, what=healthy
+                    lambda: healthy in watched.marks or watched.has_line("Kernel panic"), timeout=WAIT, what=healthy
                 )
             except GuestFailed:
                 return False
