@@ -49,6 +49,7 @@ def test_huge_pages_are_set_before_the_reserve_that_they_raise() -> None:
     assert written == [
         ("/sys/kernel/mm/transparent_hugepage/enabled", b"madvise"),
         ("/proc/sys/vm/min_free_kbytes", b"4096"),
+        ("/proc/sys/vm/lowmem_reserve_ratio", b"0 0 0 0 0"),
     ]
 
 
