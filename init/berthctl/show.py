@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 
@@ -37,7 +38,7 @@ def word(text: str) -> str:
 
 def size(count: object) -> str:
     """Return bytes for people, in powers of 1024."""
-    if not isinstance(count, int | float):
+    if not isinstance(count, int | float) or not math.isfinite(count):
         return "–"
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -49,7 +50,7 @@ def size(count: object) -> str:
 
 def duration(seconds: object) -> str:
     """Return seconds for people: the two largest units."""
-    if not isinstance(seconds, int | float):
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
         return "–"
     whole = int(seconds)
     if whole < 60:

@@ -68,11 +68,11 @@ def test_what_a_log_says_is_no_terminal_command():
 
 
 def test_sizes_and_durations():
-    assert [show.size(value) for value in (0, 1023, 1536, 10 << 20, 3 << 30, None)] == [
-        "0 B", "1023 B", "1.5 KiB", "10 MiB", "3.0 GiB", "–",
+    assert [show.size(value) for value in (0, 1023, 1536, 10 << 20, 3 << 30, None, float("inf"))] == [
+        "0 B", "1023 B", "1.5 KiB", "10 MiB", "3.0 GiB", "–", "–",
     ]  # fmt: skip
-    assert [show.duration(value) for value in (5, 65, 3700, 90000, None)] == [
-        "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h", "–",
+    assert [show.duration(value) for value in (5, 65, 3700, 90000, None, float("inf"), float("nan"))] == [
+        "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h", "–", "–", "–",
     ]  # fmt: skip
 
 
