@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same cases for everybody, so that a red run is about the change it ran on; `make test-all` looks for new ones.
-# No deadlines: tests assert nothing about time.
-settings.register_profile("same", derandomize=True, deadline=None, database=None)
-settings.register_profile("new", deadline=None, print_blob=True)
+# No deadlines, no complaint of slow generation: tests assert nothing about time.
+_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ANY_SPEED, derandomize=True, database=None)
+settings.register_profile("new", _ANY_SPEED, print_blob=True)
 settings.load_profile("new" if os.environ.get("BERTH_TEST_ALL") else "same")
