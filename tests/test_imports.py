@@ -38,6 +38,7 @@ RULES = (
         forbidden=("subprocess", "asyncio", "threading"),
     ),
     Rule(package="init.containers", own=("init.formats", "init.containers")),
+    Rule(package="init.blockdevice", own=("init.blockdevice",)),
     Rule(package="init.berthctl", own=("init.formats", "init.berthctl")),
     Rule(
         package="builder",
