@@ -15,7 +15,8 @@ from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock,
 from builder.cli.watch import show_bytes
 from builder.errors import InputError, Place
 from builder.lock.file import render_lock
-from builder.pipeline import Built, Order, build
+from builder.outfolder import Built
+from builder.pipeline import Order, build
 from builder.recipe import compile_machine
 from builder.recipe.model import Recipe
 from builder.steps import Steps

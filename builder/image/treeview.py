@@ -39,12 +39,6 @@ class TreeView:
             if path.startswith(prefix) and self._entries[path].kind is not Kind.DIRECTORY:
                 yield path
 
-    def names_in(self, folder: str) -> tuple[str, ...]:
-        """Return the sorted names that stand in a folder itself."""
-        prefix = folder.strip("/") + "/"
-        rest = {path[len(prefix) :].partition("/")[0] for path in self._entries if path.startswith(prefix)}
-        return tuple(sorted(rest))
-
     def find(self, path: str) -> Entry | None:
         """Return the node that a path leads to, links followed; None where there is none."""
         return self._walk(path)[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builder.errors import LockError, Place
-from builder.lock.archive import Archive, Source, open_archive
 from builder.lock.depends import is_waived
 from builder.lock.model import Lock, LockedPart, LockedWaiver
 from builder.lock.select import ROOT, image_part, kernel_part
@@ -13,6 +12,7 @@ from builder.lock.solve import Solver, solve_parts
 from builder.recipe.model import PackageRequest
 
 if TYPE_CHECKING:
+    from builder.lock.archive import Archive
     from builder.lock.model import LockedPackage
     from builder.progress import Progress
     from builder.recipe.model import Recipe, Waiver
@@ -31,18 +31,6 @@ def recipe_parts(recipe: Recipe) -> dict[str, tuple[PackageRequest, ...]]:
             parts[kernel_part(kernel)] = (PackageRequest(name=name, place=Place(file=str(recipe.path))),)
     parts.update({image_part(image.name): image.packages for image in build.images if image.packages})
     return parts
-
-
-def lock_recipe(recipe: Recipe, source: Source, solver: Solver, *, previous: Lock | None = None) -> Lock:
-    """Lock `recipe` with the newest versions that the mirror has.
-
-    `previous` is the lock that there was: no Release file older than its own is believed. Raises LockError,
-    FetchError, VerificationError.
-    """
-    archive = open_archive(
-        source, recipe.build.suite, recipe.build.architecture, previous=previous.releases if previous else ()
-    )
-    return lock_from(recipe, archive, solver, source.progress)
 
 
 def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progress) -> Lock:

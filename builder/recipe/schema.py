@@ -9,7 +9,7 @@ from builder.recipe.patterns import expand
 from init.dialects.diagnostic import Report
 from init.dialects.position import Mapping, Node
 from init.dialects.record import Key, Named, Record
-from init.dialects.shape import INVALID, Anything, Choice, Custom, Integer, Listing, Size, Text, kind
+from init.dialects.shape import INVALID, Anything, Choice, Custom, Integer, Listing, Size, Text
 
 KERNELS = ("full", "cloud", "none")
 ENGINES = ("none", "crun", "podman", "docker")
@@ -236,8 +236,3 @@ RECIPE = Record(
         "hostname": "machine.hostname",
     },
 )
-
-
-def described(node: Node) -> str:
-    """Say what a node is; for messages of callers that have no shape."""
-    return kind(node)

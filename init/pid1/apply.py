@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from init.pid1.early import EarlyResult
     from init.pid1.etc import EtcFile
     from init.pid1.events import Announcer
+    from init.pid1.links import LinkState
     from init.pid1.loop import Loop
     from init.pid1.perform import Performer
     from init.pid1.sshd import SshDoor
-    from init.pid1.system import LinkState, System
+    from init.pid1.system import System
 
 
 AGAIN = 2.0  # seconds until work that failed is tried again, doubling to the next

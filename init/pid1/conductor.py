@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from init.formats import events, release
 from init.formats.machine import Machine, decode
-from init.pid1 import boot, gate, identity, sources, supervisor
+from init.pid1 import boot, gate, sources, supervisor
 from init.pid1.apply import Applier
 from init.pid1.buttons import Buttons
 from init.pid1.configchild import ConfigChild
@@ -30,6 +30,7 @@ from init.pid1.report import Reporter
 from init.pid1.returned import Returned
 from init.pid1.scripts import BOOTCMD
 from init.pid1.sshd import KEY, KEY_SERVICE, SshDoor, fingerprint
+from init.pid1.upkeep import Upkeep
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -49,8 +50,6 @@ SIGNALS: dict[int, tuple[str, str]] = {
     signal.SIGPWR: ("poweroff", "power failure"),
 }
 OPEN_FILES = (1024, 524288)  # soft, hard: the kernel's own hard limit of 4096 is too small for engines
-REAP_EVERY = 5.0  # seconds: should a SIGCHLD ever be lost
-CLOCK_EVERY = 3600.0
 
 
 class Conductor:
@@ -88,6 +87,14 @@ class Conductor:
         boot_id = self._text("/proc/sys/kernel/random/boot_id")
         self.record = BootRecord(system, early.record, early.slot, boot_id)
         self.returned = Returned(system, self.record, early, announcer)
+        self.upkeep = Upkeep(
+            system,
+            self.loop,
+            early,
+            reap=self.performer.reap,
+            is_up=lambda: self.descent.is_up,
+            on_devices=self._on_devices,
+        )
         self.boot = boot.Boot(default=Machine())
         self.gate = gate.Gate(standing=gate.Standing.NONE)
         self.reporter = Reporter(self)
@@ -128,19 +135,19 @@ class Conductor:
             ("signals", self._open_signals),
             ("early messages", self._take_over_messages),
             ("console", self.console.open),
-            ("watchdog", self._feed),
+            ("watchdog", self.upkeep.feed),
             ("cgroups", self.performer.hand_down_controllers),
             ("open files", lambda: self.system.allow_open_files(*OPEN_FILES)),
             ("log files", self._keep_logs),
             ("kernel log", lambda: _ignore(KernelLog(self.system, self.loop, self.logs))),
-            ("devices", self._watch_devices),
+            ("devices", self.upkeep.watch_devices),
             ("buttons", self.buttons.look),
             ("event port", lambda: _ignore(self.announcer.open_port())),
             ("control socket", self.control.open),
             ("returned slot", self.returned.look),
             ("default machine", self._read_default),
-            ("reaping", self._reap_again),
-            ("clock", self._stamp_again),
+            ("reaping", self.upkeep.reap),
+            ("clock", self.upkeep.stamp_clock),
         )
         self.announcer.attach(self.loop)
         self.announcer.listen(self._show_event)
@@ -172,15 +179,6 @@ class Conductor:
 
         self.loop.watch(descriptor, "signals", on_signal)
 
-    def _reap_again(self) -> None:
-        self.loop.after("reap", REAP_EVERY, self._reap_again)
-        self.performer.reap()
-
-    def _stamp_again(self) -> None:
-        self.loop.after("clock", CLOCK_EVERY, self._stamp_again)
-        if self.early.state.kind == "ext4" and self.descent.is_up:
-            identity.stamp_clock(self.system)
-
     def _take_over_messages(self) -> None:
         for message in self.early.messages:
             self.logs.say("init", message)
@@ -190,32 +188,9 @@ class Conductor:
             on_disk = self.early.state.kind == "ext4"
             self.logs.keep_in(FOLDER, FILE_MOST_DISK if on_disk else FILE_MOST_MEMORY)
 
-    def _feed(self) -> None:
-        """Feed the watchdog, from the loop alone: if the loop stands, the machine is to be reset."""
-        dog = self.early.watchdog
-        if dog is not None:
-            self.loop.after("watchdog", max(dog.seconds / 3, 1.0), self._feed)
-            self.system.feed_watchdog(dog)
-
-    def _watch_devices(self) -> None:
-        descriptor, devices = self.early.uevents, self.early.devices
-        if descriptor is None or devices is None:
-            return
-
-        def on_news() -> None:
-            try:
-                news = self.system.read_uevents(descriptor)
-            except BlockingIOError:
-                return
-            except OSError:  # ENOBUFS: some were lost, so look at everything again
-                devices.coldplug(self.system)
-                news = []
-            for uevent in news:
-                devices.handle(self.system, uevent)
-            self.buttons.look()
-            self.announcer.open_port()
-
-        self.loop.watch(descriptor, "devices", on_news)
+    def _on_devices(self) -> None:
+        self.buttons.look()
+        self.announcer.open_port()
 
     def ask(self, how: str, why: str) -> None:
         """Somebody wants the machine down: `poweroff`, `reboot` or `halt`."""

@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from init.pid1.system import Early, LinkState
+    from init.pid1.links import LinkState
+    from init.pid1.system import Early
 
 _NET = "/sys/class/net"
 _SLOTS = "/sys/bus/pci/slots"

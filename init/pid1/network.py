@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from init.formats.service import Service
-    from init.pid1.system import AddressState, Early, LinkState
+    from init.pid1.links import AddressState, LinkState
+    from init.pid1.system import Early
 
 _ACCEPT_RA = "/proc/sys/net/ipv6/conf/{}/accept_ra"
 

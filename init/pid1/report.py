@@ -1,4 +1,4 @@
-"""Answering `berthctl`, and the sentences and the page on the console: reads the conductor, decides nothing."""
+"""Answering `berthctl`, and the sentences and the page on the console: reads the running half, decides nothing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ from init.pid1.state import PLACE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Protocol
 
-    from init.pid1.conductor import Conductor
+    from init.pid1.apply import Applier
+    from init.pid1.boot import Boot
     from init.pid1.control import Client
-    from init.pid1.logs import Line
+    from init.pid1.descent import Descent
+    from init.pid1.early import EarlyResult
+    from init.pid1.events import Announcer
+    from init.pid1.gate import Gate
+    from init.pid1.logs import Line, Logs
+    from init.pid1.loop import Loop
+    from init.pid1.perform import Performer
+    from init.pid1.record import BootRecord
+    from init.pid1.returned import Returned
+    from init.pid1.system import System
+else:
+    Protocol = object
 
 LINES_MOST = 2000
 _SENTENCES = {
@@ -37,11 +50,31 @@ _SENTENCES = {
 }
 
 
+class Whole(Protocol):
+    """The parts of the running half that are told about: `init.pid1.conductor` puts them together."""
+
+    system: System
+    early: EarlyResult
+    announcer: Announcer
+    loop: Loop
+    logs: Logs
+    performer: Performer
+    applier: Applier
+    descent: Descent
+    record: BootRecord
+    returned: Returned
+    boot: Boot
+    gate: Gate
+
+    def ask(self, how: str, why: str) -> None:
+        """Somebody wants the machine down."""
+
+
 class Reporter:
     """What the machine says of itself."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._of = conductor
+    def __init__(self, whole: Whole) -> None:
+        self._of = whole
 
     # --- the control socket ------------------------------------------------------------------------------
 

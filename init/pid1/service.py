@@ -30,9 +30,8 @@ from dataclasses import replace
 
 from init.formats import events
 from init.formats.service import Readiness, Restart
-from init.pid1 import probes
+from init.pid1 import probes, starting
 from init.pid1.lifecycle import (
-    ALIVE,
     AT_REST,
     Action,
     Again,
@@ -63,15 +62,13 @@ from init.pid1.lifecycle import (
     Timer,
     describe,
 )  # fmt: skip
+from init.pid1.starting import Outcome
 
 BACKOFF_FIRST = 0.2
 BACKOFF_MOST = 30.0
 STABLE = 60.0
-SETTLE = 2.0  # contracts.md, 3: healthy without a check when it still runs 2 s after its start
 KILL_BOUND = 5.0  # a process that SIGKILL doesn't end by then hangs in the kernel: go on without it
 CLEANUP_BOUND = 10.0
-
-Outcome = tuple[Running, list[Action]]
 
 _ALL_TIMERS = tuple(Timer)
 
@@ -92,13 +89,15 @@ def step(running: Running, event: Event, now: float) -> Outcome:
 def _step(running: Running, event: Event, now: float) -> Outcome:
     match event:
         case Start():
-            return _start(running) if running.state in AT_REST or running.state is State.BACKOFF else (running, [])
+            return (
+                starting.start(running) if running.state in AT_REST or running.state is State.BACKOFF else (running, [])
+            )
         case Stop():
             return _stop(replace(running, last=event.last), Next.STOP)
         case Again():
             return _stop(running, Next.RESTART)
         case Spawned():
-            return _spawned(running, event, now)
+            return starting.spawned(running, event, now)
         case NotSpawned():
             return _not_spawned(running, event, now)
         case Exited(role=Role.PROBE):
@@ -106,7 +105,7 @@ def _step(running: Running, event: Event, now: float) -> Outcome:
         case Exited():
             return _exited(running, event, now)
         case Notified():
-            return _notified(running, event, now)
+            return starting.notified(running, event, now)
         case MainFound():
             return _main_found(running, event, now)
         case GroupEmpty() if running.state is State.KILLING:
@@ -118,84 +117,7 @@ def _step(running: Running, event: Event, now: float) -> Outcome:
             return _elapsed(running, event.timer, now)
 
 
-# --- starting -------------------------------------------------------------------------------------------------
-
-
-def _start(running: Running) -> Outcome:
-    service = running.service
-    fresh = replace(
-        running,
-        step=0,
-        main=None,
-        task=None,
-        stopper=None,
-        empty=False,
-        next=Next.POLICY,
-        ready=False,
-        health=Health.NONE,
-        probe=None,
-        misses=0,
-    )
-    actions: list[Action] = [Disarm(timer=Timer.BACKOFF), Arm(timer=Timer.STEP, seconds=service.start_timeout)]
-    if service.prepare:
-        return replace(fresh, state=State.PREPARING), [*actions, Run(role=Role.PREPARE, argv=service.prepare[0])]
-    return replace(fresh, state=State.STARTING), [*actions, Run(role=Role.MAIN, argv=service.argv)]
-
-
-def _spawned(running: Running, event: Spawned, now: float) -> Outcome:
-    match event.role:
-        case Role.PREPARE | Role.CLEANUP:
-            return replace(running, task=event.pid), []
-        case Role.STOP:
-            return replace(running, stopper=event.pid), []
-        case Role.PROBE:
-            bound = probes.bound(running.service.probe, running) if running.service.probe else SETTLE
-            return replace(running, probe=event.pid), [Arm(timer=Timer.PROBE_BOUND, seconds=bound)]
-        case Role.MAIN if running.state not in ALIVE:  # it ended before it began: nothing of it may live on
-            return running, [KillGroup()]
-        case Role.MAIN:
-            running = replace(running, main=event.pid, started=now)
-            if running.state is not State.STARTING:  # a stop came first: it is in the cgroup that gets killed
-                return running, []
-            return (running, []) if running.service.pid_file else _main_runs(running, now)
-
-
-def _main_runs(running: Running, now: float) -> Outcome:
-    """The main process is known: tell it, and begin to watch it."""
-    service = running.service
-    actions: list[Action] = []
-    if service.is_container:
-        actions.append(Emit(event=events.CONTAINER_STARTED))
-    running, more = probes.begin(running, now)
-    actions += more
-    if service.readiness is Readiness.SETTLED or (service.is_container and not service.probe):
-        actions.append(Arm(timer=Timer.SETTLE, seconds=SETTLE))
-    if service.readiness is Readiness.STARTED:
-        running, more = _become_ready(running)
-        actions += more
-    return running, actions
-
-
-def _become_ready(running: Running) -> Outcome:
-    actions: list[Action] = [Disarm(timer=Timer.STEP)]
-    if not running.service.is_container:
-        actions.append(Emit(event=events.SERVICE_READY))
-    return replace(running, state=State.RUNNING, ready=True), actions
-
-
-def _notified(running: Running, event: Notified, now: float) -> Outcome:
-    actions: list[Action] = []
-    if running.state not in (State.STARTING, State.RUNNING):
-        return running, actions
-    if event.main_pid is not None and event.main_pid != running.main:
-        first = running.service.pid_file is not None and running.state is State.STARTING
-        running = replace(running, main=event.main_pid, started=now)
-        if first:
-            running, actions = _main_runs(running, now)
-    if event.ready and running.state is State.STARTING and running.service.readiness is Readiness.NOTIFY:
-        running, more = _become_ready(running)
-        actions += more
-    return running, actions
+# --- news about the main program ------------------------------------------------------------------------------
 
 
 def _main_found(running: Running, event: MainFound, now: float) -> Outcome:
@@ -203,7 +125,7 @@ def _main_found(running: Running, event: MainFound, now: float) -> Outcome:
         return running, []
     if event.pid is None:
         return _kill(running, [Note(text=f"its main process is not known: {event.reason}")], status=running.status)
-    return _main_runs(replace(running, main=event.pid, started=now), now)
+    return starting.main_runs(replace(running, main=event.pid, started=now), now)
 
 
 def _not_spawned(running: Running, event: NotSpawned, now: float) -> Outcome:
@@ -243,7 +165,7 @@ def _exited(running: Running, event: Exited, now: float) -> Outcome:
         if service.pid_file and running.health is Health.NONE:  # it detached, and left its successor's pid there
             return running, [FindMain(path=service.pid_file)]
         if service.readiness is Readiness.EXIT:
-            after, actions = _become_ready(running)
+            after, actions = starting.become_ready(running)
             return replace(after, state=State.DONE), [*actions, *_quiet()]
     return _main_ended(running, now)
 
@@ -306,7 +228,7 @@ def _stop(running: Running, following: Next) -> Outcome:
     match running.state:
         case State.WAITING | State.FAILED | State.STOPPED | State.BACKOFF:
             if following is Next.RESTART:
-                return _start(replace(running, attempt=0))
+                return starting.start(replace(running, attempt=0))
             return replace(running, state=State.STOPPED, ready=False, next=Next.STOP, health=Health.NONE), _quiet()
         case State.DONE:
             return _kill(replace(running, next=following), [], status=running.status)
@@ -349,7 +271,7 @@ def _ended(running: Running) -> Outcome:
     if running.next is Next.STOP:
         return replace(running, state=State.STOPPED, health=Health.NONE), _quiet()
     if running.next is Next.RESTART:
-        after, actions = _start(replace(running, attempt=0, restarts=running.restarts + 1))
+        after, actions = starting.start(replace(running, attempt=0, restarts=running.restarts + 1))
         return after, [*_quiet(), *actions]
     wanted = (
         running.next is Next.BACKOFF
@@ -393,7 +315,7 @@ def _elapsed(running: Running, timer: Timer, now: float) -> Outcome:
             after, actions = _clean(running)
             return after, [Note(text="some of its processes can't be killed: they hang in the kernel"), *actions]
         case Timer.BACKOFF if state is State.BACKOFF:
-            return _start(running)
+            return starting.start(running)
         case Timer.PROBE if state in (State.STARTING, State.RUNNING) and running.probe is None:
             probe = running.service.probe
             return (running, [Run(role=Role.PROBE, argv=probes.argv(probe, running))]) if probe else (running, [])
@@ -408,7 +330,7 @@ def _elapsed(running: Running, timer: Timer, now: float) -> Outcome:
 def _settled(running: Running) -> Outcome:
     actions: list[Action] = []
     if running.state is State.STARTING and running.service.readiness is Readiness.SETTLED:
-        running, actions = _become_ready(running)
+        running, actions = starting.become_ready(running)
     if running.service.is_container and not running.service.probe and running.health is Health.STARTING:
         running = replace(running, health=Health.HEALTHY)
         actions.append(Emit(event=events.CONTAINER_HEALTHY))

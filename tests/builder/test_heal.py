@@ -17,12 +17,12 @@ from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors
 from builder.fetch.packages import FilesGone, fetch_lock
 from builder.fetch.store import Store
-from builder.lock.archive import Source
+from builder.lock.archive import Source, open_archive
 from builder.lock.closure import PythonSolver, problems
 from builder.lock.ensure import ensure_packages
 from builder.lock.file import read_lock, write_lock
 from builder.lock.model import Lock
-from builder.lock.recipe import check_fits, lock_recipe
+from builder.lock.recipe import check_fits, lock_from
 from builder.lock.select import for_build, root_packages
 from builder.progress import SilentProgress
 from builder.recipe.model import PackageRequest, Waiver
@@ -104,9 +104,14 @@ class Scene:
         )  # fmt: skip
 
     def lock(self) -> Lock:
-        lock = lock_recipe(recipe(), self.source(), PythonSolver())
+        lock = self.solve(recipe())
         write_lock(lock, self.path)
         return lock
+
+    def solve(self, wanted: SimpleNamespace) -> Lock:
+        source = self.source()
+        archive = open_archive(source, wanted.build.suite, wanted.build.architecture)
+        return lock_from(wanted, archive, PythonSolver(), source.progress)
 
     def ensure(self, *, heal: bool = True, kernel: str = "full", **more) -> Lock:
         return ensure_packages(
@@ -387,5 +392,5 @@ def test_a_lock_must_fit_its_recipe(scene: Scene, changed, words: str) -> None:
 
 
 def test_a_waiver_without_work_is_told(scene: Scene) -> None:
-    lock_recipe(recipe(waive=("initramfs-tools", "dracut")), scene.source(), PythonSolver())
+    scene.solve(recipe(waive=("initramfs-tools", "dracut")))
     assert ["dracut" in note for note in scene.progress.said] == [True]

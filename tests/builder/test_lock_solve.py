@@ -1,119 +1,21 @@
-"""Versions, relations, the Python solver, the index reader and the lock file: all pure."""
-
-import dataclasses
-from pathlib import Path
+"""The Python solver and the index reader: all pure."""
 
 import pytest
+from fakes.locks import PLACE, make_lock, names, solved, universe, waiver
 from fakes.mirror import FakeDeb
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from builder.errors import LockError, Place, VerificationError
+from builder.errors import LockError, VerificationError
 from builder.lock.apt import reachable, render_index
 from builder.lock.closure import PythonSolver, Unsolvable, close, problems, reach
-from builder.lock.depends import conflict_between, is_waived, parse_group, split_groups
-from builder.lock.difference import compare_locks
-from builder.lock.file import parse_lock, read_lock, render_lock, write_lock
+from builder.lock.depends import conflict_between
 from builder.lock.index import checked_filename, read_index
-from builder.lock.model import Lock, LockedPackage, LockedPart, LockedRelease, LockedWaiver
+from builder.lock.model import LockedPart
 from builder.lock.select import for_build, image_packages, packages_of, root_packages
 from builder.lock.solve import solve_parts
 from builder.lock.universe import Pinned, Suites
-from builder.lock.version import order, satisfies
-from builder.recipe.model import PackageRequest, Waiver
-
-PLACE = Place(file="recipes/x.yaml", line=7)
-
-
-def universe(*debs: FakeDeb, suite: str = "trixie") -> Suites:
-    return Suites([read_index("\n".join(deb.record() for deb in debs).encode(), suite)], "amd64")
-
-
-def waiver(package: str, depends: str) -> Waiver:
-    return Waiver(package=package, depends=depends, reason="a test", place=PLACE)
-
-
-def names(packages: tuple[LockedPackage, ...]) -> list[str]:
-    return [package.name for package in packages]
-
-
-# Versions: every line ascends, as `dpkg --compare-versions` says.
-
-ASCENDING = [
-    "0~~",
-    "0~~a",
-    "0~",
-    "0",
-    "0a",
-    "0+",
-    "0.1~rc1",
-    "0.1",
-    "0.1-0+deb1",
-    "0.1-1~bpo1",
-    "0.1-1",
-    "0.1-1+b1",
-    "0.1-1+b10",
-    "0.1a",
-    "0.1.1",
-    "0.9",
-    "0.10",
-    "6.12.118-1",
-    "6.12.119-1",
-    "20240101",
-    "1:0",
-    "1:0-0~",
-    "2:0",
-]
-
-
-def test_versions_stand_in_order() -> None:
-    ascending = [version for version in ASCENDING if version != "1:0-0~"]
-    assert sorted(ascending, key=order) == ascending
-    assert order("1:0-0~") < order("1:0")
-
-
-@pytest.mark.parametrize(("one", "other"), [("1.0", "1.0-0"), ("0:1.0", "1.0"), ("1.00", "1.0"), ("1.a", "1.a0")])
-def test_versions_that_are_equal(one: str, other: str) -> None:
-    assert order(one) == order(other)
-
-
-VERSIONS = st.from_regex(r"\A([0-9]:)?[0-9][0-9a-z.+~]{0,6}(-[0-9a-z.+~]{1,4})?\Z")
-
-
-@given(VERSIONS, VERSIONS, VERSIONS)
-def test_the_order_is_total(one: str, other: str, third: str) -> None:
-    assert (order(one) < order(other)) + (order(other) < order(one)) + (order(one) == order(other)) == 1
-    if order(one) <= order(other) <= order(third):
-        assert order(one) <= order(third)
-    assert satisfies(one, "<=", other) is (satisfies(one, "<<", other) or satisfies(one, "=", other))
-    assert satisfies(one, ">=", other) is not satisfies(one, "<<", other)
-    assert satisfies(one, ">>", other) is not satisfies(one, "<=", other)
-
-
-@given(VERSIONS)
-def test_a_tilde_sorts_before_the_end(version: str) -> None:
-    assert order(version + "~") < order(version) < order(version + "+")
-
-
-# Relations
-
-
-def test_relations_are_read() -> None:
-    (one, other) = parse_group("libc6:any (>= 2.39) | libc0.1 (<< 3)")
-    assert (one.name, one.qualifier, one.operator, one.version) == ("libc6", "any", ">=", "2.39")
-    assert str(other) == "libc0.1 (<< 3)"
-    assert parse_group("a (< 1)")[0].operator == "<="
-    assert split_groups(" a ,\n b  (= 1) | c,, ") == ("a", "b (= 1) | c")
-    with pytest.raises(ValueError, match="not a relation"):
-        parse_group("a b")
-
-
-def test_waivers_are_by_name_and_pattern() -> None:
-    waive = [waiver("linux-image-*", "initramfs-tools"), waiver("a", "b")]
-    assert is_waived("linux-image-6.12.1-amd64", "initramfs-tools (>= 1) | linux-initramfs-tool", waive)
-    assert is_waived("a", "c | b", waive)
-    assert not is_waived("ab", "b", waive)
-
+from builder.recipe.model import PackageRequest
 
 # The index
 
@@ -231,12 +133,6 @@ def test_versioned_provides() -> None:
     assert conflict_between(universe(other).candidate("x"), package) is None  # type: ignore[arg-type]
 
 
-def solved(found: Suites, *requests: str, waive: tuple[Waiver, ...] = ()) -> tuple[LockedPackage, ...]:
-    return solve_parts(
-        PythonSolver(), found, {"root": [PackageRequest(name=name, place=PLACE) for name in requests]}, waive
-    )
-
-
 @pytest.mark.parametrize(
     ("debs", "requests", "words"),
     [
@@ -333,141 +229,3 @@ def test_what_apt_is_shown() -> None:
     assert "Depends: b (>= 1) | c\n" in text
     assert text.count("Package: ") == 2
     assert len(read_index(text.encode(), "x").records) == 2
-
-
-# The file
-
-
-def make_lock(packages: tuple[LockedPackage, ...], **more) -> Lock:
-    release = LockedRelease(
-        suite="trixie", archive="main", date=1795252544, valid_until=None, sha256="0" * 64, signers=("AB",)
-    )
-    values = {
-        "recipe": "x",
-        "suite": "trixie",
-        "architecture": "amd64",
-        "epoch": 1795252544,
-        "releases": (release,),
-        **more,
-    }
-    return Lock(packages=packages, **values)
-
-
-def sample() -> Lock:
-    packages = solved(universe(FakeDeb("a", depends="b (>= 1)"), FakeDeb("b", provides="v")), "a")
-    return make_lock(
-        packages, parts=(LockedPart(name="root", requests=("a",)),), waived=(LockedWaiver(package="a", depends="z"),)
-    )
-
-
-def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
-    lock = sample()
-    write_lock(lock, tmp_path / "deep" / "x.lock")
-    assert read_lock(tmp_path / "deep" / "x.lock") == lock
-    text = (tmp_path / "deep" / "x.lock").read_text()
-    assert text == render_lock(lock)
-    assert text.endswith("}\n")
-    assert sum('"name": "b"' in line for line in text.splitlines()) == 1
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["x.lock"]
-
-
-TEXTS = st.text(max_size=10)
-
-
-@given(
-    st.lists(TEXTS, max_size=3),
-    st.integers(1, 2**40),
-    st.sampled_from(["", "f" * 64]),
-    st.none() | st.integers(0, 2**32),
-)
-def test_any_lock_survives_its_file(groups: list[str], size: int, healed: str, until: int | None) -> None:
-    base = sample()
-    packages = tuple(
-        dataclasses.replace(p, size=size, depends=tuple(groups), conflicts=tuple(groups)) for p in base.packages
-    )
-    releases = tuple(dataclasses.replace(release, valid_until=until) for release in base.releases)
-    lock = dataclasses.replace(base, packages=packages, releases=releases, healed_from=healed)
-    assert parse_lock(render_lock(lock), "x.lock") == lock
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words", "line"),
-    [
-        ('"berth.lock/1"', '"berth.lock/9"', "format", 2),
-        ('"recipe": "x"', '"recipe": 3', "`recipe` is of a wrong type", 3),
-        ('"size": ', '"size": "1", "sise": ', "`size` is of a wrong type", 16),
-        ('{"name": "b"', '{"color": "red", "name": "b"', "`color` is not known", 0),
-        ('"name": "b", ', "", "`name` is missing", 15),
-        ('{"name": "a"', '{"name": "b"', "twice or out of order", 16),
-        ("pool/main/b/b", "../../b/b", "leaves the archive", 17),
-        ('"2026-11-21T09:15:44Z"', '"soon"', "no moment", 13),
-        ('"parts": ["root"]', '"parts": ["attic"]', "does not have", 16),
-        ('"archive": "main"', '"archive": "attic"', "neither", 13),
-        ('"epoch": ', '"epoch": 1, "epoch": ', "stands twice", 0),
-        ("{\n", "[\n", "not JSON", 2),
-        ('"requests": ["a"]', '"requests": [1]', "list of texts", 8),
-    ],
-)
-def test_reading_is_strict(old: str, new: str, words: str, line: int) -> None:
-    text = render_lock(sample())
-    assert old in text
-    with pytest.raises(LockError) as caught:
-        parse_lock(text.replace(old, new, 1), "x.lock")
-    assert words in caught.value.message
-    assert caught.value.place is not None
-    assert caught.value.place.file == "x.lock"
-    if line:
-        assert abs(caught.value.place.line - line) <= 2
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_lock_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.lock"
-    path.write_bytes(data)
-    with pytest.raises(LockError):
-        read_lock(path)
-
-
-def test_no_lock_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(LockError) as caught:
-        read_lock(tmp_path / "podman.lock")
-    assert caught.value.hint == "make it: berth lock podman"
-
-
-def test_a_difference() -> None:
-    old = make_lock(solved(universe(FakeDeb("a", depends="b"), FakeDeb("b"), FakeDeb("c", content=b"1")), "a", "c"))
-    new = make_lock(
-        solved(universe(FakeDeb("a", "1.1-1", depends="d"), FakeDeb("d"), FakeDeb("c", content=b"22")), "a", "c")
-    )
-    difference = compare_locks(old, new)
-    assert [(change.kind, change.name, change.old, change.new) for change in difference.changes] == [
-        ("upgraded", "a", "1.0-1", "1.1-1"),
-        ("removed", "b", "1.0-1", None),
-        ("rebuilt", "c", "1.0-1", "1.0-1"),
-        ("added", "d", None, "1.0-1"),
-    ]
-    assert difference.growth == sum(p.size for p in new.packages) - sum(p.size for p in old.packages)
-    assert difference.download == sum(p.size for p in new.packages)
-    assert compare_locks(new, new).changes == ()
-    assert [change.name for change in difference.of("added")] == ["d"]
-    assert compare_locks(new, old).of("downgraded")[0].name == "a"
-
-
-# The locks that are shipped
-
-SHIPPED = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.lock"))
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_a_shipped_lock_is_whole(path: Path) -> None:
-    lock = read_lock(path)
-    assert render_lock(lock) == path.read_text()
-    waive = [Waiver(package=w.package, depends=w.depends, reason="", place=PLACE) for w in lock.waived]
-    together = {part.name for part in lock.parts if not part.name.startswith("image-")}
-    for group in [together, *({part.name} for part in lock.parts if part.name.startswith("image-"))]:
-        members = packages_of(lock, *group)
-        assert problems(members, waive) == []
-        asked = [name for part in lock.parts if part.name in group for name in part.requests]
-        assert set(reach(members, asked, waive)) == set(names(members))
-    assert "systemd" not in lock.by_name()
-    assert {signer for release in lock.releases for signer in release.signers}

@@ -9,7 +9,7 @@ from typing import Any
 from fakes.recording import Recorder, recorded
 from fakes.tree import refuse
 
-from init.pid1.system import AddressState, LinkState
+from init.pid1.links import AddressState, LinkState
 
 
 class FakeNetwork(Recorder):

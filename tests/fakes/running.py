@@ -13,8 +13,8 @@ import os
 import posixpath
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
+from fakes.processes import FOREVER, Connection, Pipe, Process, Program
 from fakes.recording import Call, recorded
 from fakes.system import FakeSystem
 from fakes.tree import refuse
@@ -22,50 +22,7 @@ from fakes.tree import refuse
 from init.pid1.system import FileStatus, Peer, Spawn
 
 CGROUPS = "/sys/fs/cgroup/"
-FOREVER = float("inf")
 CALLS_MOST = 50_000
-
-
-@dataclass(kw_only=True)
-class Program:
-    """What a program does: runs `seconds`, ends with `status`, says `output` at once, `then` happens at its end."""
-
-    seconds: float = FOREVER
-    status: int = 0
-    output: bytes = b""
-    begins: Callable[[RunningSystem, Spawn], None] = lambda system, spawn: None
-    then: Callable[[RunningSystem], None] = lambda system: None
-    ignores: tuple[int, ...] = ()  # signals
-
-
-@dataclass(kw_only=True)
-class Process:
-    """A process that was spawned and not reaped."""
-
-    pid: int
-    spawn: Spawn
-    program: Program
-    status: int | None = None
-
-
-@dataclass(kw_only=True)
-class Pipe:
-    """A pipe: what is in it, and whether PID 1 or a process can still write into it."""
-
-    reading: int
-    writing: int
-    data: bytes = b""
-    writers: set[int] = field(default_factory=set)
-
-
-@dataclass(kw_only=True)
-class Connection:
-    """A local stream to PID 1: what the client sent and has not been read, what PID 1 answered."""
-
-    sent: bytes
-    peer: Peer
-    answer: bytes = b""
-    closed: bool = False
 
 
 class RunningSystem(FakeSystem):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from fakes import machine
-from fakes.running import Program, RunningSystem, running
+from fakes.processes import Program
+from fakes.running import RunningSystem, running
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 from fakes import machine
-from fakes.running import Connection, Program, RunningSystem, running
+from fakes.processes import Connection, Program
+from fakes.running import RunningSystem, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

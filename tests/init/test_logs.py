@@ -7,7 +7,8 @@ import errno
 import itertools
 
 from fakes import machine
-from fakes.running import Program, RunningSystem, running
+from fakes.processes import Program
+from fakes.running import RunningSystem, running
 from hypothesis import given
 from hypothesis import strategies as st
 

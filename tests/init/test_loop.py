@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from fakes import machine
-from fakes.running import Program, RunningSystem, running
+from fakes.processes import Program
+from fakes.running import RunningSystem, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import pytest
 from fakes import machine
-from fakes.running import Connection, Program, RunningSystem, running
+from fakes.processes import Connection, Program
+from fakes.running import RunningSystem, running
 
 from init.formats import events
 from init.formats import machine as formats

@@ -11,9 +11,9 @@ import errno
 import os
 import struct
 
+from init.pid1.links import AddressState, LinkState
 from init.pid1.linux import attributes
 from init.pid1.linux.attributes import attribute, nested, text
-from init.pid1.system import AddressState, LinkState
 
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0
 _ERROR, _DONE = 2, 3

@@ -1,0 +1,76 @@
+"""What the loop does again and again: watchdog, reaping, clock, the kernel's news of devices."""
+
+from __future__ import annotations
+
+from init.pid1 import identity
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init.pid1.early import EarlyResult
+    from init.pid1.loop import Loop
+    from init.pid1.system import System
+
+REAP_EVERY = 5.0  # seconds: should a SIGCHLD ever be lost
+CLOCK_EVERY = 3600.0
+
+
+class Upkeep:
+    """Each method begins one of these and lets it come again. `on_devices` is called when devices came or went."""
+
+    def __init__(
+        self,
+        system: System,
+        loop: Loop,
+        early: EarlyResult,
+        *,
+        reap: Callable[[], None],
+        is_up: Callable[[], bool],
+        on_devices: Callable[[], None],
+    ) -> None:
+        self.system = system
+        self.loop = loop
+        self.early = early
+        self._reap = reap
+        self._is_up = is_up
+        self._on_devices = on_devices
+
+    def reap(self) -> None:
+        """Ask who ended, also without a signal."""
+        self.loop.after("reap", REAP_EVERY, self.reap)
+        self._reap()
+
+    def stamp_clock(self) -> None:
+        """Keep the time on state, for a machine without a clock of its own."""
+        self.loop.after("clock", CLOCK_EVERY, self.stamp_clock)
+        if self.early.state.kind == "ext4" and self._is_up():
+            identity.stamp_clock(self.system)
+
+    def feed(self) -> None:
+        """Feed the watchdog, from the loop alone: if the loop stands, the machine is to be reset."""
+        dog = self.early.watchdog
+        if dog is not None:
+            self.loop.after("watchdog", max(dog.seconds / 3, 1.0), self.feed)
+            self.system.feed_watchdog(dog)
+
+    def watch_devices(self) -> None:
+        """Load modules for devices that come later."""
+        descriptor, devices = self.early.uevents, self.early.devices
+        if descriptor is None or devices is None:
+            return
+
+        def on_news() -> None:
+            try:
+                news = self.system.read_uevents(descriptor)
+            except BlockingIOError:
+                return
+            except OSError:  # ENOBUFS: some were lost, so look at everything again
+                devices.coldplug(self.system)
+                news = []
+            for uevent in news:
+                devices.handle(self.system, uevent)
+            self._on_devices()
+
+        self.loop.watch(descriptor, "devices", on_news)
