@@ -11,6 +11,7 @@
     │   └── OfflineError          not in the store, and the network may not be asked
     ├── BuildError                a package or a stage cannot become part of the image
     ├── ToolError                 a program of the tools tree failed
+    ├── ConnectError              ssh could not log in to a machine
     └── GuestFailed               an emulated machine did not do what was waited for
 
 `builder.cli` alone prints them. A class is a code: `berth explain CODE` tells more.
@@ -104,6 +105,12 @@ class BuildError(BerthError):
     """A package or a stage cannot become part of the image."""
 
     code = "build"
+
+
+class ConnectError(BerthError):
+    """A machine could not be reached or logged in to."""
+
+    code = "connect"
 
 
 class ToolError(BerthError):

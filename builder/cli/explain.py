@@ -49,6 +49,11 @@ _MORE = {
         "A machine that `berth run` booted died, or did not reach the event that --until names in time. The cause "
         "and the console's last lines are shown; without --until the console itself is."
     ),
+    "connect": (
+        "`berth connect` runs this computer's ssh, which could not log in: the address or port is wrong, the machine "
+        "has no key of yours in its config, or its host key is another than the known one. A machine without a disk "
+        "makes a new host key at each boot; its console shows the fingerprint, `--fingerprint` takes it."
+    ),
     "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions.",
 }
 

@@ -31,6 +31,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("tools", "list the programs that a build uses, with versions"),
     ("build", "build a recipe's artifacts: ISO, disk images, update bundle"),
     ("run", "boot an artifact in QEMU"),
+    ("connect", "run a verb of berthctl on a machine, through SSH"),
     ("inspect", "say what an artifact holds"),
     ("diff", "compare two artifacts: packages, files, bytes"),
 )

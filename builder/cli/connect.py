@@ -1,0 +1,138 @@
+"""`berth connect`: run a verb of `berthctl` on a machine, through this computer's own SSH client.
+
+Keys, agents, jump hosts and known hosts are that client's, as in everyday life. A machine's host key is learnt in one
+of two ways: ssh asks, and the fingerprint that the machine shows on its console is compared; or that fingerprint is
+given with `--fingerprint`, and no other key is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from builder.cli.arguments import number
+from builder.cli.context import Context
+from builder.errors import ConnectError, UsageError
+
+EXAMPLES = """\
+  berth connect 192.0.2.7                           its status
+  berth connect 192.0.2.7 logs web -f
+  berth connect 127.0.0.1 -p 2222 -i ~/.ssh/box1 service restart web
+  berth connect root@box1 --json ps                 for programs: berthctl's JSON and its exit status
+  berth connect box1 --fingerprint SHA256:… status  as shown on the machine's console; no question is asked
+
+The user is `berth` where HOST names none. Options stand before the verb; all behind it is berthctl's.
+"""
+USER = "berth"
+_UNREACHED = 255  # ssh(1): its own failure, not the command's
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+# ssh_config(5), KnownHostsCommand: asked with the key that the machine shows; prints it where it is the expected one
+_PINNED = """/bin/sh -c '[ "%f" = "$0" ] && printf "%%s %%s %%s\\n" "%H" "%t" "%K"; :' """
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments. Options may stand before and behind HOST; what begins with the verb is berthctl's."""
+    _add_options(parser)
+    parser.add_argument("words", metavar="[USER@]HOST [VERB …]", nargs=argparse.REMAINDER, help="(default: status)")
+    behind = type(parser)(prog=parser.prog, add_help=False)
+    _add_options(behind)
+    for flag in ("--json", "--quiet"):
+        behind.add_argument(flag, action="store_true", default=argparse.SUPPRESS)
+    behind.add_argument("words", nargs=argparse.REMAINDER)
+    parser.set_defaults(behind=behind)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    none = argparse.SUPPRESS
+    port = number(1, 65535)
+    parser.add_argument("-p", "--port", metavar="PORT", type=port, default=none, help="its port for SSH (ssh's own)")
+    parser.add_argument("-i", "--identity", metavar="KEY", default=none, help="your private key's file (ssh's default)")
+    parser.add_argument(
+        "--fingerprint", metavar="SHA256:…", default=none, help="of the host key, from its console; no other is taken"
+    )
+    parser.add_argument("-o", "--option", metavar="SETTING", action="append", default=none, help="as ssh's own -o")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Run it and return berthctl's exit status."""
+    del context  # a `--json` behind HOST is read only here
+    target = read(arguments)
+    program = shutil.which("ssh")
+    if program is None:
+        raise ConnectError(
+            "there is no ssh on this computer, and berth connect works through it",
+            hint="install OpenSSH's client (Debian: apt install openssh-client)",
+        )
+    terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json
+    try:
+        status = subprocess.run((program, *command(target, terminal=terminal)), check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+    if status == _UNREACHED:
+        raise ConnectError(
+            f"ssh could not log in to {target.host}; what it said stands above",
+            hint="the machine's console shows its addresses and the fingerprint of its host key",
+        )
+    return status if status >= 0 else 128 - status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A machine, how to reach it, and what to run there. None is left to ssh."""
+
+    host: str
+    user: str = USER
+    port: int | None = None
+    identity: str | None = None
+    fingerprint: str | None = None
+    options: tuple[str, ...] = ()
+    words: tuple[str, ...] = ("status",)
+
+
+def read(arguments: argparse.Namespace) -> Target:
+    """Return what the command line means; raise UsageError. Sets `arguments.json` where that stood behind HOST."""
+    if not arguments.words:
+        raise UsageError("which machine?", hint="berth connect HOST VERB; berth connect --help")
+    where, *rest = arguments.words
+    arguments.behind.parse_args(rest, namespace=arguments)
+    user, at, host = where.rpartition("@")
+    if not host or where.startswith("-"):
+        raise UsageError(f"{where!r} is no host", hint="berth connect --help")
+    fingerprint = getattr(arguments, "fingerprint", None)
+    if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
+        raise UsageError(f"{fingerprint!r} is no fingerprint", hint="the console shows it: SHA256: and 43 characters")
+    words = arguments.words or ["status"]
+    if arguments.json and "--json" not in words:
+        words = [*words, "--json"]
+    return Target(
+        host=host,
+        user=user if at else USER,
+        port=getattr(arguments, "port", None),
+        identity=getattr(arguments, "identity", None),
+        fingerprint=fingerprint,
+        options=tuple(getattr(arguments, "option", ())),
+        words=tuple(words),
+    )
+
+
+def command(target: Target, *, terminal: bool) -> list[str]:
+    """Return ssh's arguments. Pure."""
+    argv = ["-o", "LogLevel=ERROR"]
+    if target.fingerprint is not None:
+        # nothing that was learnt before counts, and nobody is asked
+        argv += ["-o", f"KnownHostsCommand={_PINNED}{target.fingerprint}"]
+        argv += ["-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null"]
+        argv += ["-o", "StrictHostKeyChecking=yes"]
+    if target.port is not None:
+        argv += ["-p", str(target.port)]
+    if target.identity is not None:
+        argv += ["-i", target.identity]
+    for option in target.options:
+        argv += ["-o", option]
+    argv += ["-t"] if terminal else ["-T"]
+    return [*argv, "-l", target.user, "--", target.host, shlex.join(["berthctl", *target.words])]
