@@ -275,7 +275,7 @@ def make_artifacts(
     name, build = order.recipe.name, order.recipe.build
     manifest = make_manifest(
         recipe=order.recipe, lock=order.lock, release=release, tree=tree, slot=slot, lock_sha256=order.lock_sha256,
-        savings=(*unpacked.saved, *unpacked.cut),
+        savings=(*unpacked.saved, *unpacked.cut), machine=compile_machine(order.recipe).document.decode(),
     )  # fmt: skip
     text = manifest.to_json()
     kind = "" if build.kernel == "full" else ", VM image"

@@ -54,8 +54,7 @@ class Machine:
         self.folder = folder / f"machine-{time.monotonic_ns()}"
         self.folder.mkdir()
         if config is not None:
-            options["config"] = self.folder / "config.yaml"
-            options["config"].write_text(config)
+            options["config"] = config.encode()
         wanted = {
             "memory": 512,
             "cpus": 1,

@@ -52,7 +52,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """One image. `cmdline` is the slot's own; `hash_offset` is where verity's superblock lies in the root image."""
+    """One image. `cmdline` is the slot's own; `hash_offset` is where verity's superblock lies in the root image.
+
+    `machine` is the recipe's machine half, the `#berth` document that a user's config is laid over; empty in
+    manifests of before it was told.
+    """
 
     recipe: str
     lock_sha256: str
@@ -64,6 +68,7 @@ class Manifest:
     packages: tuple[Package, ...]
     savings: tuple[Saved, ...]
     entries: tuple[Entry, ...]
+    machine: str = ""
 
     def part(self, name: str) -> Part:
         """Return one of the slot's files; raise KeyError where the manifest does not tell of it."""
@@ -79,6 +84,7 @@ class Manifest:
             "root_hash": self.root_hash,
             "hash_offset": self.hash_offset,
             "cmdline": self.cmdline,
+            "machine": self.machine,
         }
         lines = [f" {_text(key)}: {_text(value)}," for key, value in head.items()]
         lists: Mapping[str, Sequence[dict[str, object]]] = {
@@ -119,6 +125,7 @@ def make_manifest(
     slot: SlotImage,
     lock_sha256: str,
     savings: Iterable[Saved] = (),
+    machine: str = "",
 ) -> Manifest:
     """Gather the manifest of an image from what it was made of."""
     installed = sizes_by_origin(tree.entries)
@@ -147,6 +154,7 @@ def make_manifest(
         packages=packages,
         savings=tuple(savings),
         entries=tree.entries,
+        machine=machine,
     )
 
 
@@ -214,6 +222,7 @@ def _parse(value: dict[str, Any]) -> Manifest:
         packages=tuple(Package(**package) for package in value["packages"]),
         savings=tuple(Saved(**saved) for saved in value["savings"]),
         entries=tuple(_parse_entry(fields) for fields in value["entries"]),
+        machine=str(value.get("machine", "")),
     )
 
 

@@ -10,17 +10,15 @@ import time
 from pathlib import Path
 
 from builder.cli.arguments import folder
+from builder.cli.configfile import checked, read_config
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
 from builder.cli.watch import show_bytes
-from builder.errors import InputError, Place
 from builder.lock.file import render_lock
 from builder.outfolder import Built
 from builder.pipeline import Order, build
 from builder.recipe import compile_machine
-from builder.recipe.model import Recipe
 from builder.steps import Steps
-from init.dialects.compile import compile_document
 
 EXAMPLES = """\
   berth build podman                               everything into build/out/podman/
@@ -28,7 +26,6 @@ EXAMPLES = """\
   berth build ./mine.yaml --out /tmp/mine --config box1.yaml
   berth build podman --offline                     with what the store has
 """
-_LARGEST_CONFIG = 1 << 20  # bytes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +41,10 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, and print what came of it."""
     started = time.monotonic()
     recipe = load_recipe(arguments.recipe, arguments.set)
-    config = checked_config(arguments.config, recipe) if arguments.config else None
+    config = None
+    if arguments.config is not None:
+        config = read_config(arguments.config)
+        checked(config, arguments.config, default=compile_machine(recipe).document)
     network = network_of(arguments)
     tools = ready_tools(context, network)
     lock = ready_lock(recipe, tools, context, network)
@@ -63,31 +63,6 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     )
     show(built, as_json=context.as_json, seconds=time.monotonic() - started)
     return 0
-
-
-def checked_config(path: Path, recipe: Recipe) -> bytes:
-    """Read a machine config and refuse what the machine would refuse; raise InputError."""
-    data = read_config(path)
-    compiled = compile_document(data, file=str(path), default=compile_machine(recipe).document)
-    for each in compiled.diagnostics:
-        print(each, file=sys.stderr)
-    if compiled.machine is None:
-        raise InputError(
-            "the machine would refuse this config", place=Place(file=str(path)), hint=f"berth check {path}"
-        )
-    return data
-
-
-def read_config(path: Path) -> bytes:
-    """Read a machine config; raise InputError where it can't be one."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_CONFIG + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
-    if len(data) > _LARGEST_CONFIG:
-        raise InputError("a machine config has at most 1 MiB", place=Place(file=str(path)))
-    return data
 
 
 def show(built: Built, *, as_json: bool, seconds: float) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from builder.cli.build import read_config
+from builder.cli.configfile import read_config
 from builder.cli.context import Context
 from builder.recipe import compile_machine, load
 from init.dialects.compile import compile_document

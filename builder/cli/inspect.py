@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 
 from builder.artifact.inspect import Inspection, inspect
 from builder.artifact.manifest import Manifest
 from builder.cli.context import Context
 from builder.cli.watch import show_bytes
+from builder.errors import InputError
 
 EXAMPLES = """\
   berth inspect build/out/podman/podman.iso           version, packages by size, what the recipe's rules saved
@@ -68,9 +70,25 @@ def show_manifest(manifest: Manifest, *, everything: bool) -> None:
 
 
 def show_files(found: Inspection, below: str) -> None:
-    """Print one line a file: mode, owner, size, where from, path."""
-    for entry in found.manifest.entries if found.manifest else ():
-        if not below or entry.path == below or entry.path.startswith(below + "/"):
-            arrow = f" -> {entry.target}" if entry.target else ""
-            facts = f"{entry.kind.value:5} {entry.mode:04o} {entry.uid}:{entry.gid:<5} {entry.size:>10}"
-            print(f"{facts} {entry.origin:24} /{entry.path}{arrow}")
+    """Print one line a file: mode, owner, size, where from, path. Raise InputError where there is none."""
+    if found.manifest is None:
+        raise InputError(
+            f"{found.path} carries no manifest of what is in its slots",
+            hint="give the .manifest.json that was built with it",
+        )
+    entries = found.manifest.entries
+    shown = [entry for entry in entries if not below or entry.path == below or entry.path.startswith(below + "/")]
+    if not shown:
+        folder = nearest_folder(below, {entry.path for entry in entries})
+        raise InputError(f"{found.path} holds no /{below}", hint=f"berth inspect {found.path} --files '{folder}'")
+    for entry in shown:
+        arrow = f" -> {entry.target}" if entry.target else ""
+        facts = f"{entry.kind.value:5} {entry.mode:04o} {entry.uid}:{entry.gid:<5} {entry.size:>10}"
+        print(f"{facts} {entry.origin:24} /{entry.path}{arrow}")
+
+
+def nearest_folder(path: str, known: Container[str]) -> str:
+    """Return the last folder on the way to a path that is there; the empty text is the root."""
+    while path and path not in known:
+        path = path.rpartition("/")[0]
+    return path

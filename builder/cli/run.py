@@ -6,14 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from builder.artifact.inspect import inspect
 from builder.cli.arguments import number
+from builder.cli.configfile import checked, read_config
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, ready_tools
-from builder.emulate.image import detect
-from builder.emulate.options import Forward, Options, parse_forward, parse_until
+from builder.emulate.image import Image, Kind, detect
+from builder.emulate.options import Options, parse_forward, parse_until
+from builder.emulate.ports import of_machine
 from builder.emulate.run import run as run_guest
 from builder.errors import InputError, UsageError
-from builder.recipe import compile_machine, load
+from builder.recipe import load
+from init.dialects.compile import compile_document
+from init.formats.machine import Machine
 
 EXAMPLES = """\
   berth run podman                                  the last build of a recipe, with your terminal as its console
@@ -24,6 +29,7 @@ EXAMPLES = """\
 
 With a terminal, Ctrl-A X ends the machine at once and Ctrl-A C is QEMU's monitor.
 """
+SUFFIXES = (".iso", ".raw", ".qcow2", ".bundle")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,10 +61,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Boot, and return 0 when the machine did what was asked."""
     if arguments.append and not arguments.direct:
         raise UsageError("--append needs --direct", hint="GRUB's command line is part of the slot: build.cmdline")
-    image, publishes = find_image(arguments.image, context.build_root)
+    path = find_image(arguments.image, context.build_root)
+    # All that can be wrong is found before anything is fetched.
+    image = detect(path, direct=arguments.direct)
+    config, machine = configured(arguments.config, own_config(image))
     options = Options(
-        image=image,
-        config=arguments.config,
+        image=image.path,
+        config=config,
         firmware=arguments.firmware,
         media=arguments.media,
         disk=arguments.disk,
@@ -72,21 +81,44 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         direct=arguments.direct,
         cmdline=tuple(arguments.append.split()),
     )
-    detect(image, direct=arguments.direct)  # before anything is fetched
     tools = ready_tools(context, network_of(arguments))
+    publishes = of_machine(machine) if machine is not None else ()
     return run_guest(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
 
 
-def find_image(text: str, build_root: Path) -> tuple[Path, tuple[Forward, ...]]:
-    """Return what to boot, and the ports that its own config publishes where that is known."""
+def find_image(text: str, build_root: Path) -> Path:
+    """Return what to boot: a path, or the last build of a recipe."""
     path = Path(text)
-    if "/" in text or path.is_file():
-        return path, ()
+    if "/" in text or path.exists() or path.suffix in SUFFIXES:
+        return path
     recipe = load(text)
     iso = build_root / "out" / recipe.name / f"{recipe.name}.iso"
     if not iso.is_file():
         raise InputError(f"{recipe.name} is not built yet: there is no {iso}", hint=f"berth build {text}")
-    containers = compile_machine(recipe).machine.containers
-    return iso, tuple(
-        Forward(host=port.host, guest=port.host, protocol=port.protocol) for one in containers for port in one.ports
+    return iso
+
+
+def own_config(image: Image) -> bytes | None:
+    """Return the config that an image has of its own, None where it does not say."""
+    try:
+        manifest = inspect(image.path).manifest if image.kind is not Kind.SLOT else None
+    except InputError:  # bootable, but not Berth's, or a disk that has been running
+        manifest = None
+    return manifest.machine.encode() if manifest is not None and manifest.machine else None
+
+
+def configured(path: Path | None, own: bytes | None) -> tuple[bytes | None, Machine | None]:
+    """Return the user's config and the machine that it makes of the image's `own`. Raises InputError."""
+    if path is None:
+        return None, compile_document(own, file="the image's own config").machine if own is not None else None
+    data = read_config(path)
+    try:
+        return data, checked(data, path, default=own)
+    except InputError:
+        if own is not None:
+            raise
+    print(
+        "  tried all the same: the image does not tell its own config, which may complete it",
+        file=sys.stderr,
     )
+    return data, None

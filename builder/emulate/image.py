@@ -73,13 +73,17 @@ def _in_folder(folder: Path, *, direct: bool) -> Image:
     if direct and (folder / "boot.img").is_file() and (folder / "root.img").is_file():
         return Image(path=folder, kind=Kind.SLOT)
     found = sorted(folder.glob("*.iso"))
-    if len(found) != 1:
-        raise InputError(
-            f"it holds {len(found)} files *.iso; one is needed",
-            hint="name the image itself",
-            place=Place(file=str(folder)),
-        )
-    return detect(found[0])
+    # A build writes a manifest beside its ISO: another ISO in that folder came from elsewhere.
+    built = [iso for iso in found if iso.with_suffix(".manifest.json").is_file()]
+    chosen = built or found
+    if len(chosen) == 1:
+        return detect(chosen[0])
+    names = ", ".join(iso.name for iso in chosen)
+    raise InputError(
+        f"this folder holds more than one ISO: {names}" if chosen else "this folder holds no ISO",
+        hint=f"name one: berth run {chosen[0]}" if chosen else "name an image, or the folder of a build's output",
+        place=Place(file=str(folder)),
+    )
 
 
 def members(path: Path) -> dict[str, tuple[int, int]]:

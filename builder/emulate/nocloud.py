@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
-from builder.errors import InputError, Place
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 LABEL = "cidata"
-MOST = 4 << 20  # bytes of a config: far beyond any that is meant
 _SPARE_KIB = 512
 
 
@@ -26,18 +23,6 @@ class Runner(Protocol):
 def instance_id(config: bytes) -> str:
     """Return `i-` and 16 hex digits of the config's SHA-256: another config is another instance."""
     return "i-" + hashlib.sha256(config).hexdigest()[:16]
-
-
-def read_config(path: Path) -> bytes:
-    """Return a config's bytes. Raises InputError where it can't be read or is too large."""
-    try:
-        with path.open("rb") as file:
-            config = file.read(MOST + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", place=Place(file=str(path))) from error
-    if len(config) > MOST:
-        raise InputError(f"{path} is larger than {MOST >> 20} MiB", place=Place(file=str(path)))
-    return config
 
 
 def make_disk(config: bytes, image: Path, runner: Runner) -> None:

@@ -34,12 +34,12 @@ class Options:
 
     `image` is an ISO, a raw or qcow2 disk, a bundle, or the folder of a build's output. `memory` is in MiB,
     `timeout` in seconds (None: 300 where `until` is given, else no end).
-    `forwards` None means what the config publishes.
+    `config` is handed over on a NoCloud disk as it is. `forwards` None means what the config publishes.
     `direct` skips firmware and GRUB. `cmdline` is added to the kernel's (direct boots alone).
     """
 
     image: Path
-    config: Path | None = None
+    config: bytes | None = None
     firmware: str = "bios"  # or `uefi`
     media: str = "cd"  # or `disk`: how an ISO is attached
     disk: Path | None = None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from builder.emulate.options import Forward
 from builder.errors import UsageError
-from init.dialects.compile import compile_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,12 +23,6 @@ def of_machine(machine: Machine) -> tuple[Forward, ...]:
         for port in container.ports
     }
     return tuple(found[key] for key in sorted(found))
-
-
-def of_config(config: bytes, *, file: str) -> tuple[tuple[Forward, ...], int]:
-    """Return the ports that a config publishes, none where it is refused, and how many errors it has."""
-    compiled = compile_document(config, file=file)
-    return (of_machine(compiled.machine) if compiled.machine is not None else ()), compiled.errors
 
 
 def available(forwards: Iterable[Forward], *, exact: bool) -> tuple[tuple[Forward, ...], list[str]]:

@@ -41,7 +41,7 @@ def run(
 ) -> int:
     """Run a machine to its end and return 0.
 
-    `out` gets results: events as JSON lines, or the printed command. `publishes` are the ports that the image's own
+    `out` gets results: events as JSON lines, or the printed command. `publishes` are the ports that the machine's
     config publishes, used where `options` names none. `terminal` says whether the console is
     attached to this terminal (None: when there is one and nothing else is asked for).
 
@@ -78,10 +78,9 @@ def prepare(
 ) -> tuple[Guest, list[str]]:
     """Return the guest for these options, with its files made in `folder`.
 
-    With it come sentences for the person: ports that moved, a config with errors.
+    With it come sentences for the person about ports that moved.
     """
     image = detect(options.image, direct=options.direct)
-    config = nocloud.read_config(options.config) if options.config is not None else None
     if options.disk is not None:
         disks.made_if_missing(options.disk, image, tools)
     direct = None
@@ -93,10 +92,10 @@ def prepare(
             drives += (Drive(path=options.disk, format=disks.format_of(options.disk)),)
     else:
         drives = disks.drives(image, media=options.media, disk=options.disk)
-    if config is not None:
-        nocloud.make_disk(config, folder / "cidata.img", tools)
+    if options.config is not None:
+        nocloud.make_disk(options.config, folder / "cidata.img", tools)
         drives += (Drive(path=folder / "cidata.img", read_only=True),)
-    wanted, said = _wanted_ports(options, config, publishes)
+    wanted = publishes if options.forwards is None else options.forwards
     forwards, moved = ports.available(wanted, exact=options.forwards is not None)
     guest = Guest(
         accelerator=accelerator.choose(tools).arguments,
@@ -108,7 +107,7 @@ def prepare(
         direct=direct,
         forwards=forwards,
     )
-    return guest, [*said, *moved]
+    return guest, moved
 
 
 def _firmware(tools: Tools, folder: Path) -> Firmware:
@@ -116,20 +115,6 @@ def _firmware(tools: Tools, folder: Path) -> Firmware:
         code=tools.path("usr/share/OVMF/OVMF_CODE_4M.fd"),
         variables=disks.fresh_variables(tools.path("usr/share/OVMF/OVMF_VARS_4M.fd"), folder),
     )
-
-
-def _wanted_ports(
-    options: Options, config: bytes | None, publishes: tuple[Forward, ...]
-) -> tuple[tuple[Forward, ...], list[str]]:
-    """Return what to forward before it is known what is free: a config is laid over the image's own on the machine."""
-    if options.forwards is not None:
-        return options.forwards, []
-    if config is None:
-        return publishes, []
-    own, errors = ports.of_config(config, file=str(options.config))
-    said = [f"{options.config} has {errors} errors, so the machine will refuse it: see `berth check`"] if errors else []
-    both = {(forward.guest, forward.protocol): forward for forward in (*publishes, *own)}
-    return tuple(both.values()), said
 
 
 def _follow(session: Session, options: Options, progress: Progress, out: TextIO, *, terminal: bool) -> int:

@@ -54,8 +54,9 @@ def find_mirrors(
     if words:
         return _from_words(words, str(path))
     found = read_sources(apt)
-    if found is not None:
-        return Mirrors(main=found.main, security=found.security or _beside(found.main), origin=str(found.origin))
+    if found is not None and (found.security or urlsplit(found.main).path):
+        security = found.security or _beside(found.main, str(found.origin))
+        return Mirrors(main=found.main, security=security, origin=str(found.origin))
     raise no_mirror()
 
 
@@ -76,7 +77,8 @@ def _from_words(words: list[str], origin: str) -> Mirrors:
     if len(words) > 2:
         raise UsageError(f"{origin} has {len(words)} addresses", hint=_HOW)
     bases = [_checked(word, origin) for word in words]
-    return Mirrors(main=bases[0], security=bases[1] if len(bases) > 1 else _beside(bases[0]), origin=origin)
+    security = bases[1] if len(bases) > 1 else _beside(bases[0], origin)
+    return Mirrors(main=bases[0], security=security, origin=origin)
 
 
 def _checked(word: str, origin: str) -> str:
@@ -90,7 +92,13 @@ def _checked(word: str, origin: str) -> str:
     return word.rstrip("/")
 
 
-def _beside(base: str) -> str:
+def _beside(base: str, origin: str) -> str:
+    """Return the security archive's address by that of the archive beside it; a host alone has nothing beside it."""
+    if not urlsplit(base).path:
+        raise UsageError(
+            f"{origin}: {base} names a host, not an archive on it",
+            hint=f"write {base}/debian if that is where it lies, or give the security archive as a second address",
+        )
     return base + "-security"
 
 

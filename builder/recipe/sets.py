@@ -14,8 +14,9 @@ _KEY = re.compile(r'(?:"([^"]+)"|([^."=\s]+))(?:\.|$)')
 def tree(assignment: str) -> Mapping:
     """Return `build.kernel=cloud` as the tree `{build: {kernel: cloud}}`; raise UsageError.
 
-    The value is read as YAML (`[a, b]`, `{a: 1}`, `null` to remove), and as plain text where it is none. The recipe's
-    schema gives it its type. A name that holds dots stands in double quotes.
+    The value is read as YAML (`[a, b]`, `{a: 1}`, `null` to remove), and as plain text where it is none, unless it
+    begins as a list, a map or quoted text does. The recipe's schema gives it its type. A name that holds dots stands
+    in double quotes.
     """
     name, equals, text = assignment.partition("=")
     if not equals or not name:
@@ -46,7 +47,11 @@ def _value(text: str, place: Place) -> Node:
     report = Report()
     try:
         node = parse(text, report, file=place.file)
-    except Unreadable:
+    except Unreadable as error:
+        if text.startswith(("[", "{", '"', "'")):
+            raise UsageError(
+                f"{place.file}={text}: {error.diagnostic.message}", hint="write a list as [a, b], a map as {a: 1}"
+            ) from error
         node = None
     if node is None or report.errors:
         return Scalar(text, place, plain=not text)

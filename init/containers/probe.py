@@ -73,8 +73,11 @@ def _ask(kind: str, name: str, seconds: float, what: str) -> None:
 
 
 def _enter_network(name: str) -> None:
-    with open(f"{PATH}/{name}/pid") as stream:
-        pid = int(stream.read())
+    try:
+        with open(f"{PATH}/{name}/pid") as stream:
+            pid = int(stream.read())
+    except FileNotFoundError:
+        raise ValueError("the container does not run yet") from None
     setns = getattr(os, "setns", None)
     if setns is None:  # Python before 3.12
         from init.containers.namespaces import join_network  # noqa: PLC0415 - ctypes, which most do without

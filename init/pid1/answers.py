@@ -47,7 +47,7 @@ def status(
         "hostname": in_force.machine.hostname,
         "machine_id": early.machine_id,
         "loader": release.loader if release else None,
-        "media": early.media,
+        "media": medium(early.media),
         "uptime": round(now, 3),
         "state": {"kind": early.state.kind, "free": free},
         "slots": slots(record, early.slot, versions),
@@ -65,6 +65,11 @@ def status(
             "policy": in_force.machine.update.policy,
         },
     }
+
+
+def medium(booted: str) -> str:
+    """Return where the root lies: for a kernel that was loaded directly (`direct`) that is a disk, too."""
+    return "iso" if booted == "iso" else "disk"
 
 
 def slots(record: Record | None, booted: str | None, versions: Mapping[str, str]) -> dict[str, object]:

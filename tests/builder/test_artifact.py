@@ -72,6 +72,7 @@ def made(slot: SlotImage) -> Manifest:
     return manifest.make_manifest(
         recipe=_Recipe(),  # type: ignore[arg-type] - its name is all that is asked for
         lock=LOCK, release=RELEASE, tree=Tree(ENTRIES), slot=slot, lock_sha256="55" * 32, savings=(saved,),
+        machine="#berth\n{}\n",
     )  # fmt: skip
 
 
@@ -79,6 +80,13 @@ def test_a_manifest_is_read_back(made: Manifest) -> None:
     assert Manifest.from_json(made.to_json()) == made
     assert made.part("root").size == 100_000
     assert made.packages[0].installed == 100
+    assert made.machine == "#berth\n{}\n"
+
+
+def test_a_manifest_of_before_the_machine_was_told(made: Manifest) -> None:
+    old = json.loads(made.to_json())
+    del old["machine"]
+    assert Manifest.from_json(json.dumps(old).encode()).machine == ""
 
 
 @pytest.mark.parametrize(

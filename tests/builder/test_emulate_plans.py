@@ -15,6 +15,7 @@ from builder.emulate.command import DirectKernel, Drive, Firmware, Guest, argume
 from builder.emulate.options import Forward, Until, parse_forward, parse_until
 from builder.emulate.watch import Phase, Watch
 from builder.errors import UsageError
+from init.dialects.compile import compile_document
 
 GUEST = Guest(accelerator=("-accel", "tcg"), memory=256, cpus=1, data=(Path("/data"),))
 UNTIL = Until(event="container.healthy", name="web")
@@ -170,13 +171,9 @@ berth:
 
 
 def test_published_ports_of_a_config() -> None:
-    expected = (Forward(host=53, guest=53, protocol="udp"), Forward(host=8080, guest=8080))
-    assert ports.of_config(CLOUD, file="c") == (expected, 0)
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"#cloud-config\nberth: {containers: [1]}\n", b"\x00"])
-def test_what_is_no_config_publishes_nothing(text: bytes) -> None:
-    assert ports.of_config(text, file="c")[0] == ()
+    machine = compile_document(CLOUD, file="c").machine
+    assert machine is not None
+    assert ports.of_machine(machine) == (Forward(host=53, guest=53, protocol="udp"), Forward(host=8080, guest=8080))
 
 
 def test_a_taken_port_moves_unless_it_was_asked_for() -> None:

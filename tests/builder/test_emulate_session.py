@@ -16,7 +16,7 @@ import pytest
 from builder.emulate import GuestFailed, Options, Until, disks, run
 from builder.emulate.command import Guest
 from builder.emulate.image import Kind, detect
-from builder.emulate.nocloud import instance_id, read_config
+from builder.emulate.nocloud import instance_id
 from builder.emulate.qmp import Qmp
 from builder.emulate.session import Session
 from builder.errors import InputError, ToolError
@@ -198,10 +198,18 @@ def test_what_is_no_image_is_an_input_error(tmp_path: Path, content: bytes) -> N
 def test_what_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         detect(tmp_path / "none.iso")
-    with pytest.raises(InputError, match="0 files"):
+    with pytest.raises(InputError, match="no ISO"):
         detect(tmp_path)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_config(tmp_path / "none.yaml")
+
+
+def test_a_folder_stands_for_what_a_build_made_in_it(tmp_path: Path, iso: Path) -> None:
+    other = iso.with_name("other.iso")
+    other.write_bytes(iso.read_bytes())
+    with pytest.raises(InputError, match=r"more than one ISO: .*other.iso") as caught:
+        detect(iso.parent)
+    assert str(iso.parent) in (caught.value.hint or "")
+    other.with_suffix(".manifest.json").write_text("{}")
+    assert detect(iso.parent).path == other
 
 
 def test_a_bundle_cut_short_is_an_input_error(tmp_path: Path) -> None:

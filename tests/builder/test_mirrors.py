@@ -60,6 +60,18 @@ def test_a_second_address_is_the_security_archive(tmp_path: Path, value: str) ->
     assert (mirrors.main, mirrors.security) == ("http://a.example/d", "http://b.example/s")
 
 
+@pytest.mark.parametrize("value", ["https://a.example", "https://a.example/", "http://a.example:8000"])
+def test_a_host_alone_has_no_archive_beside_it(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UsageError, match="names a host") as caught:
+        found(tmp_path, BERTH_MIRROR=value)
+    assert "/debian" in (caught.value.hint or "")
+    apt(tmp_path, list=f"deb {value} trixie main\n")
+    with pytest.raises(FetchError):
+        found(tmp_path)
+    both = found(tmp_path, BERTH_MIRROR=f"{value} {value}/security")
+    assert (both.main, both.security) == (value.rstrip("/"), f"{value}/security")
+
+
 @pytest.mark.parametrize(
     "value", ["ftp://a/b", "a.example/debian", "http://", "http://[::1", "file:///srv", "http://a/?b", "x " * 3]
 )

@@ -178,6 +178,14 @@ def test_a_set_that_is_none_is_a_wrong_command_line(text: str) -> None:
         load("minimal", [text])
 
 
+@pytest.mark.parametrize("value", ["[a", "{a: 1", '"a', "[a]]"])
+def test_a_list_that_does_not_close_is_no_text(value: str) -> None:
+    with pytest.raises(UsageError, match="YAML") as caught:
+        load("minimal", [f"build.packages={value}"])
+    assert value in caught.value.message
+    assert "[a, b]" in (caught.value.hint or "")
+
+
 def test_a_set_of_a_wrong_type_is_told_by_its_word() -> None:
     with pytest.raises(RecipeErrors) as caught:
         load("minimal", ["build.root_mib=huge"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from init.containers.probe import _http, _tcp, _until_asked
+from init.containers.probe import _ask, _http, _tcp, _until_asked
 
 ROOT = Path(__file__).parents[2]
 Answer = Callable[[socket.socket], None]
@@ -111,6 +111,11 @@ def test_patience_ends(capsys: pytest.CaptureFixture[str]) -> None:
     for patience in (0.0, 0.2):
         assert _until_asked(patience, lambda: _tcp(f"127.0.0.1:{port}", 5)) == 1
     assert capsys.readouterr().err == "unhealthy: Connection refused\n" * 2
+
+
+def test_a_container_that_does_not_run_yet_is_no_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _until_asked(0.0, lambda: _ask("tcp", "no-such-container", 1, "127.0.0.1:1")) == 1
+    assert capsys.readouterr().err == "unhealthy: the container does not run yet\n"
 
 
 def test_what_is_asked() -> None:

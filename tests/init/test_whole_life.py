@@ -121,6 +121,7 @@ def test_a_life_as_it_should_be():
     assert life.events[-1]["state_unmounted"] is True
     status = life.answers[0]
     assert status["hostname"] == "box1"
+    assert status["media"] == "disk"
     assert status["state"]["kind"] == "ext4"
     assert status["slots"]["a"] == {"version": "1", "tries": 3, "good": True, "booted": True}
     assert status["containers"][0]["health"] == "healthy"

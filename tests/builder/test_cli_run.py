@@ -1,0 +1,134 @@
+"""`berth run` before anything is fetched: which image, whose config, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from builder.artifact.manifest import Manifest
+from builder.cli.inspect import nearest_folder
+from builder.cli.main import main
+from builder.cli.run import configured, find_image, own_config
+from builder.emulate.image import detect
+from builder.emulate.options import Forward
+from builder.emulate.ports import of_machine
+from builder.errors import InputError
+from builder.rootfs.entry import Entry, Kind
+from init.formats.release import Release
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OWN = """#berth
+containers:
+  web: {image: "web:1", ports: ["8080:80"]}
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    release = Release(name="demo", version="1", machine_class="demo", engine="crun", kernel="6.12", epoch=0)
+    entries = tuple(Entry(path=path, kind=Kind.DIRECTORY, mode=0o755, origin="x") for path in ("usr", "usr/lib"))
+    manifest = Manifest(
+        recipe="demo", lock_sha256="", release=release, root_hash="", hash_offset=0, cmdline="", parts=(),
+        packages=(), savings=(), entries=entries, machine=OWN,
+    )  # fmt: skip
+    path = tmp_path / "demo.bundle"
+    with tarfile.open(path, "w:", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in {"manifest.json": manifest.to_json(), "boot.img": b"", "root.img": b""}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_the_image_tells_its_own_config_and_ports(bundle: Path) -> None:
+    own = own_config(detect(bundle))
+    assert own == OWN.encode()
+    config, machine = configured(None, own)
+    assert config is None
+    assert machine is not None
+    assert of_machine(machine) == (Forward(host=8080, guest=8080),)
+
+
+def test_a_config_is_laid_over_the_image_s_own(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "box.yaml"
+    path.write_text('#cloud-config\nusers: [{name: u, sudo: ALL}]\nberth: {containers: {web: {ports: ["9090:80"]}}}\n')
+    config, machine = configured(path, own_config(detect(bundle)))
+    assert config == path.read_bytes()
+    assert machine is not None
+    assert of_machine(machine) == (Forward(host=9090, guest=9090),)
+    assert "warning" in capsys.readouterr().err  # the warning is shown
+
+
+def test_a_config_with_errors_is_refused(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "box.yaml"
+    path.write_text("#cloud-config\nberth:\n  containers: {web: {ports: [nonsense]}}\n")
+    assert main(["run", str(bundle), "--direct", "--config", str(path), "--offline", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}:3:" in said
+    assert "would refuse" in said
+    assert "berth check" in said
+
+
+def test_an_image_that_does_not_tell_refuses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "box.yaml"
+    path.write_text('#cloud-config\nberth: {containers: {web: {ports: ["1:1"]}}}\n')
+    assert configured(path, None)[1] is None
+    assert "does not tell its own config" in capsys.readouterr().err
+    iso = tmp_path / "foreign.iso"
+    iso.write_bytes(bytes(0x8001) + b"CD001" + bytes(100))
+    assert own_config(detect(iso)) is None
+
+
+@pytest.mark.parametrize("name", ["podmn.iso", "./podman", "x/y"])
+def test_a_path_is_not_taken_for_a_recipe(name: str, tmp_path: Path) -> None:
+    assert find_image(name, tmp_path) == Path(name)
+
+
+def test_a_recipe_that_is_not_built(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not built yet") as caught:
+        find_image("podman", tmp_path)
+    assert caught.value.hint == "berth build podman"
+
+
+def test_an_image_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "notes.iso"
+    path.write_text("not an image\n" * 5000)
+    assert main(["run", str(path), "--quiet"]) == 2
+    assert f"{path}: this is no image" in capsys.readouterr().err
+
+
+def test_files_that_are_not_there_are_said(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(bundle), "--files", "/usr/lib"]) == 0
+    assert capsys.readouterr().out.endswith("/usr/lib\n")
+    assert main(["inspect", str(bundle), "--files", "/usr/lib/none/x"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "holds no /usr/lib/none/x" in said.err
+    assert "--files 'usr/lib'" in said.err
+
+
+def test_the_nearest_folder() -> None:
+    assert nearest_folder("usr/x/y", {"usr"}) == "usr"
+    assert nearest_folder("nope/x", {"usr"}) == ""
+
+
+def test_sigterm_ends_it_orderly(tmp_path: Path) -> None:
+    fifo = tmp_path / "config"
+    os.mkfifo(fifo)
+    with subprocess.Popen(
+        [sys.executable, "-m", "builder.cli.main", "check", str(fifo)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        with fifo.open("w"):  # returns once the program reads: it is in the middle of its work
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 143
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
