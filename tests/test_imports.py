@@ -39,6 +39,7 @@ RULES = (
     ),
     Rule(package="init.containers", own=("init.formats", "init.containers")),
     Rule(package="init.blockdevice", own=("init.blockdevice",)),
+    Rule(package="init.updater", own=("init.formats", "init.blockdevice", "init.updater"), others=("tuf",)),
     Rule(package="init.berthctl", own=("init.formats", "init.berthctl")),
     Rule(
         package="builder",

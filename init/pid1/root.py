@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from init.formats.disk import SECTOR, record_name, root_name
+from init.formats.verity import SUPERBLOCK_BYTES, Superblock, has_root, parse_superblock
 from init.pid1 import disks, mounts, verity
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ class Found:
     """Where the root is. `disk` is the disk whose slot it is, `table` its partition table; None for an ISO."""
 
     device: str  # what holds image and tree: a partition, a disk, a loop device
-    superblock: verity.Superblock
+    superblock: Superblock
     media: str  # `disk`, `iso`, `direct`
     disk: str | None
     table: Table | None
@@ -151,17 +152,17 @@ class Search:
         table = disks.read_table(system, disk)
         return Found(device=device.path, superblock=superblock, media="direct", disk=disk, table=table)
 
-    def _check(self, system: Early, path: str) -> verity.Superblock | None:
+    def _check(self, system: Early, path: str) -> Superblock | None:
         offset, wanted = self._line.root_offset, self._line.root_hash
         if offset is None or wanted is None:
             return None
-        head = system.read_blocks(path, offset, verity.SUPERBLOCK_BYTES)
-        superblock = verity.parse_superblock(head)
+        head = system.read_blocks(path, offset, SUPERBLOCK_BYTES)
+        superblock = parse_superblock(head)
         if superblock is None:
             self._refused[path] = "holds no verity tree at the offset that the kernel was told"
             return None
         top = system.read_blocks(path, offset + superblock.hash_block, superblock.hash_block)
-        if not verity.has_root(superblock, offset, top, wanted):
+        if not has_root(superblock, offset, top, wanted):
             self._refused[path] = "holds another image than the one that belongs to this kernel"
             return None
         return superblock

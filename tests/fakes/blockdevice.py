@@ -52,6 +52,11 @@ class LossyDisk:
             self._medium[offset : offset + len(data)] = data
         self._unsynced = []
 
+    def tick(self) -> None:
+        """Something is done elsewhere, on a file system of the same machine: the power may go here, too."""
+        self._need_power()
+        self._count()
+
     def restart(self) -> None:
         """Let the power go, if it has not gone yet, and come back: some sectors of unsynced writes made it."""
         sectors = [

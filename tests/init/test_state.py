@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from init.formats import disk, gpt
+from init.formats.verity import has_root, parse_superblock
 from init.pid1 import identity, settings, state, verity
 from init.pid1.linux.devicemapper import encode_table
 from init.pid1.linux.modules import parse_uevent
@@ -116,12 +117,12 @@ def test_only_small_machines_give_up_huge_pages() -> None:
 
 def test_verity_superblock_and_root_hash() -> None:
     whole, root_hash = machine.image()
-    superblock = verity.parse_superblock(whole[machine.OFFSET :])
+    superblock = parse_superblock(whole[machine.OFFSET :])
     assert superblock is not None
     top = whole[machine.OFFSET + 4096 :][:4096]
-    assert verity.has_root(superblock, machine.OFFSET, top, root_hash)
-    assert not verity.has_root(superblock, machine.OFFSET, top[:-1] + b"\1", root_hash)
-    assert not verity.has_root(superblock, machine.OFFSET - 4096, top, root_hash), "the tree would lie in the data"
+    assert has_root(superblock, machine.OFFSET, top, root_hash)
+    assert not has_root(superblock, machine.OFFSET, top[:-1] + b"\1", root_hash)
+    assert not has_root(superblock, machine.OFFSET - 4096, top, root_hash), "the tree would lie in the data"
     assert root_hash == hashlib.sha256(machine.SALT + top).hexdigest()
     (row,) = verity.table(superblock, "/dev/vda7", machine.OFFSET, root_hash)
     assert row.length == machine.OFFSET // 512
@@ -133,12 +134,12 @@ def test_verity_superblock_and_root_hash() -> None:
 
 @given(st.binary(max_size=600))
 def test_any_bytes_are_a_superblock_or_none(data: bytes) -> None:
-    verity.parse_superblock(b"verity\0\0" + data)
+    parse_superblock(b"verity\0\0" + data)
 
 
 def test_a_device_mapper_row_is_padded_and_says_where_the_next_begins() -> None:
     whole, root_hash = machine.image()
-    superblock = verity.parse_superblock(whole[machine.OFFSET :])
+    superblock = parse_superblock(whole[machine.OFFSET :])
     assert superblock is not None
     data = encode_table(verity.table(superblock, "/dev/vda7", machine.OFFSET, root_hash))
     assert len(data) % 8 == 0
