@@ -15,7 +15,6 @@ Tried with docker 26.1. What another slot left is taken away first: its links le
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ import shutil
 from init.containers.baked import Baked, BakedImage
 from init.formats.imagestore import LOCAL_HOST, short_name
 from init.formats.release import IMAGES_PATH
+from init.formats.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def chain_ids(diff_ids: list[str]) -> list[str]:
         if not chains:
             chains.append(diff_id)
         else:
-            chains.append(hashlib.sha256(f"sha256:{chains[-1]} sha256:{diff_id}".encode()).hexdigest())
+            chains.append(sha256(f"sha256:{chains[-1]} sha256:{diff_id}".encode()).hexdigest())
     return chains
 
 

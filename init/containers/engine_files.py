@@ -7,13 +7,13 @@ them in one folder only, and an operator's own have to stay, so that folder is o
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 
 from init.containers import order
 from init.containers.addresses import BRIDGE, GATEWAY, NETWORK, PREFIX4, PREFIX6, SUBNET4, SUBNET6
 from init.containers.bundle import DEFAULT_SYSCTLS
 from init.formats.release import IMAGES_PATH
+from init.formats.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _network() -> dict[str, Any]:
     """Return podman's own record of the containers' network. Addresses are given by us: no DNS server has to run."""
     return {
         "name": NETWORK,
-        "id": hashlib.sha256(NETWORK.encode()).hexdigest(),
+        "id": sha256(NETWORK.encode()).hexdigest(),
         "driver": "bridge",
         "network_interface": BRIDGE,
         "created": "2025-01-01T00:00:00Z",

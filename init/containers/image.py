@@ -13,7 +13,6 @@ link in it can reach anything else; what has no business in a layer is refused t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from init.containers.local import Local
 from init.containers.reference import is_digest
 from init.formats.imagestore import short_name
+from init.formats.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Images:
         shutil.rmtree(f"{self._root}/{_UNDER_WAY}", ignore_errors=True)
 
     def _record_path(self, reference: str) -> str:
-        return f"{self._root}/refs/{hashlib.sha256(reference.encode()).hexdigest()}.json"
+        return f"{self._root}/refs/{sha256(reference.encode()).hexdigest()}.json"
 
     def _add_layer(self, blob: Blob, diff_id: str) -> None:
         place = f"{self._root}/layers/{short_name(diff_id)}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import hashlib
 import json
 import resource
 import signal
@@ -24,6 +23,7 @@ from init.dialects.compile import Compiled, compile_documents
 from init.dialects.diagnostic import Diagnostic, Place, Severity
 from init.dialects.sources import Found, Places, candidates
 from init.formats.machine import Machine, encode
+from init.formats.sha256 import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,7 @@ def _bytes(found: Found) -> bytes:
 
 
 def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return sha256(data).hexdigest()
 
 
 def _default(argv: list[str]) -> bytes | None:

@@ -27,6 +27,7 @@ NETWORK_UP = "network.up"
 SERVICE_READY = "service.ready"
 SERVICE_FAILED = "service.failed"
 CONTAINER_STARTED = "container.started"
+CONTAINER_OUTPUT = "container.output"
 CONTAINER_HEALTHY = "container.healthy"
 CONTAINER_UNHEALTHY = "container.unhealthy"
 CONTAINER_EXITED = "container.exited"
@@ -87,6 +88,7 @@ EVENTS: Mapping[str, tuple[Field, ...]] = {
     SERVICE_READY: (_NAME,),
     SERVICE_FAILED: (_NAME, _STATUS, _RESTARTS),
     CONTAINER_STARTED: _CONTAINER,
+    CONTAINER_OUTPUT: _CONTAINER,  # the first line since this start, of the container or of what starts it
     CONTAINER_HEALTHY: _CONTAINER,
     CONTAINER_UNHEALTHY: _CONTAINER,
     CONTAINER_EXITED: (*_CONTAINER, _STATUS),

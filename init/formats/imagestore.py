@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from init.formats.sha256 import sha256
+
 LOCAL_HOST = "localhost"
 
 
@@ -14,10 +16,9 @@ def full_name(name: str) -> str:
 
 def short_name(layer_id: str) -> str:
     """Return the 26 letters that stand for a layer in `overlay/l/`: mount(2) takes one page of options."""
-    import base64  # noqa: PLC0415 - the machine mostly reads these names, and
-    import hashlib  # noqa: PLC0415 - this one loads the whole of OpenSSL
+    import base64  # noqa: PLC0415 - the machine mostly reads these names
 
-    return base64.b32encode(hashlib.sha256(layer_id.encode()).digest()).decode()[:26]
+    return base64.b32encode(sha256(layer_id.encode()).digest()).decode()[:26]
 
 
 def big_data_name(key: str) -> str:

@@ -9,15 +9,9 @@ The tree follows at the next hash block, its top first; so the root hash is the 
 from __future__ import annotations
 
 import struct
-import sys
 from dataclasses import dataclass
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from hashlib import sha256
-else:
-    # Built into the interpreter, `_sha256` before Python 3.12; `hashlib` would bring OpenSSL's 5 MB into the initramfs.
-    sha256 = __import__("_sha2" if "_sha2" in sys.builtin_module_names else "_sha256").sha256
+from init.formats.sha256 import sha256
 
 SUPERBLOCK_BYTES = 512
 _SUPERBLOCK = struct.Struct("<8sII16s32sIIQH6x256s168x")

@@ -131,13 +131,14 @@ class Logs:
         self.ring = Ring()
         self.lost = 0  # lines that could not be written to their file
         self._number = 0
-        self._pipes: dict[str, tuple[int, int]] = {}
-        self._splitters: dict[str, Splitter] = {}
+        self._pipes: dict[tuple[str, str], tuple[int, int]] = {}
+        self._splitters: dict[tuple[str, str], Splitter] = {}
         self._folder: str | None = None
         self._file_most = FILE_MOST_MEMORY
         self._sizes: dict[str, int] = {}
         self._early: list[Line] = []
         self._listeners: list[Callable[[Line], None]] = []
+        self.on_output: Callable[[str], None] = lambda _: None
 
     def listen(self, listener: Callable[[Line], None]) -> None:
         """Call `listener` with every line from now on."""
@@ -148,36 +149,48 @@ class Logs:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def pipe(self, name: str) -> int | None:
-        """Return what a service writes into; None, and a line that says so, where no pipe can be had."""
-        if name not in self._pipes:
+    def pipe(self, name: str, aside: str = "") -> int | None:
+        """Return what a service writes into; None, and a line that says so, where no pipe can be had.
+
+        `aside` names who else writes into its log: what comes that way is no output of the service itself, of which
+        `on_output` is told.
+        """
+        key = (name, aside)
+        if key not in self._pipes:
             try:
                 reading, writing = self._system.make_pipe()
-                self._loop.watch(reading, f"log of {name}", lambda: self._read(name, reading))
+                self._loop.watch(reading, f"log of {name}", lambda: self._read(key, reading))
             except OSError as error:
                 self.say(name, f"its output is lost, for there is no pipe: {error}")
                 return None
-            self._pipes[name] = (reading, writing)
-            self._splitters[name] = Splitter()
-        return self._pipes[name][1]
+            self._pipes[key] = (reading, writing)
+            self._splitters[key] = Splitter()
+        return self._pipes[key][1]
 
-    def _read(self, name: str, reading: int) -> None:
+    def _read(self, key: tuple[str, str], reading: int) -> None:
         try:
             data = self._system.read_from(reading, READ_MOST)
         except BlockingIOError:
             return
-        self._add(name, self._splitters[name].feed(data))
+        self._said(key, self._splitters[key].feed(data))
+
+    def _said(self, key: tuple[str, str], lines: list[str]) -> None:
+        name, aside = key
+        self._add(name, lines)
+        if lines and not aside:
+            self.on_output(name)
 
     def names(self) -> tuple[str, ...]:
         """Return whose lines are in memory."""
         return self.ring.names()
 
-    def drain(self, name: str, *, finish: bool) -> None:
+    def drain(self, name: str, aside: str = "", *, finish: bool) -> None:
         """Read what a process that ended left in its pipe; `finish`: nobody will end a line that was begun."""
-        if name not in self._pipes:
+        key = (name, aside)
+        if key not in self._pipes:
             return
-        reading = self._pipes[name][0]
-        splitter = self._splitters[name]
+        reading = self._pipes[key][0]
+        splitter = self._splitters[key]
         for _ in range(64):  # a pipe holds 64 KiB; a child of it that lives on may go on writing
             try:
                 data = self._system.read_from(reading, READ_MOST)
@@ -185,9 +198,9 @@ class Logs:
                 break
             if not data:
                 break
-            self._add(name, splitter.feed(data))
+            self._said(key, splitter.feed(data))
         if finish:
-            self._add(name, splitter.finish())
+            self._said(key, splitter.finish())
 
     def say(self, name: str, text: str, *, t: float | None = None) -> None:
         """Add one line (or several) under a name; `t`: when it was said, if that was earlier."""

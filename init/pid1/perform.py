@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from init.formats import events
 from init.formats.service import Readiness
 from init.pid1 import cgroups, lifecycle, supervisor
 from init.pid1.lifecycle import Role
@@ -65,6 +66,8 @@ class Performer:
         self._notify: dict[str, int] = {}
         self._queue: deque[tuple[str, lifecycle.Event]] = deque()
         self._busy = False
+        self._silent: set[str] = set()  # containers whose main program has not said a line since its start
+        logs.on_output = self._on_output
         self.on_change: Callable[[], None] = lambda: None
 
     # --- what the rest of PID 1 asks ---------------------------------------------------------------------
@@ -104,7 +107,7 @@ class Performer:
             owner = self._pids.pop(pid, None) or self._owner_by_state(pid)
             if owner is not None:
                 name, role = owner
-                self._logs.drain(name, finish=role is Role.MAIN)
+                self._logs.drain(name, _aside(role), finish=role in (Role.MAIN, Role.PROBE))
                 self.post(name, lifecycle.Exited(role=role, pid=pid, status=status))
 
     def _owner_by_state(self, pid: int) -> tuple[str, Role] | None:
@@ -169,6 +172,11 @@ class Performer:
             case lifecycle.Note():
                 self._logs.say(name, action.text)
 
+    def _on_output(self, name: str) -> None:
+        if name in self._silent:
+            self._silent.discard(name)
+            self._emit(name, lifecycle.Emit(event=events.CONTAINER_OUTPUT))
+
     def _emit(self, name: str, action: lifecycle.Emit) -> None:
         running = self.supervisor.services[name]
         self._announcer.emit(
@@ -184,7 +192,7 @@ class Performer:
         role = action.role
         try:
             folder = self._prepare_group(of, role)
-            output = self._logs.pipe(name)
+            output = self._logs.pipe(name, _aside(role))
             pid = self._system.spawn(
                 Spawn(
                     argv=action.argv,
@@ -198,6 +206,8 @@ class Performer:
             self._queue.append((name, lifecycle.NotSpawned(role=role, reason=str(error))))
             return
         self._pids[pid] = (name, role)
+        if role is Role.MAIN and of.is_container:
+            self._silent.add(name)
         self._queue.append((name, lifecycle.Spawned(role=role, pid=pid)))
 
     def _environment(self, of: Service) -> tuple[tuple[str, str], ...]:
@@ -343,6 +353,11 @@ class Performer:
             except OSError:
                 main_pid = None
         self.post(name, lifecycle.Notified(ready=ready, main_pid=main_pid))
+
+
+def _aside(role: Role) -> str:
+    """A probe's complaint is no output of its container."""
+    return "probe" if role is Role.PROBE else ""
 
 
 def read_notification(data: bytes) -> tuple[bool, int | None]:

@@ -7,6 +7,7 @@ wait in the listening socket. The number of connections is bounded, and of those
 from __future__ import annotations
 
 from init.formats.service import Readiness, Restart, Service
+from init.formats.sha256 import sha256
 from init.pid1 import cgroups
 from init.pid1.perform import BASE_ENVIRONMENT
 from init.pid1.system import Spawn
@@ -135,10 +136,9 @@ class SshDoor:
 def fingerprint(public_key: str) -> str:
     """Return `SHA256:…` of a public key line, as ssh-keygen -l shows it; raise ValueError for what is no key."""
     import binascii  # noqa: PLC0415 - the initramfs can do without them
-    import hashlib  # noqa: PLC0415 - the same
 
     words = public_key.split()
     if len(words) < 2:
         raise ValueError("no public key")
-    digest = hashlib.sha256(binascii.a2b_base64(words[1])).digest()
+    digest = sha256(binascii.a2b_base64(words[1])).digest()
     return "SHA256:" + binascii.b2a_base64(digest, newline=False).decode().rstrip("=")

@@ -169,6 +169,7 @@ def test_boot_look_and_power_off(boot):
     guest = boot(Machine(hostname="box1", containers=(WEB,), health=Health(settle=0.5, within=30)))
     guest.until(events.CONFIG_APPLIED)
     guest.until(events.CONTAINER_HEALTHY, "web")
+    assert guest.until(events.CONTAINER_OUTPUT, "web")["t"] >= guest.until(events.CONTAINER_STARTED, "web")["t"]
     status = guest.ask("status")
     assert status["format"] == "berth.status/1"
     assert status["hostname"] == "box1"
@@ -190,6 +191,7 @@ def test_boot_look_and_power_off(boot):
     before = guest.until(events.CONTAINER_EXITED, "web")
     assert before["status"] == -15
     guest.until_count(events.CONTAINER_STARTED, 2)
+    guest.until_count(events.CONTAINER_OUTPUT, 2)  # once a start
 
     assert b'"accepted": true' in guest.berthctl("poweroff", "--json").stdout  # its end may be the SIGKILL to all
     guest.process.wait(timeout=30)

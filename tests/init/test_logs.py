@@ -109,6 +109,24 @@ def test_what_a_service_says_is_read_without_waiting():
     assert [line.text for line in store.ring.newest(9)] == ["hello", "half"]
 
 
+def test_a_services_output_is_told_apart_from_what_a_probe_writes_into_its_log():
+    system, loop, store = make()
+    told: list[str] = []
+    store.on_output = told.append
+    store.pipe("web")
+    store.pipe("web", "probe")
+    store.say("web", "PID 1's own words")
+    system.pipes[1].data = b"unhealthy: connection refused\n"
+    loop.turn()
+    assert told == []
+    system.pipes[0].data = b"half"
+    loop.turn()
+    assert told == []  # a line has an end
+    store.drain("web", finish=True)
+    assert told == ["web"]
+    assert [line.name for line in store.ring.newest(9)] == ["web"] * 3
+
+
 def test_kernel_records():
     assert parse(b"6,339,5140900,-;NET: Registered\n SUBSYSTEM=x\n") == (5.1409, "NET: Registered")
     assert parse(b"12,340,5,-;a program's own") is None
