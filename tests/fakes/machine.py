@@ -81,6 +81,7 @@ def base(command_line: str, *, fail_at: int | None = None) -> FakeSystem:
         "/sys/kernel/osrelease": KERNEL.encode() + b"\n",
         "/sys/vm/min_free_kbytes": b"3944",
         "/sys/vm/lowmem_reserve_ratio": b"256\t256\t32\t0\t0",
+        "/sys/vm/percpu_pagelist_high_fraction": b"0",
         "/meminfo": b"MemTotal:        1000000 kB\n",
     }
     system.filesystems["sysfs"] = {

@@ -48,8 +48,9 @@ def test_huge_pages_are_set_before_the_reserve_that_they_raise() -> None:
     written = [call.arguments for call in system.calls if call.name == "write"]
     assert written == [
         ("/sys/kernel/mm/transparent_hugepage/enabled", b"madvise"),
-        ("/proc/sys/vm/min_free_kbytes", b"4096"),
+        ("/proc/sys/vm/min_free_kbytes", b"4000"),
         ("/proc/sys/vm/lowmem_reserve_ratio", b"0 0 0 0 0"),
+        ("/proc/sys/vm/percpu_pagelist_high_fraction", b"1024"),
     ]
 
 
