@@ -15,10 +15,11 @@ from init.dialects.addresses import (
     interface,
     network,
 )
-from init.dialects.diagnostic import Report
-from init.dialects.position import Mapping, Node, Scalar, Sequence
+from init.dialects.diagnostic import Report, nearest
+from init.dialects.position import Mapping, Node, Scalar, Sequence, shown
 from init.dialects.record import Fields, Key, Record, below
 from init.dialects.shape import INVALID, Anything, Boolean, Choice, Integer, Listing, Text, expected
+from init.formats.linkparameters import BOND, BRIDGE, BRIDGE_PORT
 from init.formats.machine import Link, Network, Route
 
 _TYPES = ("physical", "bond", "bridge", "vlan", "loopback", "infiniband", "nameserver", "route")
@@ -102,6 +103,7 @@ _BRIDGE_NAMES = {
     "portprio": "port_priority",
 }
 _BRIDGE_IGNORED = ("hw", "maxwait", "ports", "waitport")
+_BOND_IGNORED = ("slaves", "active_slave", "queue_id")
 
 
 def compile_v1(node: Mapping, path: str, report: Report) -> Network:
@@ -218,12 +220,17 @@ def _parameters(fields: Fields, path: str, report: Report) -> tuple[tuple[str, s
     result: list[tuple[str, str]] = []
     for key, value in node.entries:
         where = below(here, key.text)
-        name = key.text.replace("_", "-") if bond else key.text.replace("-", "_")
-        name = name.removeprefix("bond-").replace("-", "_") if bond else name.removeprefix("bridge_")
-        if not bond and (name in _BRIDGE_IGNORED or name not in _BRIDGE_NAMES):
-            report.warn(key.place, where, "this parameter of a bridge is not acted on")
-            continue
-        result.extend((name if bond else _BRIDGE_NAMES[name], each) for each in _values(value, where, report))
+        word = key.text.replace("-", "_").removeprefix("bond_" if bond else "bridge_")
+        name = word if bond else _BRIDGE_NAMES.get(word, "")
+        if name in (BOND if bond else (*BRIDGE, *BRIDGE_PORT)):
+            result.extend((name, each) for each in _values(value, where, report))
+        elif word in (_BOND_IGNORED if bond else _BRIDGE_IGNORED):
+            report.warn(key.place, where, "this parameter is not acted on")
+        else:
+            known = [f"bond-{each}" for each in BOND] if bond else [f"bridge_{each}" for each in _BRIDGE_NAMES]
+            close = nearest(key.text, known)
+            hint = f"did you mean {shown(close)}?" if close else None
+            report.error(key.place, where, f"unknown key {shown(key.text)}", hint=hint, code="unknown-key")
     return tuple(result)
 
 

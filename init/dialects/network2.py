@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from init.dialects.addresses import ADDRESS, CIDR, DOMAIN, LINK_NAME, MAC, METRIC, MTU, default_route, network
@@ -157,7 +158,11 @@ def compile_v2(node: Mapping, path: str, report: Report) -> Network:
     fields = NETWORK2.read(node, path, report)
     if fields is INVALID:
         return Network()
-    links = tuple(_link(kind, name, each, report) for kind in _KINDS for name, each in fields.get(kind, {}).items())
+    described = [(kind, name, each) for kind in _KINDS for name, each in fields.get(kind, {}).items()]
+    links = tuple(_link(kind, name, each, report) for kind, name, each in described)
+    # What others name is the ID; what the kernel calls a link may be another name, by `set-name`.
+    called = {name: link.name for (_, name, _), link in zip(described, links, strict=True)}
+    links = tuple(_with_names(link, called) for link in links)
     _check(links, fields, report)
     return Network(default_dhcp=False, links=links)
 
@@ -190,6 +195,22 @@ def _link(kind: str, name: str, fields: Fields, report: Report) -> Link:
         vlan_id=fields.get("id"),
         vlan_link=fields.get("link"),
     )
+
+
+def _with_names(link: Link, called: dict[str, str]) -> Link:
+    parameters = tuple((name, _port_name(text, called)) for name, text in link.parameters)
+    return replace(
+        link,
+        members=tuple(called.get(member, member) for member in link.members),
+        vlan_link=called.get(link.vlan_link, link.vlan_link) if link.vlan_link is not None else None,
+        parameters=parameters,
+    )
+
+
+def _port_name(text: str, called: dict[str, str]) -> str:
+    """Change the name in `PORT VALUE`, or in a value that is a port alone (a bond's `primary`)."""
+    port, blank, rest = text.partition(" ")
+    return f"{called.get(port, port)}{blank}{rest}"
 
 
 def _routes(fields: Fields, report: Report) -> tuple[Route, ...]:

@@ -161,6 +161,8 @@ def _random_seed(node: Node, path: str, report: Report) -> Any:
             data = base64.b64decode(data, validate=True)
         except ValueError:
             return wrong("the data is not base64", node, path, report)
+    if fields.get("encoding") in ("gzip", "gz"):
+        return wrong("packed bytes cannot stand in YAML text", node, path, report, hint="write `encoding: b64`")
     return base64.b64encode(data).decode("ascii")
 
 

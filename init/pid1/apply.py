@@ -7,8 +7,8 @@ by it) and the next piece comes.
 from __future__ import annotations
 
 from init.formats import events
-from init.formats.release import IMAGES_PATH
-from init.pid1 import scripts, state
+from init.formats.release import APP_PATH, IMAGES_PATH
+from init.pid1 import lifecycle, scripts, state, written
 from init.pid1.boot import Stage
 from init.pid1.settings import FACTORY_ETC
 from init.pid1.sources import LAST_GOOD, LAST_GOOD_SHA256
@@ -18,9 +18,9 @@ from init.pid1.supervisor import NETWORK
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from init.formats.machine import Machine, PhoneHome, WrittenFile
+    from init.formats.machine import Machine
     from init.formats.release import Release
     from init.formats.service import Service
     from init.pid1.accounts import Home
@@ -100,12 +100,12 @@ class Applier:
         match stage:
             case Stage.IDENTITY:
                 self._identity(machine)
-            case Stage.FILES:
-                self._files(machine)
             case Stage.BOOTCMD:
                 text = scripts.script(machine.bootcmd)
                 self.attempt("bootcmd", lambda: self._put_script(scripts.BOOTCMD, text))
-                self._performer.load((scripts.bootcmd(),))
+                self._performer.load((scripts.bootcmd(machine.instance_id),))
+            case Stage.FILES:
+                self._write_files(machine, deferred=False)
             case Stage.NETWORK:
                 self.insist("network", lambda: self._network(machine))
             case Stage.SERVICES:
@@ -124,6 +124,7 @@ class Applier:
     def _identity(self, machine: Machine) -> None:
         self.insist("host name", lambda: self._system.set_hostname(machine.hostname))
         self.insist("accounts and /etc", lambda: self._write_etc(machine))
+        self._kernel(machine)
 
     def _write_etc(self, machine: Machine) -> None:
         from init.pid1 import accounts, etc  # noqa: PLC0415 - the initramfs can do without them
@@ -131,6 +132,10 @@ class Applier:
         tables = (self._text(f"{FACTORY_ETC}/{name}") for name in ("passwd", "group", "shadow"))
         base = accounts.read_base(*tables)
         bundle = self._bytes(f"{FACTORY_ETC}{etc.BUNDLE.removeprefix('/etc')}") if machine.ca_certificates else b""
+        if machine.ca_remove_defaults:
+            self.attempt("the image's authorities", self._remove_authorities)
+        if machine.timezone != "UTC" and not self._system.exists(f"{etc.ZONES}/{machine.timezone}"):
+            self.problem(f"the time zone {machine.timezone} is not in this image: the clock shows UTC", about="zone")
         for entry in etc.files(machine, self._release, base, bundle):
             self.insist(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
         for home in accounts.resolve(machine, base).homes:
@@ -160,9 +165,17 @@ class Applier:
         if entry.uid or entry.gid:
             self._system.set_owner(entry.path, entry.uid, entry.gid)
 
-    # --- files -------------------------------------------------------------------------------------------
+    def _remove_authorities(self) -> None:
+        """Programs look into the folder as well as into the bundle."""
+        from init.pid1 import etc  # noqa: PLC0415 - the initramfs can do without it
 
-    def _files(self, machine: Machine) -> None:
+        folder = etc.BUNDLE.rpartition("/")[0]
+        for name in self._system.names(folder):
+            self._system.remove(f"{folder}/{name}")
+
+    # --- kernel and files --------------------------------------------------------------------------------
+
+    def _kernel(self, machine: Machine) -> None:
         for name in machine.modules:
             self.attempt(f"module {name}", lambda name=name: self._load_module(name))  # type: ignore[misc]
         for key, value in machine.sysctls:
@@ -170,7 +183,6 @@ class Applier:
         if machine.random_seed:
             seed = decode_base64(machine.random_seed)
             self.attempt("random seed", lambda: self._system.add_entropy(seed, credit=False))
-        self._write_files(file for file in machine.files if not file.defer)
 
     def _load_module(self, name: str) -> None:
         devices = self._early.devices
@@ -180,24 +192,11 @@ class Applier:
     def _sysctl(self, key: str, value: str) -> None:
         self._system.write(sysctl_path(key), value.encode())
 
-    def _write_files(self, files: Iterable[WrittenFile]) -> None:
-        for file in files:
-            self.attempt(file.path, lambda file=file: self._write_file(file))  # type: ignore[misc]
-
-    def _write_file(self, file: WrittenFile) -> None:
-        data = decode_base64(file.content)
-        self._system.make_folder(file.path.rpartition("/")[0] or "/")
-        if file.append and self._system.exists(file.path):
-            data = self._system.read(file.path, 64 << 20) + data
-        self._system.replace(file.path, data, file.mode)
-        uid, gid = self._owner(file.owner, file.group)
-        if uid or gid:
-            self._system.set_owner(file.path, uid, gid)
-
-    def _owner(self, owner: str, group: str) -> tuple[int, int]:
-        """Return the ids of names, from the files that were just written; raise ValueError for an unknown one."""
-        users, groups = self._text("/etc/passwd"), self._text("/etc/group")
-        return named_id(users, owner), named_id(groups, group)
+    def _write_files(self, machine: Machine, *, deferred: bool) -> None:
+        for file in machine.files:
+            if file.defer is deferred:
+                what = lambda file=file: written.write_file(self._system, file, machine.instance_id)  # noqa: E731
+                self.attempt(file.path, what)
 
     def _put_script(self, name: str, text: str) -> None:
         self._system.make_folder(scripts.FOLDER, 0o700)
@@ -256,24 +255,23 @@ class Applier:
     # --- services ----------------------------------------------------------------------------------------
 
     def _services(self, machine: Machine) -> None:
-        self._write_files(file for file in machine.files if file.defer)
+        self._write_files(machine, deferred=True)
         if self._early.growth is not None and machine.grow_state:
             growth = self._early.growth
             self.attempt("growing state", lambda: self._performer.load(state.grow_mounted(self._system, growth)))
         # First what people wait for: each of the others takes a moment of the processor.
         self.insist("containers", lambda: self._performer.load(self._containers(machine)))
-        wanted: list[Service] = [*scripts.mounts(machine.mounts), *scripts.chrony(machine)]
+        wanted: list[Service] = [*scripts.chrony(machine)]
         if machine.swap is not None:
             wanted.append(scripts.swap(machine.swap))
         if scripts.has_password(machine):
             wanted += scripts.logins(self.consoles)
-        if machine.phone_home is not None:
-            wanted.append(self._phone_home(machine, machine.phone_home))
         self._performer.load(wanted)
         self.insist("runcmd", lambda: self._performer.load(self._runcmd(machine)))
         if is_wanted(machine):
             given = any(kind.endswith("_private") for kind, _ in machine.ssh_host_keys)
             self.insist("ssh", lambda: self._ssh.open(given_keys=given))
+        self.insist("phone_home", lambda: self._performer.load(self._phone_home(machine)))
 
     def _containers(self, machine: Machine) -> tuple[Service, ...]:
         from init.containers import baked, engine_files, plan  # noqa: PLC0415 - the same
@@ -283,29 +281,57 @@ class Applier:
         for path, data, mode in engine_files.engine_files(machine, self._release):
             self._system.make_folder(path.rpartition("/")[0])
             self._system.replace(path, data, mode)
-        return plan.services(machine, self._release, images)
+        services = plan.services(machine, self._release, images)
+        return (*scripts.mounts(machine.mounts), *scripts.behind_mounts(machine, services))
 
     def _runcmd(self, machine: Machine) -> tuple[Service, ...]:
         """Once per instance. The mark is set before: a script that reboots must not do so for ever."""
         if not machine.runcmd:
             return ()
-        marker = scripts.instance_marker(machine.instance_id)
-        if self._system.exists(marker):
+        if self.was_done(machine, scripts.RUNCMD):
             return ()
         self._put_script(scripts.RUNCMD, scripts.script(machine.runcmd))
-        self._system.make_folder(scripts.INSTANCES)
-        self._system.replace(marker, b"")
+        written.keep(self._system, machine.instance_id, scripts.RUNCMD)
+        self._loop.after("runcmd", scripts.NETWORK_BOUND, self._without_network)
         return (scripts.runcmd(machine.environment),)
 
-    def _phone_home(self, machine: Machine, wanted: PhoneHome) -> Service:
+    def _without_network(self) -> None:
+        """A machine that has no network runs the commands all the same: they may be what brings one."""
+        running = self._performer.supervisor.services.get(scripts.RUNCMD)
+        if running is not None and running.state is lifecycle.State.WAITING:
+            self._say(f"runcmd: no network after {scripts.NETWORK_BOUND:g} s; the commands are run without it")
+            self._performer.post(scripts.RUNCMD, lifecycle.Start())
+
+    def was_done(self, machine: Machine, work: str) -> bool:
+        """Tell whether what is done once per instance was done."""
+        return self._system.exists(scripts.instance_marker(machine.instance_id, work))
+
+    def note_done(self, machine: Machine, work: str) -> None:
+        """Note what is done once per instance; where that fails, it is done again at the next boot."""
+        self.attempt(f"noting {work}", lambda: written.keep(self._system, machine.instance_id, work))
+
+    def _phone_home(self, machine: Machine) -> tuple[Service, ...]:
+        wanted = machine.phone_home
+        if wanted is None or self.was_done(machine, "phone_home"):
+            return ()
         facts = {
-            "instance_id": machine.instance_id,
-            "hostname": machine.hostname,
-            "fqdn": machine.fqdn or machine.hostname,
-            "pub_key_ed25519": self._text(f"{KEY}.pub").strip(),
+            "instance_id": f"={machine.instance_id}",
+            "hostname": f"={machine.hostname}",
+            "fqdn": f"={machine.fqdn or machine.hostname}",
+            "pub_key_ed25519": f"@{KEY}.pub",
+            **{f"pub_key_{kind}": f"@/etc/ssh/ssh_host_{kind}_key.pub" for kind in given_kinds(machine)},
         }
-        chosen = {key: value for key, value in facts.items() if not wanted.post or key in wanted.post}
-        return scripts.phone_home(wanted.url, form(chosen), wanted.tries)
+        chosen = wanted.post or tuple(facts)
+        url = wanted.url.replace("$INSTANCE_ID", machine.instance_id)
+        marker = scripts.instance_marker(machine.instance_id, "phone_home")
+        pairs = tuple(f"{name}{facts.get(name, '=')}" for name in chosen)
+        argv = ("/usr/bin/python3", "-ISB", APP_PATH, "phone-home", url, marker, *pairs)
+        return (scripts.phone_home(argv, machine.environment, wanted.tries),)
+
+
+def given_kinds(machine: Machine) -> tuple[str, ...]:
+    """Return the kinds of host keys whose public half the configuration gives."""
+    return tuple(name.removesuffix("_public") for name, _ in machine.ssh_host_keys if name.endswith("_public"))
 
 
 def decode_base64(text: str) -> bytes:
@@ -315,16 +341,6 @@ def decode_base64(text: str) -> bytes:
     return binascii.a2b_base64(text)
 
 
-def form(values: dict[str, str]) -> str:
-    """Return values as the body of a form, `application/x-www-form-urlencoded`."""
-    safe = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-    def escape(text: str) -> str:
-        return "".join(chr(byte) if byte in safe else f"%{byte:02X}" for byte in text.encode())
-
-    return "&".join(f"{escape(key)}={escape(value)}" for key, value in values.items())
-
-
 def sysctl_path(key: str) -> str:
     """Return the file of a sysctl. As sysctl(8): the first separator says whether `/` or `.` divides."""
     first = next((letter for letter in key if letter in "./"), ".")
@@ -332,17 +348,6 @@ def sysctl_path(key: str) -> str:
     if ".." in parts or "" in parts:
         raise ValueError(f"{key} is no sysctl")
     return "/proc/sys/" + "/".join(parts)
-
-
-def named_id(table: str, name: str) -> int:
-    """Return the id of a name in the text of /etc/passwd or /etc/group; a number stands for itself."""
-    if name.isdecimal():
-        return int(name)
-    for line in table.splitlines():
-        parts = line.split(":")
-        if len(parts) > 2 and parts[0] == name and parts[2].isdecimal():
-            return int(parts[2])
-    raise ValueError(f"there is no {name}")
 
 
 def hardware(links: tuple[LinkState, ...]) -> frozenset[str]:

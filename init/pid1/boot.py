@@ -5,9 +5,9 @@ boot: a stage that waits has a bound, and a stage that fails leaves a sentence b
 
     stage     does                                                      waits for
     config    starts the config child over the sources that there are   its report, at most 30 s
-    identity  host name, time zone, accounts, files below /etc          –
-    files     kernel modules, sysctls, `write_files`                    –
+    identity  host name, time zone, accounts, modules, sysctls          –
     bootcmd   the commands of `bootcmd`, one script                     its end, at most 120 s
+    files     `write_files`: after bootcmd, which may mount their place –
     network   links, addresses, the DHCP client                         –
     services  the base's daemons, engine, containers, log-ins           –
     settled   nothing: the loop goes on with health and the gates       –
@@ -39,8 +39,8 @@ class Stage(enum.StrEnum):
 
     CONFIG = "config"
     IDENTITY = "identity"
-    FILES = "files"
     BOOTCMD = "bootcmd"
+    FILES = "files"
     NETWORK = "network"
     SERVICES = "services"
     SETTLED = "settled"
@@ -58,8 +58,8 @@ class Step:
 SEQUENCE = (
     Step(stage=Stage.CONFIG, phase="config", bound=CONFIG_BOUND),
     Step(stage=Stage.IDENTITY, phase="config"),
-    Step(stage=Stage.FILES, phase="config"),
     Step(stage=Stage.BOOTCMD, phase="config", bound=BOOTCMD_BOUND),
+    Step(stage=Stage.FILES, phase="config"),
     Step(stage=Stage.NETWORK, phase="config"),
     Step(stage=Stage.SERVICES, phase="containers"),
     Step(stage=Stage.SETTLED, phase="containers"),

@@ -21,6 +21,7 @@ from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.descent import Descent
 from init.pid1.kernellog import KernelLog
+from init.pid1.lastword import LastWord
 from init.pid1.lifecycle import AT_REST, State
 from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, FOLDER, Logs
 from init.pid1.loop import Loop, origin
@@ -28,8 +29,8 @@ from init.pid1.perform import DEFAULT, Performer, Settings
 from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
 from init.pid1.returned import Returned
-from init.pid1.scripts import BOOTCMD
-from init.pid1.sshd import KEY, KEY_SERVICE, SshDoor, fingerprint
+from init.pid1.scripts import BOOTCMD, KEY_SERVICE
+from init.pid1.sshd import KEY, SshDoor, fingerprint
 from init.pid1.upkeep import Upkeep
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -98,11 +99,11 @@ class Conductor:
         self.boot = boot.Boot(default=Machine())
         self.gate = gate.Gate(standing=gate.Standing.NONE)
         self.reporter = Reporter(self)
+        self.last_word = LastWord(self)
         self.control = Control(system, self.loop, self.reporter.answer)
         self._config: ConfigChild | None = None
         self._bootcmd_told = False
         self._ssh_told = False
-        self._final_told = False
         self._settled = False
         self._argv: tuple[str, ...] = ()
         self._signals: int | None = None
@@ -345,20 +346,12 @@ class Conductor:
             self._gate(now)
         if supervisor.is_up(services) and self.applier.up:
             self._finally()
+        self.last_word.look()
 
     def _finally(self) -> None:
-        """All is up for the first time, or has had `settle` seconds: the page, the last word, what was to follow."""
-        if self._final_told or not self._settled:
-            return
-        self._final_told = True
-        machine = self.boot.in_force.machine
-        self.console.show(self.reporter.page())
-        if machine.final_message:
-            self.say(machine.final_message)
-        wanted = machine.power_state
-        if wanted is not None:
-            how = wanted.mode
-            self.loop.after("power state", wanted.delay, lambda: self.ask(how, "power_state of the config"))
+        """All is up for the first time, or has had `settle` seconds."""
+        if self._settled:
+            self.last_word.tell()
 
     def _show_event(self, name: str, line: bytes) -> None:
         if self.early.command_line.console_events:

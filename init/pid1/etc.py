@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOST_KEY = "/var/lib/berth/ssh/ssh_host_ed25519_key"  # made on the machine, where the configuration gives none
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+ZONES = "/usr/share/zoneinfo"
 _SHADOW_GROUP = 42
 _POOL = "2.debian.pool.ntp.org"
 
@@ -44,7 +45,7 @@ def files(machine: Machine, release: Release, base: Base, bundle: bytes = b"") -
         _text("/etc/hostname", f"{machine.hostname}\n"),
         _text("/etc/hosts", _hosts(machine)),
         _text("/etc/timezone", f"{machine.timezone}\n"),
-        EtcFile(path="/etc/localtime", target=f"/usr/share/zoneinfo/{machine.timezone}"),
+        EtcFile(path="/etc/localtime", target=f"{ZONES}/{machine.timezone}"),
         _text("/etc/passwd", _passwd(accounts)),
         _text("/etc/group", _group(accounts)),
         EtcFile(path="/etc/shadow", data=_shadow(accounts).encode(), mode=0o640, gid=_SHADOW_GROUP),

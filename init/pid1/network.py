@@ -224,7 +224,7 @@ def _virtual(present: list[Link], called: Mapping[str, str], missing: list[str])
     for link in present:
         if link.kind in ("bond", "bridge"):
             actions.append(MakeLink(name=link.name, kind=link.kind))
-            texts, problems = linkparameters.texts(link)
+            texts, problems = linkparameters.texts(link, called)
             actions += [WriteText(path=path, text=text) for path, text in texts]
             missing += problems
     for link in present:
@@ -243,6 +243,7 @@ def _virtual(present: list[Link], called: Mapping[str, str], missing: list[str])
     for link in present:
         if link.kind == "bridge":
             actions += [SetLink(link=member, master=link.name, up=True) for member in _members(link, called)]
+            actions += [WriteText(path=path, text=text) for path, text in linkparameters.port_texts(link, called)]
     return actions
 
 

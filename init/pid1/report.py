@@ -7,6 +7,7 @@ import json
 from init.formats import events
 from init.pid1 import answers, cgroups, supervisor
 from init.pid1.console import page
+from init.pid1.logs import stamp
 from init.pid1.state import PLACE
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -209,6 +210,16 @@ class Reporter:
         for key, value in json.loads(line).items():
             fields[key] = ", ".join(str(part) for part in value) if isinstance(value, list) else value
         return form.format_map(fields)
+
+    def facts(self) -> dict[str, str]:
+        """Return what a `final_message` may name (cloud-init's `cc_final_message`)."""
+        of = self._of
+        return {
+            "version": of.early.release.version if of.early.release else "",
+            "timestamp": stamp(of.system.time()),
+            "datasource": of.boot.in_force.source,
+            "uptime": f"{of.system.now():.2f}",
+        }
 
     def page(self) -> str:
         """Return the short status page."""

@@ -10,6 +10,7 @@ from init.formats.service import Readiness, Restart, Service
 from init.formats.sha256 import sha256
 from init.pid1 import cgroups
 from init.pid1.perform import BASE_ENVIRONMENT
+from init.pid1.scripts import KEY_SERVICE
 from init.pid1.system import Spawn
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -27,7 +28,6 @@ PORT = 22
 PROGRAM = "/usr/sbin/sshd"
 KEYGEN = "/usr/bin/ssh-keygen"
 NAME = "sshd"
-KEY_SERVICE = "ssh-host-key"
 KEY_FOLDER = "/var/lib/berth/ssh"
 KEY = f"{KEY_FOLDER}/ssh_host_ed25519_key"
 PRIVILEGE_SEPARATION = "/run/sshd"  # sshd(8): empty, root's own; without it no connection is served

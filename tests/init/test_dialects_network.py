@@ -168,3 +168,28 @@ def test_masks() -> None:
     assert network("default") == "0.0.0.0/0"
     assert network("10.1.2.3/8") == "10.0.0.0/8"
     assert network("x") is None
+
+
+def test_an_id_stands_for_the_name_that_is_set() -> None:
+    got = links(
+        """version: 2
+ethernets:
+  id0: {match: {macaddress: "52:54:00:aa:bb:01"}, set-name: left}
+  id1: {match: {macaddress: "52:54:00:aa:bb:02"}}
+bonds: {bond0: {interfaces: [id0, id1], parameters: {mode: active-backup, primary: id0}}}
+bridges: {br0: {interfaces: [bond0], parameters: {path-cost: {bond0: 4}}}}
+vlans: {lan: {id: 7, link: id0}}
+"""
+    )
+    named = {link.name: link for link in got.links}
+    assert list(named) == ["left", "id1", "bond0", "br0", "lan"]
+    assert named["bond0"].members == ("left", "id1")
+    assert ("primary", "left") in named["bond0"].parameters
+    assert named["br0"].parameters == (("path_cost", "bond0 4"),)
+    assert named["lan"].vlan_link == "left"
+
+
+@pytest.mark.parametrize(("kind", "key"), [("bond", "bond-mod"), ("bridge", "bridge_sttp"), ("bond", "colour")])
+def test_a_misspelt_parameter_of_version_1_is_an_error(kind: str, key: str) -> None:
+    got = compiled(f"{{version: 1, config: [{{type: {kind}, name: x, {kind}_interfaces: [], params: {{{key}: 1}}}}]}}")
+    assert [each.path for each in got.diagnostics if each.severity.value == "error"] == [f"config[0].params.{key}"]

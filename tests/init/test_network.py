@@ -27,10 +27,11 @@ def carried_out(wanted: Network, cards: tuple = CARDS, names: dict = NAMES) -> t
     system.interfaces = list(cards)
     system.tree.fill({"/etc": None, "/run": None, "/proc/sys/net/ipv6/conf": None})
     for name in ("bond0", "br0"):
-        for file in ("mode", "miimon", "lacp_rate", "primary_reselect"):
+        for file in ("mode", "miimon", "lacp_rate", "primary"):
             system.tree.fill({f"/sys/class/net/{name}/bonding/{file}": b""})
         for file in ("stp_state", "forward_delay"):
             system.tree.fill({f"/sys/class/net/{name}/bridge/{file}": b""})
+    system.tree.fill({"/sys/class/net/vlan7/brport/path_cost": b""})
     made = network.plan(wanted, cards, names)
     assert network.apply(system, made.actions) == ()
     return system, made
@@ -101,13 +102,15 @@ def test_what_is_missing_is_named_with_what_is_there() -> None:
 
 def test_a_bond_with_a_vlan_in_a_bridge() -> None:
     links = (
-        Link(name="br0", kind="bridge", members=("vlan7",), parameters=(("stp", "false"),)),
+        Link(
+            name="br0", kind="bridge", members=("vlan7",), parameters=(("stp_state", "false"), ("path_cost", "vlan7 4"))
+        ),
         Link(name="vlan7", kind="vlan", vlan_id=7, vlan_link="bond0"),
         Link(
             name="bond0",
             kind="bond",
             members=("enp0s3", "enp1s0"),
-            parameters=(("lacp-rate", "fast"), ("mode", "802.3ad"), ("mii-monitor-interval", "100")),
+            parameters=(("lacp_rate", "fast"), ("mode", "802.3ad"), ("miimon", "100"), ("primary", "enp1s0")),
         ),
         Link(name="enp0s3"),
         Link(name="enp1s0"),
@@ -119,6 +122,8 @@ def test_a_bond_with_a_vlan_in_a_bridge() -> None:
     assert found["vlan7"].master == found["br0"].index
     assert all(found[name].up for name in ("eth0", "eth1", "bond0", "vlan7", "br0"))
     assert text(system, "/sys/class/net/bond0/bonding/mode") == "802.3ad"
+    assert text(system, "/sys/class/net/bond0/bonding/primary") == "eth1"
+    assert text(system, "/sys/class/net/vlan7/brport/path_cost") == "4"
     written = [call.arguments[0] for call in system.calls if call.name == "write"]
     assert written.index("/sys/class/net/bond0/bonding/mode") < written.index("/sys/class/net/bond0/bonding/lacp_rate")
 
@@ -174,14 +179,19 @@ def test_the_network_is_up_with_an_address_for_the_world() -> None:
 
 
 def test_parameters_that_the_kernel_lacks_are_said() -> None:
-    found, problems = texts(Link(name="bond0", kind="bond", parameters=(("bond-mode", "1"), ("colour", "red"))))
-    assert found == [("/sys/class/net/bond0/bonding/mode", "1")]
+    bond = (("mode", "1"), ("colour", "red"), ("arp_ip_target", "192.0.2.1,192.0.2.2"))
+    found, problems = texts(Link(name="bond0", kind="bond", parameters=bond), {})
+    folder = "/sys/class/net/bond0/bonding"
+    targets = [(f"{folder}/arp_ip_target", f"+192.0.2.{number}") for number in (1, 2)]
+    assert found == [(f"{folder}/mode", "1"), *targets]
     assert problems == ["network: bond0: bond parameter colour can't be acted on"]
-    found, _ = texts(Link(name="br0", kind="bridge", parameters=(("forward-delay", "4"), ("stp", "true"))))
+    bridge = (("forward_delay", "4"), ("stp_state", "true"), ("max_age", "long"))
+    found, problems = texts(Link(name="br0", kind="bridge", parameters=bridge), {})
     assert found == [
         ("/sys/class/net/br0/bridge/forward_delay", "400"),
         ("/sys/class/net/br0/bridge/stp_state", "1"),
     ]
+    assert len(problems) == 1
 
 
 def test_path_names() -> None:

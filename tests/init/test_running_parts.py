@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from init.formats.machine import Command, Machine, User
 from init.formats.service import Limits, Service
-from init.pid1 import apply, buttons, cgroups, leave, scripts, sources, sshd
+from init.pid1 import apply, buttons, cgroups, leave, scripts, sources, sshd, written
 from init.pid1.perform import read_notification
 
 
@@ -71,8 +71,8 @@ def test_a_script_goes_on_after_a_failure():
 
 
 def test_markers_stay_in_their_folder():
-    assert scripts.instance_marker("../../etc/passwd").startswith(f"{scripts.INSTANCES}/_.._etc")
-    assert scripts.instance_marker("") == f"{scripts.INSTANCES}/_.runcmd"
+    assert scripts.instance_marker("../../etc/passwd", "runcmd").startswith(f"{scripts.INSTANCES}/_.._etc")
+    assert scripts.instance_marker("", "runcmd") == f"{scripts.INSTANCES}/_.runcmd"
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,10 @@ def test_a_sysctl_leads_nowhere_else(key):
 
 def test_names_and_numbers_of_owners():
     table = "root:x:0:0::/:/bin/sh\nberth:x:1000:1000::/:/bin/sh\nbroken\n"
-    assert apply.named_id(table, "berth") == 1000
-    assert apply.named_id(table, "33") == 33
+    assert written.named_id(table, "berth") == 1000
+    assert written.named_id(table, "33") == 33
     with pytest.raises(ValueError, match="there is no"):
-        apply.named_id(table, "nobody")
-
-
-def test_a_form_is_escaped():
-    assert apply.form({"a b": "ü&="}) == "a%20b=%C3%BC%26%3D"
+        written.named_id(table, "nobody")
 
 
 def test_limits_and_places():
