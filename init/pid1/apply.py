@@ -184,9 +184,10 @@ class Applier:
             seed = decode_base64(machine.random_seed)
             self.attempt("random seed", lambda: self._system.add_entropy(seed, credit=False))
 
-    def _load_module(self, name: str) -> None:
+    def _load_module(self, text: str) -> None:
         devices = self._early.devices
-        if devices is None or not devices.load(self._system, name):
+        name, _, parameters = text.partition(" ")
+        if devices is None or not devices.load(self._system, name, parameters):
             self.problem(f"module {name} can't be loaded")
 
     def _sysctl(self, key: str, value: str) -> None:

@@ -58,22 +58,23 @@ class Devices:
         self._done: set[str] = set()
         self._aliases: set[str] = set()
 
-    def load(self, system: Early, alias: str) -> bool:
+    def load(self, system: Early, alias: str, parameters: str = "") -> bool:
         """Load what an alias or a name stands for; return whether a module is there for it."""
-        return self._load_all(system, self.index.wanted(alias))
+        return self._load_all(system, self.index.wanted(alias), parameters)
 
-    def _load_all(self, system: Early, names: Iterable[str]) -> bool:
-        loaded = [self._load_module(system, name) for name in names]
+    def _load_all(self, system: Early, names: Iterable[str], parameters: str = "") -> bool:
+        loaded = [self._load_module(system, name, parameters) for name in names]
         return bool(loaded) and all(loaded)
 
-    def _load_module(self, system: Early, name: str) -> bool:
+    def _load_module(self, system: Early, name: str, own: str = "") -> bool:
         for path in self.index.closure(name):
             module = canonical(path)
             if module in self._done:
                 continue
             self._done.add(module)
             try:
-                parameters = " ".join(filter(None, (self._parameters, self.index.parameters.get(module))))
+                asked = own if module == canonical(name) else ""
+                parameters = " ".join(filter(None, (self._parameters, self.index.parameters.get(module), asked)))
                 system.load_module(path, parameters)
             except OSError as error:
                 # ENODEV is a driver's way to say that its device isn't there after all.

@@ -1,0 +1,361 @@
+"""Every key of cloud-init's language that is acted on, seen on a machine: one disk, booted twice by its own config.
+
+The first boot ends with what `power_state` wants, the second stays: what is done once per instance has been done once.
+At the end another disk is put in, with a configuration that nobody should read.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from machine import Machine
+from remote import PATIENCE, Client, Key, Login
+
+from builder.emulate import nocloud
+from builder.emulate.command import Drive, Guest
+from builder.tools.call import Tools
+from init.formats import events
+
+pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("cloud-config")]
+
+Built = Callable[..., dict[str, Path]]
+
+SSH = 22
+PASSWORD = "correct horse"
+CONFIG = """#cloud-config
+fqdn: box7.example.org
+manage_etc_hosts: localhost
+timezone: Europe/Berlin
+disable_root: false
+ssh_pwauth: true
+ssh_authorized_keys: ["{berth}"]
+groups: [ops, {{dev: [ann]}}]
+users:
+  - default
+  - name: ann
+    uid: 1200
+    gecos: Ann Operator
+    homedir: /srv/ann
+    primary_group: ops
+    groups: [berth]
+    sudo: ALL=(ALL) NOPASSWD:ALL
+    lock_passwd: false
+    hashed_passwd: {hash}
+    ssh_authorized_keys: ["{ann}"]
+  - {{name: bob, shell: /bin/sh, hashed_passwd: {hash}}}
+  - {{name: carl}}
+  - {{name: robot, system: true}}
+  - {{name: root, ssh_authorized_keys: ["{root}"]}}
+chpasswd: {{users: [{{name: carl, password: {hash}}}]}}
+ssh_keys:
+  ed25519_private: |
+{host_key}
+  ed25519_public: {host_public}
+bootcmd:
+  - [sh, -c, 'echo "$INSTANCE_ID" >> /var/boots; test -e /etc/plain || echo before >> /var/early']
+write_files:
+  - {{path: /etc/plain, content: "text\\n"}}
+  - {{path: /srv/deep/er/b64, encoding: b64, content: dGV4dAo=, owner: "ann:ops", permissions: '0640'}}
+  - {{path: /opt/gz, encoding: gz, content: !!binary {gz}}}
+  - {{path: /opt/gzb64, encoding: gz+b64, content: {gz}}}
+  - {{path: /etc/hosts, append: true, content: "192.0.2.7 seven\\n"}}
+  - {{path: /var/grows, append: true, content: "one\\n"}}
+  - {{path: /run/late, defer: true, owner: ann, content: "late\\n"}}
+runcmd:
+  - echo "ran as $(id -un)" >> /var/ran
+  - [sh, -c, 'echo "$1" >> /var/ran', sh, "two words"]
+mounts:
+  - [LABEL=goods, /mnt/goods, ext4, "defaults,nofail,noatime,x-systemd.requires=cloud-init.service", "0", "2"]
+swap: {{filename: /var/swapfile, size: 32M}}
+growpart: {{mode: auto, devices: ["/"]}}
+resize_rootfs: true
+ntp: {{servers: [10.0.2.2]}}
+ca_certs:
+  remove_defaults: true
+  trusted:
+    - |
+{certificate}
+random_seed: {{data: c2VlZHM=, encoding: b64}}
+phone_home: {{url: "http://10.0.2.2:{port}/$INSTANCE_ID", post: all, tries: 20}}
+final_message: "the last word, by $DATASOURCE"
+power_state: {{mode: reboot, message: the machine starts again}}
+berth:
+  health: {{settle: 3s}}
+  sysctls: {{vm.swappiness: 7}}
+  modules: [dummy numdummies=2]
+  environment: {{PROXY_OF_ALL: somewhere}}
+  containers:
+    web: null
+    reader:
+      image: demo
+      volumes: ["/mnt/goods:/goods:ro"]
+      entrypoint: [/bin/busybox, sh, -c, "cat /goods/label; sleep 100000"]
+"""
+BOMB = "#cloud-config\na0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@dataclass
+class Phone:
+    """A server that takes reports."""
+
+    calls: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
+    port: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The machine after its second boot, and who may log in."""
+
+    machine: Machine
+    client: Client
+    keys: dict[str, Key]
+    phone: Phone
+    host_public: str
+    instance_id: str
+
+    def login(self, user: str) -> Login:
+        """Return a user's way in."""
+        return Login(client=self.client, machine=self.machine, user=user, key=self.keys[user])
+
+    @property
+    def root(self) -> Login:
+        """Return root's way in."""
+        return self.login("root")
+
+
+@pytest.fixture(scope="module")
+def phone() -> Iterator[Phone]:
+    made = Phone()
+
+    class Takes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            made.calls.append((self.path, parse_qs(body)))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Takes)
+    made.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def running(
+    built: Built, tools: Tools, client: Client, phone: Phone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("cloud-config")
+    raw = built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["raw"]
+    keys = {name: client.key(f"{name}-of-cloud-config") for name in ("berth", "ann", "root")}
+    host = client.key("host-of-cloud-config")
+    config = CONFIG.format(
+        hash=tools.run("openssl", "passwd", "-6", "-salt", "saltsalt", PASSWORD).decode().strip(),
+        host_key=indented(host.path.read_text()),
+        host_public=host.public,
+        gz=base64.b64encode(gzip.compress(b"packed\n")).decode(),
+        certificate=indented(certificate(tools, folder)),
+        port=phone.port,
+        **{name: key.public for name, key in keys.items()},
+    )
+    options = {"disk": folder / "disk.qcow2", "config": config, "forwards": (SSH,)}
+    goods = goods_disk(tools, folder)
+
+    def with_goods(guest: Guest) -> Guest:
+        return replace(guest, drives=(*guest.drives, Drive(path=goods)))
+
+    with Machine(raw, tools=tools, folder=folder, changed=with_goods, **options) as machine:
+        machine.wait_for_line("the machine starts again")
+        machine.wait(events.SHUTDOWN_CLEAN)
+        after = len(machine.seen)
+        machine.wait(events.BOOT_GOOD) if events.BOOT_GOOD not in machine.names() else None
+        machine.wait(events.CONTAINER_HEALTHY, name="reader", after=after)
+        machine.wait(events.HEALTH_PASSED, after=after)
+        yield Running(
+            machine=machine, client=client, keys=keys, phone=phone, host_public=host.public,
+            instance_id=nocloud.instance_id(config.encode()),
+        )  # fmt: skip
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"      {line}" for line in text.strip().splitlines())
+
+
+def certificate(tools: Tools, folder: Path) -> str:
+    options = ("-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=An authority of its own")
+    tools.run(
+        "openssl", "req", "-x509", *options, "-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.pem"),
+        "-config", "/dev/null",
+    )  # fmt: skip
+    return (folder / "ca.pem").read_text()
+
+
+def goods_disk(tools: Tools, folder: Path) -> Path:
+    """Return a disk with a file system of somebody else's."""
+    inside = folder / "goods"
+    inside.mkdir()
+    (inside / "label").write_text("these are the goods\n")
+    image = folder / "goods.img"
+    tools.run("mkfs.ext4", "-q", "-L", "goods", "-d", str(inside), str(image), "8M")
+    return image
+
+
+def test_names(running: Running) -> None:
+    assert running.root.out("hostname; cat /etc/hostname").split() == ["box7", "box7"]
+    hosts = running.root.out("cat /etc/hosts").splitlines()
+    assert "127.0.1.1 box7.example.org box7" in hosts
+    assert hosts[-1] == "192.0.2.7 seven", "appended once in each boot, for /etc is new each time"
+
+
+def test_users_and_groups(running: Running) -> None:
+    said = running.root.out("id ann; id robot; grep -E '^(ann|bob|berth):' /etc/passwd; grep ^dev: /etc/group")
+    ann, robot, *rest = said.splitlines()
+    assert ann.startswith("uid=1200(ann) gid="), said
+    assert {"(ops)", "(dev)", "(berth)"} <= {f"({word}" for word in ann.replace(",", " ").replace("(", " ").split()}, (
+        said
+    )
+    assert 900 <= int(robot.split("=")[1].split("(")[0]) < 1000
+    assert "berth:x:1000:1000::/home/berth:/bin/sh" in rest
+    assert any(line.startswith("ann:x:1200:") and ":Ann Operator:/srv/ann:/bin/sh" in line for line in rest)
+    assert "dev:x:" in rest[-1]
+    assert rest[-1].endswith(":ann")
+    assert running.root.out("stat -c '%U %G %a' /srv/ann /home/bob").splitlines() == ["ann ops 700", "bob bob 700"]
+
+
+def test_keys_open_to_their_users(running: Running) -> None:
+    for user in ("berth", "ann", "root"):
+        assert running.login(user).out("id -un").strip() == user
+    assert running.login("ann").run("berthctl service restart nobody").err.count("there is no service") == 1
+
+
+def test_the_host_key_is_the_given_one(running: Running) -> None:
+    running.root.out("true")
+    known = (running.machine.folder / "known_hosts").read_text()
+    assert running.host_public.split()[1] in known
+
+
+@pytest.mark.parametrize(("user", "opens"), [("ann", True), ("carl", True), ("bob", False), ("berth", False)])
+def test_a_password_opens_where_it_is_not_locked(user: str, opens: bool, running: Running, tmp_path: Path) -> None:
+    done = by_password(running, user, tmp_path)
+    assert (done.returncode == 0) is opens, done
+    assert (done.stdout.strip() == user) is opens, done
+
+
+def by_password(running: Running, user: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Log in as a person does who has no key."""
+    asks = folder / "asks"
+    asks.write_text(f"#!/bin/sh\necho '{PASSWORD}'\n")
+    asks.chmod(0o700)
+    options = ("PubkeyAuthentication=no", "PreferredAuthentications=password", "NumberOfPasswordPrompts=1")
+    argv = running.client.argv(running.machine, user, running.keys["berth"], "id", "-un", options=options)
+    environment = {**running.client.tools.environment(), "SSH_ASKPASS": str(asks), "SSH_ASKPASS_REQUIRE": "force"}
+    return subprocess.run(
+        [word.replace("BatchMode=yes", "BatchMode=no") for word in argv],
+        env={**environment, "PATH": os.environ["PATH"]}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def test_files_are_written(running: Running) -> None:
+    root = running.root
+    assert root.out("cat /etc/plain /srv/deep/er/b64 /opt/gz /opt/gzb64 /run/late").split() == [
+        "text", "text", "packed", "packed", "late",
+    ]  # fmt: skip
+    said = root.out("stat -c '%U:%G %a' /etc/plain /srv/deep /srv/deep/er/b64 /run/late").splitlines()
+    assert said == ["root:root 644", "ann:ops 755", "ann:ops 640", "ann:ops 644"]
+    assert root.out("cat /var/grows") == "one\n", "on state, what is appended is appended once per instance"
+
+
+def test_commands_run_as_often_as_they_should(running: Running) -> None:
+    root = running.root
+    assert root.out("cat /var/boots").split() == [running.instance_id] * 2, "bootcmd: in each boot"
+    assert root.out("cat /var/early").split() == ["before"] * 2, "and before write_files"
+    assert root.out("cat /var/ran").splitlines() == ["ran as root", "two words"], "runcmd: once"
+
+
+def test_file_systems_swap_and_state(running: Running) -> None:
+    root = running.root
+    assert "these are the goods" in root.out("cat /mnt/goods/label; berthctl logs reader")
+    mounted = next(line for line in root.out("cat /proc/mounts").splitlines() if " /mnt/goods " in line)
+    assert (" ext4 rw" in mounted, "noatime" in mounted) == (True, True), mounted
+    assert "/var/swapfile" in root.out("cat /proc/swaps")
+    assert root.json("berthctl status --json")["state"]["free"] > 2 << 30, "it grew to the disk's end"
+
+
+def test_time(running: Running) -> None:
+    assert running.root.out("date +%Z").strip() in ("CET", "CEST")
+    assert "server 10.0.2.2 iburst" in running.root.out("cat /etc/chrony/chrony.conf")
+    services = {one["name"]: one["state"] for one in running.root.json("berthctl ps --json")["services"]}
+    assert services["chrony"] == "running"
+
+
+def test_only_the_given_authority_is_trusted(running: Running) -> None:
+    code = (
+        "import ssl; c = ssl.create_default_context(); c.load_verify_locations('/etc/ssl/certs/ca-certificates.crt'); "
+        "print([dict(x[0] for x in one['subject'])['commonName'] for one in c.get_ca_certs()])"
+    )
+    assert running.root.out(f'python3 -I -c "{code}"').strip() == "['An authority of its own']"
+    assert running.root.out("ls /etc/ssl/certs").split() == ["berth-0.pem", "ca-certificates.crt"]
+
+
+def test_berths_own_keys_for_the_system(running: Running) -> None:
+    assert running.root.out("cat /proc/sys/vm/swappiness").strip() == "7"
+    assert {"dummy0", "dummy1"} <= set(running.root.out("ls /sys/class/net").split())
+    assert running.root.out("sh -lc 'echo $PROXY_OF_ALL'").strip() == "somewhere"
+
+
+def test_it_phoned_home_once(running: Running) -> None:
+    [(path, told)] = running.phone.calls
+    assert path == f"/{running.instance_id}"
+    assert told["hostname"] == ["box7"]
+    assert told["fqdn"] == ["box7.example.org"]
+    assert told["instance_id"] == [running.instance_id]
+    assert told["pub_key_ed25519"] == [running.host_public]
+    assert told["pub_key_rsa"] == told["pub_key_ecdsa"] == ["N/A"]
+
+
+def test_the_last_word_comes_in_each_boot_and_the_power_state_in_one(running: Running) -> None:
+    running.machine.wait_for_line("the last word, by cidata")
+    assert sum("the last word, by cidata" in line for line in running.machine.console) >= 1
+    assert sum("the machine starts again" in line for line in running.machine.console) == 1
+    assert running.machine.names().count(events.SHUTDOWN_BEGUN) == 1
+
+
+def test_all_of_it_is_well(running: Running) -> None:
+    health = running.root.json("berthctl status --json")["health"]
+    assert health == {"state": "healthy", "reasons": []}
+
+
+def test_a_bomb_on_the_disk_leaves_the_last_good_config(running: Running, tools: Tools) -> None:
+    """Last in the file, for it starts the machine again. Who may log in may still do so, and the console says why."""
+    machine = running.machine
+    machine.cut_power()
+    nocloud.make_disk(BOMB.encode(), machine.folder / "cidata.img", tools)
+    machine.start()
+    refused = machine.wait(events.CONFIG_REFUSED)
+    assert (refused["source"], refused["in_force"]) == ("cidata", "last-good")
+    assert machine.wait(events.CONFIG_APPLIED)["source"] == "last-good"
+    machine.wait_for_line("config refused (cidata)")
+    status = running.login("berth").json("berthctl status --json")
+    assert status["hostname"] == "box7"
+    assert status["config"]["source"] == "last-good"
+    assert "alias" in status["config"]["refused"], status["config"]
