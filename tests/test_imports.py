@@ -43,7 +43,7 @@ RULES = (
     Rule(package="init.berthctl", own=("init.formats", "init.berthctl")),
     Rule(
         package="builder",
-        own=("builder", "init.formats", "init.dialects"),
+        own=("builder", "init.formats", "init.dialects", "init.berthctl.main"),
         alone=("init",),
         others=(
             "backports",

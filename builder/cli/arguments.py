@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -16,6 +18,24 @@ def number(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """A reader of one of `names`; one of `later` is told to come with a later release."""
+
+    names: tuple[str, ...]
+    later: tuple[str, ...] = ()
+
+    def __call__(self, text: str) -> str:
+        """Return the name; raise ArgumentTypeError."""
+        if text in self.names:
+            return text
+        there = f"there are {', '.join(self.names)}"
+        if text in self.later:
+            raise argparse.ArgumentTypeError(f"{text} is not built yet; {there}")
+        close = difflib.get_close_matches(text, (*self.names, *self.later), n=1)
+        raise argparse.ArgumentTypeError(f"{text!r} is no name; " + (f"did you mean {close[0]}?" if close else there))
 
 
 def folder(text: str) -> Path:

@@ -7,24 +7,29 @@ import json
 import sys
 from pathlib import Path
 
+from builder.cli.arguments import Named
 from builder.cli.configfile import read_config
 from builder.cli.context import Context
 from builder.recipe import compile_machine, load
 from init.dialects.compile import compile_document
 from init.dialects.diagnostic import Diagnostic
+from init.dialects.header import BUILT, DIALECTS
 
 EXAMPLES = """\
   berth check box1.yaml                 errors with line and column, and the key that was meant
   berth check box1.yaml --recipe podman laid over that recipe's own machine half, as on the machine
   berth check configs/*.yaml --json     for programs; status 2 if and only if there is an error
 """
-DIALECTS = ("berth", "cloud-init")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a machine config")
-    parser.add_argument("--dialect", metavar="NAME", choices=DIALECTS, help=f"one of {', '.join(DIALECTS)}")
+    later = tuple(name for name in DIALECTS if name not in BUILT)
+    parser.add_argument(
+        "--dialect", metavar="NAME", type=Named(names=BUILT, later=later),
+        help=f"one of {', '.join(BUILT)} (default: what the document's header says)",
+    )  # fmt: skip
     parser.add_argument("--recipe", metavar="RECIPE", help="lay the config over this recipe's machine half")
 
 

@@ -34,6 +34,8 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("connect", "run a verb of berthctl on a machine, through SSH"),
     ("inspect", "say what an artifact holds"),
     ("diff", "compare two artifacts: packages, files, bytes"),
+    ("completion", "print the script that lets a shell complete `berth`"),
+    ("man", "print the man page of `berth` or `berthctl`"),
 )
 
 
@@ -65,8 +67,8 @@ def load_verb(name: str) -> Verb:
     return cast(Verb, importlib.import_module(f"builder.cli.{name}"))
 
 
-def build_parser(verb: str | None) -> argparse.ArgumentParser:
-    """Return the parser; only the named verb's arguments are filled in."""
+def build_parser(*filled: str) -> argparse.ArgumentParser:
+    """Return the parser; only the named verbs' arguments are filled in."""
     parser = Parser(
         prog="berth",
         description="Build small, immutable operating systems whose purpose is to run containers.",
@@ -79,7 +81,7 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
             name, help=text, description=text[0].upper() + text[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        if name == verb:
+        if name in filled:
             module = load_verb(name)
             sub.epilog = "examples:\n" + module.EXAMPLES.rstrip("\n")
             module.configure(sub)
@@ -138,15 +140,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     words = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in words if not word.startswith("-")), None)
-    known = {name for name, _ in VERBS}
-    arguments = build_parser(verb if verb in known else None).parse_args(words)
+    arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words)
     if arguments.version:
         from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other verb needs
 
         print(f"berth {version('berth-os')}")
         return 0
     if arguments.verb is None:
-        build_parser(None).print_help()
+        build_parser().print_help()
         return 2
     try:
         return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=arguments.json))

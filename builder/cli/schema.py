@@ -6,8 +6,10 @@ import argparse
 import json
 from typing import Any
 
+from builder.cli.arguments import Named
 from builder.cli.context import Context
 from builder.recipe.schema import RECIPE
+from init.dialects.header import DIALECTS
 from init.dialects.schema import DRAFT, NAMES, schema
 
 EXAMPLES = """\
@@ -20,7 +22,8 @@ KNOWN = ("recipe", *NAMES)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("name", metavar="NAME", choices=KNOWN, help=f"one of {', '.join(KNOWN)}")
+    later = tuple(name for name in DIALECTS if name not in KNOWN)
+    parser.add_argument("name", metavar="NAME", type=Named(names=KNOWN, later=later), help=f"one of {', '.join(KNOWN)}")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 - a schema is JSON in any case

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from init.dialects.addresses import (
     ADDRESS,
@@ -104,6 +105,20 @@ _BRIDGE_NAMES = {
 }
 _BRIDGE_IGNORED = ("hw", "maxwait", "ports", "waitport")
 _BOND_IGNORED = ("slaves", "active_slave", "queue_id")
+
+
+def schema_v1() -> dict[str, Any]:
+    """Return the JSON schema of version 1: each item of the list has the keys of its `type`."""
+    items = []
+    for kind, record in _RECORDS.items():
+        item = record.schema()
+        items.append({**item, "properties": {**item["properties"], "type": {"const": kind}}})
+    return {
+        "type": "object",
+        "properties": {"version": {"const": 1}, "config": {"type": "array", "items": {"anyOf": items}}},
+        "required": ["version", "config"],
+        "additionalProperties": False,
+    }
 
 
 def compile_v1(node: Mapping, path: str, report: Report) -> Network:

@@ -6,10 +6,11 @@ from typing import Any
 
 from init.dialects.berth import BERTH
 from init.dialects.cloudconfig import CLOUD_CONFIG
+from init.dialects.network1 import schema_v1
 from init.dialects.network2 import NETWORK2
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-NAMES = ("berth", "cloud-init", "network-config-v2")
+NAMES = ("berth", "cloud-init", "network-config-v1", "network-config-v2")
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def schema(name: str) -> dict[str, Any]:
     bodies = {
         "berth": {**berth, "properties": {**cloud["properties"], **berth["properties"]}},
         "cloud-init": {**cloud, "properties": {**cloud["properties"], "berth": berth}},
+        "network-config-v1": schema_v1(),
         "network-config-v2": NETWORK2.schema(),
     }
     return {"$schema": DRAFT, "title": f"Berth: {name}", **bodies[name]}

@@ -9,7 +9,10 @@ import jsonschema
 import pytest
 import yaml
 
+from builder.cli.main import main
 from builder.cli.schema import KNOWN, schema_of
+from init.dialects.compile import compile_document
+from init.dialects.header import BUILT, DIALECTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -23,6 +26,38 @@ def test_each_is_a_valid_schema(name: str) -> None:
 def test_the_shipped_recipes_are_valid(path: Path) -> None:
     document = yaml.safe_load(path.read_text())
     jsonschema.Draft202012Validator(schema_of("recipe")).validate(document)
+
+
+NETWORKS = {
+    "network-config-v1": "version: 1\nconfig: [{type: physical, name: eth0, subnets: [{type: dhcp}]}]\n",
+    "network-config-v2": "version: 2\nethernets: {eth0: {dhcp4: true}}\n",
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_schema_and_compiler_agree_on_networks(name: str) -> None:
+    right = NETWORKS[name]
+    wrong = right.replace("{type: physical, ", "{type: physical, oops: 1, ").replace("{dhcp4", "{oops: 1, dhcp4")
+    validator = jsonschema.Draft202012Validator(schema_of(name))
+    for document, expected in ((right, True), (wrong, False)):
+        assert validator.is_valid(yaml.safe_load(document)) is expected
+        assert (compile_document(document.encode(), file="n", dialect=name).errors == 0) is expected
+
+
+@pytest.mark.parametrize("name", ["rancheros", "k3os", "coreos-cloudinit", "compose"])
+def test_what_comes_later_is_said_by_name(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("#cloud-config\n")
+    for words in (["check", "--dialect", name, str(path)], ["schema", name]):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 2
+        assert f"{name} is not built yet" in capsys.readouterr().err
+
+
+def test_each_name_of_a_dialect_is_one_or_the_other() -> None:
+    assert set(BUILT) == {name for name in KNOWN if name != "recipe"}
+    assert set(BUILT) < set(DIALECTS)
 
 
 def test_a_misspelt_key_is_not() -> None:
