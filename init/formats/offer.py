@@ -4,7 +4,7 @@
     targets/CLASS/HASH.CHANNEL.json           the target `CLASS/CHANNEL.json`: the channel's newest offer
     targets/CLASS/CHANNEL/HASH.SEQUENCE.json  the target `CLASS/CHANNEL/SEQUENCE.json`: each release that is kept
     indexes/HASH.json   an index of blocks (see `blocks`), named by its SHA-256, which the offer tells
-    blocks/HA/HASH      a block, named by its SHA-256, which the index tells
+    packs/HA/HASH       a pack of blocks, named by its SHA-256, which the index tells
 
 all below one folder or URL. A machine reads `CLASS/CHANNEL.json` and nothing but what hangs on it.
 

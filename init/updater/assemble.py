@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from init.blockdevice.device import BlockDevice
-from init.formats.blocks import LARGEST_BLOCK, Block, Index, cut
+from init.formats.blocks import LARGEST_PACK, Block, Index, Pack, cut
 from init.updater import slot as slots
 from init.updater.slot import Slot
 
@@ -43,15 +43,35 @@ def positions(index: Index) -> Iterator[tuple[int, Block]]:
 
 def missing(index: Index, target: BlockDevice) -> tuple[Piece, ...]:
     """Return the blocks that the target has not in their places; raise OSError."""
+    there = _Ahead(target, index.size)
     return tuple(
-        Piece(offset=offset, block=block) for offset, block in positions(index) if not _is_there(target, offset, block)
+        Piece(offset=offset, block=block) for offset, block in positions(index) if not _is_there(there, offset, block)
     )
 
 
-def _is_there(target: BlockDevice, offset: int, block: Block) -> bool:
+class _Ahead:
+    """Reads a device in large pieces for whom asks for small ones in order: each read waits for the disk."""
+
+    def __init__(self, device: BlockDevice, end: int) -> None:
+        self._device = device
+        self._end = end
+        self._start = 0
+        self._data = b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes of the device; raise OSError."""
+        if not self._start <= offset <= offset + size <= self._start + len(self._data):
+            self._start = offset
+            self._data = self._device.read(offset, min(max(size, slots.CHUNK), self._end - offset))
+        at = offset - self._start
+        return self._data[at : at + size]
+
+
+def _is_there(there: _Ahead, offset: int, block: Block) -> bool:
     if block.sha256:
-        return hashlib.sha256(target.read(offset, block.size)).hexdigest() == block.sha256
-    return all(not any(piece) for piece in slots.pieces(target, block.size, offset))
+        return hashlib.sha256(there.read(offset, block.size)).hexdigest() == block.sha256
+    end = offset + block.size
+    return all(not any(there.read(at, min(slots.CHUNK, end - at))) for at in range(offset, end, slots.CHUNK))
 
 
 def find(wanted: frozenset[str], device: BlockDevice, size: int) -> dict[str, Place]:
@@ -80,9 +100,10 @@ def plan(pieces: Iterable[Piece], running: Slot) -> tuple[Piece, ...]:
     )
 
 
-def to_fetch(pieces: Iterable[Piece]) -> int:
-    """Return how many bytes have to come from the repository: a block that is needed twice is fetched twice."""
-    return sum(piece.block.size for piece in pieces if piece.place is None and piece.block.sha256)
+def in_order(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return what is here first, then what has to be fetched, pack by pack: each is asked for once."""
+    seen: dict[Pack | None, int] = {None: 0}
+    return sorted(pieces, key=lambda each: 0 if each.place else seen.setdefault(each.block.pack, len(seen)))
 
 
 def copied(piece: Piece) -> bytes | None:
@@ -98,5 +119,5 @@ def copied(piece: Piece) -> bytes | None:
 
 def zeros(size: int) -> Iterator[bytes]:
     """Yield a run of zeros in pieces."""
-    for at in range(0, size, LARGEST_BLOCK):
-        yield bytes(min(LARGEST_BLOCK, size - at))
+    for at in range(0, size, LARGEST_PACK):
+        yield bytes(min(LARGEST_PACK, size - at))

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import io
 import sys
 import time
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from init.formats import offer as offers
 from init.formats.offer import Offer
@@ -27,11 +28,15 @@ BAKED_ROOT = "/usr/lib/berth/update-root.json"
 PAUSES = (1.0, 3.0, 10.0)  # seconds before a failed download of metadata is tried again
 ROOT_MOST = 1 << 19  # bytes
 
-# python-tuf imports its own fetcher with its client, and that one needs urllib3, which a machine has not.
-if "tuf.ngclient.urllib3_fetcher" not in sys.modules:
-    _absent = types.ModuleType("tuf.ngclient.urllib3_fetcher")
-    _absent.Urllib3Fetcher = type("Urllib3Fetcher", (), {})  # type: ignore[attr-defined]
-    sys.modules["tuf.ngclient.urllib3_fetcher"] = _absent
+# python-tuf imports its own fetcher with its client: 5 (on the machine) one that needs requests, later ones urllib3.
+# A machine has neither.
+for _module, _name in (
+    ("tuf.ngclient._internal.requests_fetcher", "RequestsFetcher"),
+    ("tuf.ngclient.urllib3_fetcher", "Urllib3Fetcher"),
+):
+    if _module not in sys.modules:
+        sys.modules[_module] = types.ModuleType(_module)
+        setattr(sys.modules[_module], _name, type(_name, (), {}))
 
 from tuf.api import exceptions  # noqa: E402
 from tuf.ngclient.config import UpdaterConfig  # noqa: E402
@@ -94,18 +99,12 @@ def newest(
     Raise RefusedError for whatever does not verify, FailedError where the repository can't be reached.
     """
     base = repository.rstrip("/") + "/"
-    folder = kept / hashlib.sha256(base.encode()).hexdigest()[:16]
+    # Who gives another root begins anew: what the old one vouched for says nothing.
+    folder = kept / hashlib.sha256(base.encode() + b"\0" + root).hexdigest()[:16]
     (folder / "targets").mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         target = offers.channel_target(machine_class, channel)
-        client = Updater(
-            metadata_dir=str(folder),
-            metadata_base_url=base + offers.METADATA_PATH,
-            target_dir=str(folder / "targets"),
-            target_base_url=base + offers.TARGETS_PATH,
-            fetcher=fetcher,
-            bootstrap=root,
-        )
+        client = _client(base, root, folder, fetcher)
         now = max(time.time(), floor)
         client._trusted_set.reference_time = datetime.datetime.fromtimestamp(now, datetime.UTC)  # noqa: SLF001 - there is no other way to tell it the time
         client.refresh()
@@ -125,3 +124,27 @@ def newest(
         raise RefusedError(f"the repository's metadata does not verify: {error}") from error
     except ValueError as error:
         raise RefusedError(f"the offer can't be understood: {error}") from error
+
+
+def _client(base: str, root: bytes, folder: Path, fetcher: Fetcher) -> Updater:
+    """Return TUF's client: 5 (on the machine) begins with the newest root in its folder, later ones with an argument.
+
+    Raise RepositoryError where the root is none.
+    """
+    make: Any = Updater
+    arguments: dict[str, Any] = {
+        "metadata_dir": str(folder),
+        "metadata_base_url": base + offers.METADATA_PATH,
+        "target_dir": str(folder / "targets"),
+        "target_base_url": base + offers.TARGETS_PATH,
+        "fetcher": fetcher,
+    }
+    if "bootstrap" in inspect.signature(Updater).parameters:
+        return cast("Updater", make(**arguments, bootstrap=root))
+    newest_root = folder / "root.json"
+    if newest_root.exists():
+        # It is not synced when it is renewed: a power cut may leave it empty.
+        with suppress(OSError, exceptions.RepositoryError):
+            return cast("Updater", make(**arguments))
+    newest_root.write_bytes(root)
+    return cast("Updater", make(**arguments))

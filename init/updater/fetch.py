@@ -1,4 +1,4 @@
-"""Fetching indexes and blocks by their hashes: what is lost is asked for again, what is altered is never used."""
+"""Fetching indexes and packs by their hashes: what is lost is asked for again, what is altered is never used."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Repository:
         self._sleep = sleep
         self._alive = alive
         self.fetched = 0
+        self._kept: tuple[blocks.Pack, bytes] | None = None
 
     def index(self, sha256: str, size: int) -> blocks.Index:
         """Return an index; raise RefusedError for what is none, FailedError where it does not come."""
@@ -36,9 +37,19 @@ class Repository:
         except ValueError as error:
             raise RefusedError(f"the index {sha256[:12]}…: {error}") from error
 
-    def block(self, sha256: str, size: int) -> bytes:
-        """Return a block; raise RefusedError for an altered one, FailedError where it does not come."""
-        return self._verified(blocks.block_path(sha256), sha256, size)
+    def block(self, block: blocks.Block) -> bytes:
+        """Return a block out of its pack; raise RefusedError for an altered one, FailedError where it does not come.
+
+        The last pack is kept: who asks in the packs' order fetches each of them once.
+        """
+        pack = block.pack
+        assert pack is not None, "a run of zeros is not stored"
+        if self._kept is None or self._kept[0] != pack:
+            self._kept = (pack, self._verified(blocks.pack_path(pack.sha256), pack.sha256, pack.size))
+        data = self._kept[1][block.offset : block.offset + block.size]
+        if hashlib.sha256(data).hexdigest() != block.sha256:
+            raise RefusedError(f"{blocks.pack_path(pack.sha256)} holds another block than its index says")
+        return data
 
     def _verified(self, path: str, sha256: str, size: int) -> bytes:
         """What has the wrong hash is asked for once more: a cache may have been cut short; then it is refused."""

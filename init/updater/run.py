@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from init.formats import updates
-from init.formats.blocks import Index
+from init.formats.blocks import Block, Index
 from init.formats.offer import Image, Offer
 from init.formats.updates import Attempt, Check, UpdateRecord
 from init.updater import assemble, write
@@ -34,7 +34,7 @@ class Repository(Protocol):
     def index(self, sha256: str, size: int) -> Index:
         """Return an index; raise UpdateError."""
 
-    def block(self, sha256: str, size: int) -> bytes:
+    def block(self, block: Block) -> bytes:
         """Return a block; raise UpdateError."""
 
 
@@ -167,11 +167,10 @@ class _Run:
 
     def _fill(self, planned: tuple[Piece, ...], boot_count: int) -> None:
         target, source = self._doors.target, self._doors.repository
-        write.fill(target.root, planned[boot_count:], source, self._on_block)
-        write.fill(target.boot, planned[:boot_count], source, self._on_block)
+        write.fill(target.root, planned[boot_count:], source, self._on_written)
+        write.fill(target.boot, planned[:boot_count], source, self._on_written)
 
-    def _on_block(self, size: int, fetched: bool) -> None:
-        del fetched
+    def _on_written(self, size: int) -> None:
         self._done += size
         self._say()
 

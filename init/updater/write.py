@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from init.blockdevice.device import BlockDevice, padded
-from init.formats.blocks import Index
+from init.formats.blocks import LARGEST_PACK, Block, Index
 from init.formats.offer import Offer
 from init.updater import assemble
 from init.updater import slot as slots
@@ -20,34 +20,51 @@ SYNC_EVERY = 8 << 20  # bytes: what a cut loses at most, and how long PID 1's ow
 class Source(Protocol):
     """Where blocks come from that this machine has not."""
 
-    def block(self, sha256: str, size: int) -> bytes:
+    def block(self, block: Block) -> bytes:
         """Return a block whose hash was compared; raise UpdateError."""
 
 
-def fill(target: BlockDevice, pieces: Iterable[Piece], source: Source, done: Callable[[int, bool], None]) -> None:
+def fill(target: BlockDevice, pieces: Iterable[Piece], source: Source, done: Callable[[int], None]) -> None:
     """Write the missing blocks of an image and sync. Raise UpdateError where one does not come, OSError.
 
-    `done` is told of each written block: its bytes, and whether they were fetched.
+    `done` is told of what was written, in bytes.
     """
     unsynced = 0
-    for piece in pieces:
-        block = piece.block
-        if not block.sha256:
-            at = piece.offset
-            for zeros in assemble.zeros(block.size):
-                target.write(at, padded(zeros))
-                at += len(zeros)
-            fetched = False
-        else:
-            data = assemble.copied(piece)
-            fetched = data is None
-            target.write(piece.offset, padded(source.block(block.sha256, block.size) if data is None else data))
-        done(block.size, fetched)
-        unsynced += block.size
+    for offset, data in _joined(_contents(assemble.in_order(pieces), source)):
+        target.write(offset, padded(data))
+        done(len(data))
+        unsynced += len(data)
         if unsynced >= SYNC_EVERY:
             target.sync()
             unsynced = 0
     target.sync()
+
+
+def _contents(pieces: Iterable[Piece], source: Source) -> Iterator[tuple[int, bytes]]:
+    """Yield the bytes of blocks, each with its offset in the image."""
+    for piece in pieces:
+        if piece.block.sha256:
+            data = assemble.copied(piece)
+            yield piece.offset, source.block(piece.block) if data is None else data
+            continue
+        at = piece.offset
+        for zeros in assemble.zeros(piece.block.size):
+            yield at, zeros
+            at += len(zeros)
+
+
+def _joined(contents: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Join what lies side by side: a disk writes 256 KiB about as fast as 4."""
+    start, joined = 0, bytearray()
+    for offset, data in contents:
+        if joined and (offset != start + len(joined) or len(joined) + len(data) > LARGEST_PACK):
+            yield start, bytes(joined)
+            joined.clear()
+        if not joined:
+            start = offset
+        joined += data
+    if joined:
+        yield start, bytes(joined)
 
 
 def verify(target: Slot, boot: Index, root: Index, offer: Offer) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from builder.image.ustar import archive
-from init.formats import blocks, bootimage, envblock
-from init.formats.blocks import Index
+from builder.repository.packs import Packed, pack, stored_by
+from init.formats import bootimage, envblock
+from init.formats.blocks import Block, Index, Pack
 from init.formats.offer import Image, Offer
 from init.updater.errors import FailedError
 
@@ -20,11 +21,12 @@ SALT = bytes(range(32))
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A release: its two images and what is said of it."""
+    """A release: its two images, how they are stored, and what is said of it."""
 
     offer: Offer
     boot: bytes
     root: bytes
+    packed: tuple[Packed, Packed]
 
 
 def sealed(data: bytes) -> tuple[bytes, str, int]:
@@ -40,26 +42,33 @@ def sealed(data: bytes) -> tuple[bytes, str, int]:
 
 
 def release(
-    sequence: int, data: bytes, *, kernel: bytes = b"kernel", machine_class: str = "minimal-amd64", **said: int | str
+    sequence: int,
+    data: bytes,
+    *,
+    after: Published | None = None,
+    kernel: bytes = b"kernel",
+    machine_class: str = "minimal-amd64",
+    **said: int | str,
 ) -> Published:
-    """Return the release that holds `data`, whole pages, in its root."""
+    """Return the release that holds `data`, whole pages, in its root, published after another."""
     root, root_hash, offset = sealed(data)
     env = envblock.encode({"cmdline": f"quiet berth.root={root_hash},{offset}"}, bootimage.CMDLINE_BYTES)
     members = {bootimage.KERNEL: kernel, bootimage.INITRAMFS: b"initramfs" * 100, bootimage.CMDLINE: env}
     boot = archive({**members, bootimage.SUMS: bootimage.sums(members)}, mtime=0)
+    stored = stored_by(each.index for each in after.packed) if after else {}
+    packed = (pack([boot], stored), pack([root], stored))
     facts: dict[str, object] = {
         "machine_class": machine_class, "channel": "stable", "sequence": sequence, "version": f"v{sequence}",
-        "loader": 1, "epoch": 1_795_000_000, "published": 1_795_000_000, "boot": _image(boot), "root": _image(root),
-        "root_hash": root_hash, "hash_offset": offset, **said,
+        "loader": 1, "epoch": 1_795_000_000, "published": 1_795_000_000,
+        "boot": _image(packed[0]), "root": _image(packed[1]), "root_hash": root_hash, "hash_offset": offset, **said,
     }  # fmt: skip
-    return Published(offer=Offer(**facts), boot=boot, root=root)  # type: ignore[arg-type]
+    return Published(offer=Offer(**facts), boot=boot, root=root, packed=packed)  # type: ignore[arg-type]
 
 
-def _image(data: bytes) -> Image:
-    index = blocks.index_of([data])
-    encoded = index.encode()
+def _image(packed: Packed) -> Image:
+    index, encoded = packed.index, packed.index.encode()
     return Image(
-        size=len(data), sha256=index.sha256, index_size=len(encoded), index_sha256=hashlib.sha256(encoded).hexdigest()
+        size=index.size, sha256=index.sha256, index_size=len(encoded), index_sha256=hashlib.sha256(encoded).hexdigest()
     )
 
 
@@ -70,26 +79,29 @@ def pages(count: int, seed: int) -> bytes:
 
 @dataclass(kw_only=True)
 class MemoryRepository:
-    """The blocks and indexes of some releases. `broken`: hashes that can't be had."""
+    """The packs and indexes of some releases. `broken`: hashes of blocks that can't be had."""
 
-    blocks: dict[str, bytes] = field(default_factory=dict)
+    packs: dict[str, bytes] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     fetched: int = 0
+    last: Pack | None = None
 
     def add(self, releases: Iterable[Published]) -> None:
         for one in releases:
-            for image in (one.boot, one.root):
-                index = blocks.index_of([image])
-                self.indexes[hashlib.sha256(index.encode()).hexdigest()] = index
-                self.blocks.update({block.sha256: data for block, data in blocks.cut([image]) if block.sha256})
+            for made in one.packed:
+                self.indexes[hashlib.sha256(made.index.encode()).hexdigest()] = made.index
+                self.packs.update({each.sha256: data for each, data in made.packs})
 
     def index(self, sha256: str, size: int) -> Index:
         self.fetched += size
         return self.indexes[sha256]
 
-    def block(self, sha256: str, size: int) -> bytes:
-        if sha256 in self.broken:
-            raise FailedError(f"block {sha256[:8]}: the network is down")
-        self.fetched += size
-        return self.blocks[sha256]
+    def block(self, block: Block) -> bytes:
+        assert block.pack
+        if block.sha256 in self.broken:
+            raise FailedError(f"block {block.sha256[:8]}: the network is down")
+        if block.pack != self.last:
+            self.last = block.pack
+            self.fetched += block.pack.size
+        return self.packs[block.pack.sha256][block.offset : block.offset + block.size]

@@ -15,7 +15,7 @@ from init.updater.errors import RefusedError
 OLD_DATA = pages(40, 1)
 NEW_DATA = pages(5, 2) + OLD_DATA[: 30 * PAGE] + bytes(8 * PAGE) + pages(3, 3)
 OLD = release(1, OLD_DATA)
-NEW = release(2, NEW_DATA, kernel=b"new kernel")
+NEW = release(2, NEW_DATA, after=OLD, kernel=b"new kernel")
 OTHER = release(3, pages(48, 4), kernel=b"another kernel")
 
 
