@@ -5,7 +5,9 @@
     ids from 1000      people
 
 `/etc` is made anew at each boot, so what a former configuration added is left out of what is read here: the same
-configuration always gives the same accounts. A shadow field without a password is `*`, never `!`: sshd without PAM
+configuration and the same memory (`init.pid1.remembered`) always give the same accounts. A name keeps the number that
+it once had, and a number that was somebody's goes to nobody else unless the configuration says so by number: files
+of that number may live on. A shadow field without a password is `*`, never `!`: sshd without PAM
 refuses a key for a user whose field begins with `!`.
 """
 
@@ -13,15 +15,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from init.pid1.remembered import NOTHING, Memory
+
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from init.formats.machine import Group, Machine, User
 
 _SYSTEM_IDS = range(900, 990)
 _PEOPLE_IDS = range(1000, 60000)
+_SPARE_IDS = range(60000, 65000)  # where the others are used up
 _OVERFLOW = 65534  # `nobody`
 
 
@@ -95,30 +100,27 @@ def read_base(passwd: str, group: str, shadow: str) -> Base:
     return Base(accounts=tuple(accounts), groups=tuple(groups), day=days[0] if days else "20000")
 
 
-def resolve(machine: Machine, base: Base, remembered: Mapping[str, int] | None = None) -> Accounts:
+def resolve(machine: Machine, base: Base, memory: Memory = NOTHING) -> Accounts:
     """Return all accounts: each user of the configuration gets its uid, group, home and shadow field.
 
-    `remembered` are uids that names had at former boots: who had one gets it again, so that a list in another order
-    gives nobody somebody else's home.
+    `memory` is what `remember` told of former boots.
     """
     users = {account.name: account for account in base.accounts}
     groups = {line.name: line for line in base.groups}
-    uids = _Numbers(account.uid for account in base.accounts)
-    gids = _Numbers(line.gid for line in base.groups)
+    uids = _Numbers((account.uid for account in base.accounts), memory.users)
+    gids = _Numbers((line.gid for line in base.groups), memory.groups)
     for user in machine.users:
         if user.uid is not None and user.name not in users:
             uids.take(user.uid)
-    kept: dict[str, int] = {}
-    for user in machine.users:
-        known_uid = (remembered or {}).get(user.name)
-        if user.uid is None and known_uid is not None and uids.is_free(known_uid) and not _is_own(known_uid):
-            kept[user.name] = uids.take(known_uid)
+    for group in machine.groups:
+        if group.gid is not None and group.name not in groups:
+            gids.take(group.gid)
     for group in machine.groups:
         _add_group(group, groups, gids)
     for user in machine.users:
         known = users.get(user.name)
         if known is None:
-            users[user.name] = _new(user, groups, uids, gids, kept.get(user.name))
+            users[user.name] = _new(user, groups, uids, gids)
         else:
             users[user.name] = _changed(known, user)
     root = users.get("root")
@@ -139,6 +141,21 @@ def resolve(machine: Machine, base: Base, remembered: Mapping[str, int] | None =
     )
 
 
+def remember(memory: Memory, accounts: Accounts) -> Memory:
+    """Return the memory with the numbers that these accounts have; those of the image need none."""
+    return Memory(
+        users=_added(memory.users, ((user.name, user.uid) for user in accounts.users)),
+        groups=_added(memory.groups, ((line.name, line.gid) for line in accounts.groups)),
+    )
+
+
+def _added(known: tuple[tuple[str, int], ...], now: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """The last entry of a name is its number, and a number is the last one's that had it."""
+    holders = {number: name for name, number in now if not _is_own(number)}
+    new = {number: name for number, name in holders.items() if (name, number) not in known}
+    return (*(each for each in known if each[1] not in new), *((name, number) for number, name in new.items()))
+
+
 def _lines(text: str, count: int) -> Iterable[tuple[str, list[str]]]:
     """Return name and further fields of each line that has as many as it should."""
     for line in text.splitlines():
@@ -152,40 +169,43 @@ def _is_own(number: int) -> bool:
 
 
 class _Numbers:
-    """Ids that are taken, and the next free one."""
+    """Ids that are taken, those that names had before, and the next free one."""
 
-    def __init__(self, taken: Iterable[int]) -> None:
+    def __init__(self, taken: Iterable[int], remembered: tuple[tuple[str, int], ...]) -> None:
         self._taken = set(taken)
+        self._had = {name: number for name, number in remembered if not _is_own(number)}
+        self._reserved = {number for _, number in remembered}
 
     def take(self, number: int) -> int:
         self._taken.add(number)
         return number
 
-    def is_free(self, number: int) -> bool:
-        return number not in self._taken
-
-    def next(self, *, system: bool) -> int:
+    def pick(self, name: str, *, system: bool, wish: int | None = None) -> int:
+        """Return the number that a name had, else `wish` where that is nobody's, else the next that never was one."""
+        had = self._had.get(name)
+        if had is not None and had not in self._taken:
+            return self.take(had)
+        if wish is not None and wish not in self._taken | self._reserved:
+            return self.take(wish)
         numbers = _SYSTEM_IDS if system else _PEOPLE_IDS
-        for number in numbers:
-            if number not in self._taken:
-                return self.take(number)
-        return self.take(max(self._taken) + 1)
+        for avoided in (self._taken | self._reserved, self._taken):  # when all were somebody's, one that no longer is
+            for number in (*numbers, *_SPARE_IDS):
+                if number not in avoided:
+                    return self.take(number)
+        raise ValueError("there are more users or groups than numbers for them")
 
 
 def _add_group(group: Group, groups: dict[str, GroupLine], gids: _Numbers) -> None:
     if group.name not in groups:
-        gid = gids.take(group.gid) if group.gid is not None else gids.next(system=True)
+        gid = group.gid if group.gid is not None else gids.pick(group.name, system=True)
         groups[group.name] = GroupLine(name=group.name, gid=gid)
 
 
-def _new(user: User, groups: dict[str, GroupLine], uids: _Numbers, gids: _Numbers, kept: int | None) -> Account:
-    uid = user.uid if user.uid is not None else kept
-    if uid is None:
-        uid = uids.next(system=user.system)
+def _new(user: User, groups: dict[str, GroupLine], uids: _Numbers, gids: _Numbers) -> Account:
+    uid = user.uid if user.uid is not None else uids.pick(user.name, system=user.system)
     group = user.primary_group or user.name
     if group not in groups:
-        gid = gids.take(uid) if gids.is_free(uid) else gids.next(system=user.system)
-        groups[group] = GroupLine(name=group, gid=gid)
+        groups[group] = GroupLine(name=group, gid=gids.pick(group, system=user.system, wish=uid))
     return Account(
         name=user.name,
         uid=uid,
@@ -223,5 +243,5 @@ def _add_members(machine: Machine, users: dict[str, Account], groups: dict[str, 
         for name in user.groups:
             members.setdefault(name, {})[user.name] = None
     for name, names in members.items():
-        line = groups.get(name) or GroupLine(name=name, gid=gids.next(system=True))
+        line = groups.get(name) or GroupLine(name=name, gid=gids.pick(name, system=True))
         groups[name] = replace(line, members=tuple(names))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from init.pid1.links import LinkState
     from init.pid1.loop import Loop
     from init.pid1.perform import Performer
+    from init.pid1.remembered import Memory
     from init.pid1.sshd import SshDoor
     from init.pid1.system import System
 
@@ -127,7 +128,7 @@ class Applier:
         self._kernel(machine)
 
     def _write_etc(self, machine: Machine) -> None:
-        from init.pid1 import accounts, etc  # noqa: PLC0415 - the initramfs can do without them
+        from init.pid1 import accounts, etc, remembered  # noqa: PLC0415 - the initramfs can do without them
 
         tables = (self._text(f"{FACTORY_ETC}/{name}") for name in ("passwd", "group", "shadow"))
         base = accounts.read_base(*tables)
@@ -136,10 +137,36 @@ class Applier:
             self.attempt("the image's authorities", self._remove_authorities)
         if machine.timezone != "UTC" and not self._system.exists(f"{etc.ZONES}/{machine.timezone}"):
             self.problem(f"the time zone {machine.timezone} is not in this image: the clock shows UTC", about="zone")
-        for entry in etc.files(machine, self._release, base, bundle):
+        memory = self._remembered()
+        made = accounts.resolve(machine, base, memory or remembered.NOTHING)
+        if memory is not None and self._early.state.kind == "ext4":
+            self._remember(memory, accounts.remember(memory, made))
+        for entry in etc.files(machine, self._release, made, bundle):
             self.insist(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
-        for home in accounts.resolve(machine, base).homes:
+        for home in made.homes:
             self.insist(home.path, lambda home=home: self._make_home(home))  # type: ignore[misc]
+
+    def _remembered(self) -> Memory | None:
+        """Return the numbers that names had at former boots, None where that can't be told now."""
+        from init.pid1 import remembered  # noqa: PLC0415 - the initramfs can do without it
+
+        try:
+            status = self._system.status(remembered.PATH)
+            if status.mode & 0o170000 != 0o100000 or status.size > remembered.MOST:
+                return remembered.NOTHING
+            return remembered.read(self._system.read(remembered.PATH, remembered.MOST))
+        except FileNotFoundError:
+            return remembered.NOTHING
+        except OSError as error:
+            self._say(f"{remembered.PATH} can't be read, so users may get other numbers: {error.strerror}")
+            return None
+
+    def _remember(self, before: Memory, now: Memory) -> None:
+        from init.pid1 import remembered  # noqa: PLC0415 - the initramfs can do without it
+
+        if now != before:
+            text = remembered.render(now)
+            self.insist("the numbers of users", lambda: self._system.replace(remembered.PATH, text, 0o600))
 
     def _make_home(self, home: Home) -> None:
         """One that is there is a person's: it stays as it is."""

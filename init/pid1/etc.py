@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from init.pid1.accounts import resolve
-
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.formats.machine import Machine
     from init.formats.release import Release
-    from init.pid1.accounts import Accounts, Base
+    from init.pid1.accounts import Accounts
 
 HOST_KEY = "/var/lib/berth/ssh/ssh_host_ed25519_key"  # made on the machine, where the configuration gives none
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -38,9 +36,8 @@ class EtcFile:
     target: str = ""
 
 
-def files(machine: Machine, release: Release, base: Base, bundle: bytes = b"") -> tuple[EtcFile, ...]:
+def files(machine: Machine, release: Release, accounts: Accounts, bundle: bytes = b"") -> tuple[EtcFile, ...]:
     """Return all files to write, sorted by path. `bundle` is the image's own CA bundle."""
-    accounts = resolve(machine, base)
     made = [
         _text("/etc/hostname", f"{machine.hostname}\n"),
         _text("/etc/hosts", _hosts(machine)),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from init.formats.machine import Group, Machine, User
 from init.formats.release import Release
-from init.pid1 import accounts, etc
+from init.pid1 import accounts, etc, remembered
+from init.pid1.remembered import NOTHING, Memory
 
 PASSWD = """root:x:0:0:root:/root:/bin/sh
 sshd:x:101:65534:sshd user:/run/sshd:/usr/sbin/nologin
@@ -39,7 +40,8 @@ MACHINES = st.builds(
 
 
 def written(machine: Machine, base: accounts.Base = BASE) -> dict[str, str]:
-    return {each.path: each.data.decode() for each in etc.files(machine, RELEASE, base)}
+    made = accounts.resolve(machine, base)
+    return {each.path: each.data.decode() for each in etc.files(machine, RELEASE, made)}
 
 
 @given(MACHINES)
@@ -74,70 +76,104 @@ def test_a_former_configuration_leaves_no_trace(before: Machine, after: Machine)
     ]
 
 
-def test_ids_are_remembered() -> None:
-    machine = Machine(users=(User(name="new"), User(name="old")))
-    got = accounts.resolve(machine, BASE, {"old": 1000, "new": 0})
-    assert {user.name: user.uid for user in got.users if user.managed} == {"old": 1000, "new": 1001}
+def named(*names: str, **fields: int) -> Machine:
+    return Machine(users=tuple(User(name=name, uid=fields.get(name)) for name in names))
 
 
-def test_the_default_user() -> None:
-    machine = Machine(
-        users=(User(name="berth", uid=1000, primary_group="berth", ssh_authorized_keys=("ssh-ed25519 A",)),)
-    )
-    got = written(machine)
-    assert "berth:x:1000:1000::/home/berth:/bin/sh\n" in got["/etc/passwd"]
-    assert "berth:*:20000:" in got["/etc/shadow"]
-    assert got["/etc/ssh/authorized_keys/berth"] == "ssh-ed25519 A\n"
-    assert accounts.resolve(machine, BASE).homes == (accounts.Home(path="/home/berth", uid=1000, gid=1000),)
+def after(*machines: Machine) -> tuple[dict[str, int], Memory]:
+    """Apply one after another, as boots do with what is on state; return the last one's uids and the memory."""
+    memory, uids = NOTHING, {}
+    for machine in machines:
+        got = accounts.resolve(machine, BASE, memory)
+        uids = {user.name: user.uid for user in got.users if user.managed}
+        memory = remembered.read(remembered.render(accounts.remember(memory, got)))
+    return uids, memory
 
 
-def test_passwords_are_only_for_those_who_may_use_them() -> None:
-    users = (User(name="a", password_hash="$6$x", lock_password=False), User(name="b", password_hash="$6$y"))
-    got = written(Machine(users=users))["/etc/shadow"]
-    assert "a:$6$x:" in got
-    assert "b:*:" in got
+def test_a_user_keeps_its_number_in_another_order() -> None:
+    assert after(named("ann", "bob"), named("new", "bob", "ann"))[0] == {"ann": 1000, "bob": 1001, "new": 1002}
 
 
-def test_sshd_lets_in_by_keys_alone_unless_asked() -> None:
-    text = written(Machine())["/etc/ssh/sshd_config"]
-    assert "UsePAM no" in text
-    assert "PasswordAuthentication no" in text
-    assert "PermitRootLogin no" in text
-    assert "HostKey /var/lib/berth/ssh/ssh_host_ed25519_key" in text
-    root = User(name="root", password_hash="$6$x", lock_password=False)
-    text = written(Machine(users=(root,), disable_root=False, ssh_password=True))["/etc/ssh/sshd_config"]
-    assert "PermitRootLogin yes" in text
-    text = written(Machine(disable_root=False, root_keys=("k",)))["/etc/ssh/sshd_config"]
-    assert "PermitRootLogin prohibit-password" in text
-    assert written(Machine(root_keys=("ssh-ed25519 A",)))["/etc/ssh/authorized_keys/root"] == "ssh-ed25519 A\n"
+def test_a_number_that_was_somebody_s_goes_to_nobody_else() -> None:
+    assert after(named("ann"), named("bob"))[0] == {"bob": 1001}
+    assert after(named("ann"), named("bob"), named("ann", "bob"))[0] == {"ann": 1000, "bob": 1001}
 
 
-def test_given_host_keys_are_used_and_hidden() -> None:
-    machine = Machine(ssh_host_keys=(("rsa_private", "PRIVATE"), ("rsa_public", "PUBLIC"), ("rsa_certificate", "C")))
-    made = {each.path: each for each in etc.files(machine, RELEASE, BASE)}
-    assert made["/etc/ssh/ssh_host_rsa_key"].mode == 0o600
-    config = made["/etc/ssh/sshd_config"].data.decode()
-    assert "HostKey /etc/ssh/ssh_host_rsa_key\nHostCertificate /etc/ssh/ssh_host_rsa_key-cert.pub\n" in config
+def test_a_number_that_the_configuration_gives_counts_more() -> None:
+    assert after(named("ann"), named("bob", bob=1000))[0] == {"bob": 1000}
+    uids, memory = after(named("ann"), named("bob", bob=1000), named("ann", "bob"))
+    assert uids == {"ann": 1001, "bob": 1000}
+    assert memory.users == (("bob", 1000), ("ann", 1001))
+    assert after(named("ann"), named("ann", ann=2000), named("ann"), named("ann", "bob"))[0] == {
+        "ann": 2000,
+        "bob": 1001,
+    }
 
 
-def test_names_clock_and_zone() -> None:
-    machine = Machine(hostname="a", fqdn="a.b.c", timezone="Europe/Berlin", ntp_servers=("t.example",))
-    made = {each.path: each for each in etc.files(machine, RELEASE, BASE)}
-    assert b"127.0.1.1 a.b.c a\n" in made["/etc/hosts"].data
-    assert made["/etc/localtime"].target == "/usr/share/zoneinfo/Europe/Berlin"
-    chrony = made["/etc/chrony/chrony.conf"].data
-    assert b"server t.example iburst" in chrony
-    assert b"pool " not in chrony
-    assert b"pool " in {each.path: each for each in etc.files(Machine(), RELEASE, BASE)}["/etc/chrony/chrony.conf"].data
-    assert b"127.0.1.1" not in written(Machine(manage_etc_hosts="false"))["/etc/hosts"].encode()
+def test_groups_are_remembered_too() -> None:
+    first = Machine(groups=(Group(name="ops"), Group(name="web")))
+    second = Machine(groups=(Group(name="new"), Group(name="web")), users=(User(name="u", groups=("more",)),))
+    memory = after(first, second)[1]
+    assert dict(memory.groups) == {"ops": 900, "web": 901, "new": 902, "u": 1000, "more": 903}
 
 
-def test_certificates_add_to_the_bundle_or_replace_it() -> None:
-    def bundle(machine: Machine, own: bytes) -> bytes | None:
-        made = {each.path: each.data for each in etc.files(machine, RELEASE, BASE, own)}
-        return made.get(etc.BUNDLE)
+@given(st.lists(MACHINES, min_size=1, max_size=4))
+def test_whatever_came_before_no_number_stands_twice(machines: list[Machine]) -> None:
+    memory = NOTHING
+    for machine in machines:
+        before = dict(memory.users)
+        got = accounts.resolve(machine, BASE, memory)
+        given_uids = [user.uid for user in machine.users if user.uid is not None]
+        if len(set(given_uids)) == len(given_uids):
+            assert len({user.uid for user in got.users}) == len(got.users)
+        assert len({line.gid for line in got.groups}) == len(got.groups)
+        for user in machine.users:
+            uid = next(each.uid for each in got.users if each.name == user.name)
+            if user.uid is None and user.name in before and before[user.name] not in given_uids:
+                assert uid == before[user.name]
+            others = {number for name, number in memory.users if name != user.name}
+            assert user.uid is not None or uid not in others
+        memory = accounts.remember(memory, got)
+        assert remembered.read(remembered.render(memory)) == memory
 
-    assert bundle(Machine(), b"D\n") is None
-    assert bundle(Machine(ca_certificates=("C",)), b"D\n") == b"D\nC\n"
-    assert bundle(Machine(ca_certificates=("C",), ca_remove_defaults=True), b"D\n") == b"C\n"
-    assert bundle(Machine(ca_certificates=("C",)), b"") is None
+
+@given(
+    st.binary(max_size=300)
+    | st.lists(
+        st.sampled_from(
+            [
+                b"user a 1000",
+                b"group a 1000",
+                b"user b 1000",
+                b"user a 0",
+                b"user a -1",
+                b"user a 99999999",
+                b"user a",
+                b"",
+                b"user  1000",
+            ]
+        )
+    ).map(b"\n".join)
+)
+def test_any_bytes_are_a_memory(data: bytes) -> None:
+    memory = remembered.read(data)
+    for pairs in (memory.users, memory.groups):
+        assert len({number for _, number in pairs}) == len(pairs)
+        assert all(900 <= number < 65534 for _, number in pairs)
+    got = accounts.resolve(named("a", "c"), BASE, memory)
+    assert len({user.uid for user in got.users}) == len(got.users)
+
+
+def test_the_memory_has_bounds() -> None:
+    many = remembered.Memory(users=tuple((f"u{number}", number) for number in range(1000, 60000)))
+    text = remembered.render(many)
+    assert len(text) <= remembered.MOST
+    assert ("u59999", 59999) in remembered.read(text).users
+
+
+def test_numbers_that_are_used_up_are_given_again() -> None:
+    system = tuple((f"s{number}", number) for number in range(900, 990))
+    spare = tuple((f"p{number}", number) for number in range(60000, 65000))
+    machine = Machine(users=(User(name="new", system=True),))
+    got = accounts.resolve(machine, BASE, remembered.Memory(users=(*system, *spare)))
+    assert {user.name: user.uid for user in got.users if user.managed} == {"new": 900}

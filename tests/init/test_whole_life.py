@@ -35,6 +35,7 @@ CONFIGURED = Machine(
     sysctls=(("vm.swappiness", "10"),),
     health=Health(settle=5.0, within=60.0),
 )
+MEMORY = b"user berth 1000\ngroup berth 1000\n"
 KEYGEN = "/usr/bin/ssh-keygen"
 
 
@@ -120,6 +121,7 @@ def test_a_life_as_it_should_be():
     assert events.BOOT_GOOD in names, "the first boot of a fresh disk confirms its slot"
     assert life.events[-1]["state_unmounted"] is True
     status = life.answers[0]
+    assert [call.arguments[1] for call in life.system.calls if call.name == "replace"].count(MEMORY) == 1
     assert status["hostname"] == "box1"
     assert status["media"] == "disk"
     assert status["state"]["kind"] == "ext4"
