@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from builder.artifact.bom import write_bom
 from builder.artifact.bundle import write_bundle
+from builder.artifact.installable import loader_files
 from builder.artifact.iso import write_iso
 from builder.artifact.manifest import make_manifest, write_manifest
 from builder.artifact.output import Artifact
@@ -165,6 +166,9 @@ def root_tree(order: Order, unpacked: Unpacked, release: Release) -> Tree:
         machine_json=json.dumps(encode(machine.machine), indent=1, sort_keys=True) + "\n",
         machine_document=machine.document.decode(),
         images=images,
+        loader=loader_files(
+            disk_loader(order.tools), tools=order.tools, root_mib=order.recipe.build.root_mib, epoch=release.epoch
+        ),
         progress=order.progress,
     )
     tree, _ = run_stages(unpacked, context)

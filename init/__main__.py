@@ -10,6 +10,7 @@ import sys
 
 PROGRAMS = {
     "berthctl": ("init.berthctl.main", "talks to PID 1"),
+    "install": ("init.installer.main", "installs from the live ISO to a disk; a child of PID 1"),
     "config": ("init.dialects.machine_config", "compiles the machine's configuration; a child of PID 1"),
     "container": ("init.containers.run", "starts one declared container; a child of PID 1"),
     "updater": ("init.updater.main", "takes a release into the other slot; a child of PID 1"),

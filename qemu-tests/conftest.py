@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).parent))
 
+from installed import Installed, install  # noqa: E402
 from remote import Client, client_tools  # noqa: E402
 
 from builder.cli.context import Context  # noqa: E402
@@ -56,3 +57,18 @@ def client(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Client:
     """Return the client half of SSH."""
     folder = tmp_path_factory.mktemp("ssh")
     return Client(client_tools(tools, folder / "tools"), folder)
+
+
+@pytest.fixture(scope="session")
+def installed(
+    built: Callable[..., Artifacts], tools: Tools, client: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Installed]:
+    """Return a function that gives the disk that was installed with a firmware (`bios`, `uefi`), once in this run."""
+    folder = tmp_path_factory.mktemp("installed")
+
+    @functools.cache
+    def of(firmware: str) -> Installed:
+        key = client.key(f"installed-{firmware}")
+        return install(built("minimal")["iso"], tools=tools, folder=folder, firmware=firmware, key=key)
+
+    return of

@@ -38,6 +38,10 @@ RULES = (
         forbidden=("subprocess", "asyncio", "threading"),
     ),
     Rule(package="init.containers", own=("init.formats", "init.containers")),
+    Rule(
+        package="init.installer",
+        own=("init.formats", "init.blockdevice", "init.dialects", "init.installer"),
+    ),
     Rule(package="init.blockdevice", own=("init.blockdevice",)),
     Rule(package="init.updater", own=("init.formats", "init.blockdevice", "init.updater"), others=("tuf",)),
     Rule(package="init.berthctl", own=("init.formats", "init.berthctl")),

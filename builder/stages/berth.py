@@ -10,7 +10,7 @@ from builder.rootfs.unpack import Unpacked
 from builder.stages.bytecode import compile_sources, must_compile
 from builder.stages.context import StageContext
 from builder.stages.draft import Draft
-from init.formats import release
+from init.formats import loader, release
 
 _APP = release.APP_PATH.lstrip("/")
 _BERTHCTL = """\
@@ -35,6 +35,8 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
         draft.file(release.DEFAULT_MACHINE_PATH.lstrip("/"), context.machine_json)
     if context.machine_document:
         draft.file(release.DEFAULT_DOCUMENT_PATH.lstrip("/"), context.machine_document)
+    for name, data in context.loader.items():
+        draft.file(f"{loader.FOLDER.lstrip('/')}/{name}", data)
     draft.remove("etc/os-release")
     draft.file("usr/lib/os-release", os_release(context))
     draft.link("etc/os-release", "../usr/lib/os-release")

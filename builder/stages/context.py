@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ class StageContext:
 
     `machine_json` is the recipe's machine half compiled to `Machine` as JSON, `machine_document` the same half as a
     `#berth` document; the caller has both made by `init.dialects`, which stages do not import. `images` are the
-    entries of the baked images, their paths already below `usr/lib/berth/images`.
+    entries of the baked images, their paths already below `usr/lib/berth/images`. `loader` are the files that an
+    installation copies to a disk so that it boots, by name.
     """
 
     recipe: Recipe
@@ -34,6 +36,7 @@ class StageContext:
     machine_json: str = ""
     machine_document: str = ""
     images: tuple[Entry, ...] = ()
+    loader: Mapping[str, bytes] = field(default_factory=dict)
     progress: Progress = field(default_factory=SilentProgress)
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from init.berthctl import events, logs, poweroff, ps, reboot, service, status, talk, timeline
+from init.berthctl import events, install, logs, poweroff, ps, reboot, service, status, talk, timeline
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ VERBS = {
     "events": events,
     "timeline": timeline,
     "service": service,
+    "install": install,
     "reboot": reboot,
     "poweroff": poweroff,
 }

@@ -104,7 +104,7 @@ def candidates(places: Places) -> list[Found]:
     if places.medium is not None:
         found.append(Found(source="medium", seed=Seed(user_data=nocloud.read_file(places.medium)), line=line))
     if places.last_good is not None:
-        found.append(_last_good(places.last_good))
+        found.append(last_good(nocloud.read_file(places.last_good / "user-data")))
     return [each for each in found if each.seed.is_there()]
 
 
@@ -129,8 +129,8 @@ def _base64(text: str) -> bytes:
         return b"berth.config is not base64"  # the compiler says that this is no document
 
 
-def _last_good(folder: Path) -> Found:
-    data = nocloud.read_file(folder / "user-data")
+def last_good(data: bytes | None) -> Found:
+    """Return the configuration that state keeps, from its file's bytes (`Found.keep`)."""
     if data is None or not data.startswith(b'{"format"'):
         return Found(source="last-good", seed=Seed(user_data=data))
     try:

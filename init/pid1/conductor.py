@@ -20,6 +20,7 @@ from init.pid1.configchild import ConfigChild
 from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.descent import Descent
+from init.pid1.installation import Installation
 from init.pid1.kernellog import KernelLog
 from init.pid1.lastword import LastWord
 from init.pid1.lifecycle import AT_REST, State
@@ -98,6 +99,16 @@ class Conductor:
         )
         self.boot = boot.Boot(default=Machine())
         self.gate = gate.Gate(standing=gate.Standing.NONE)
+        self.installation = Installation(
+            system,
+            self.loop,
+            performer=self.performer,
+            announcer=announcer,
+            logs=self.logs,
+            media=early.media,
+            ask=self.ask,
+            go_on=self._serve,
+        )
         self.reporter = Reporter(self)
         self.last_word = LastWord(self)
         self.control = Control(system, self.loop, self.reporter.answer)
@@ -240,6 +251,9 @@ class Conductor:
             case boot.Perform(stage=boot.Stage.CONFIG):
                 self._config = ConfigChild(self.system, self.loop, self.performer, self.logs, self._boot)
                 self._config.start(self._argv)
+            case boot.Perform(stage=boot.Stage.SERVICES):
+                if not self.installation.begins(self.boot.in_force.machine):
+                    self._serve()
             case boot.Perform(stage=stage):
                 if stage is boot.Stage.IDENTITY:
                     self._in_force()
@@ -255,6 +269,9 @@ class Conductor:
                 self.announcer.emit(event, **fields)
             case boot.Note(text=text):
                 self.say(text)
+
+    def _serve(self) -> None:
+        self.applier.perform(boot.Stage.SERVICES, self.boot.in_force.machine)
 
     def _enter_phase(self, phase: str) -> None:
         try:
@@ -350,7 +367,7 @@ class Conductor:
 
     def _finally(self) -> None:
         """All is up for the first time, or has had `settle` seconds."""
-        if self._settled:
+        if self._settled and not self.installation.running:
             self.last_word.tell()
 
     def _show_event(self, name: str, line: bytes) -> None:

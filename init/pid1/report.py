@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from init.pid1.early import EarlyResult
     from init.pid1.events import Announcer
     from init.pid1.gate import Gate
+    from init.pid1.installation import Installation
     from init.pid1.logs import Line, Logs
     from init.pid1.loop import Loop
     from init.pid1.perform import Performer
@@ -46,6 +47,9 @@ _SENTENCES = {
     events.HEALTH_DEGRADED: "degraded: {reasons}",
     events.BOOT_GOOD: "this release is confirmed (slot {slot}, {version})",
     events.BOOT_FELLBACK: "{from} came back: {reason} ({detail})",
+    events.INSTALL_PLANNED: "installing to {disk}: {reason}",
+    events.INSTALL_DONE: "installed to {disk}: {reason}",
+    events.INSTALL_REFUSED: "not installed: {reason}",
     events.SHUTDOWN_BEGUN: "going down: {why}",
     events.SHUTDOWN_CLEAN: "state unmounted: {state_unmounted}",
 }
@@ -66,6 +70,7 @@ class Whole(Protocol):
     returned: Returned
     boot: Boot
     gate: Gate
+    installation: Installation
 
     def ask(self, how: str, why: str) -> None:
         """Somebody wants the machine down."""
@@ -97,6 +102,9 @@ class Reporter:
                 self._events(client, request)
             case "service":
                 self._service(client, request)
+            case "install":
+                force = self._of.boot.in_force
+                self._of.installation.asked(client, request, force.refused)
             case "reboot" | "poweroff" | "halt" as how:
                 who = f"berthctl, uid {client.peer.uid}"
                 client.send({"format": f"berth.{how}/1", "accepted": True})

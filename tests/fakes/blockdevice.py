@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from fakes.disk import SparseDisk
+
 from init.blockdevice.device import SECTOR, require_sectors
 
 
@@ -25,22 +27,22 @@ class LossyDisk:
         self.operations = 0
         self.written = 0  # bytes, over its life
         self._random = random.Random(seed)
-        self._medium = bytearray(size)
+        self._medium = SparseDisk(size)
         self._unsynced: list[tuple[int, bytes]] = []
-        self._seen = bytearray(size)  # what reads get while the power is on
+        self._seen = SparseDisk(size)  # what reads get while the power is on
         self._off = False
 
     def read(self, offset: int, length: int) -> bytes:
         """Return what was written last, synced or not: a drive answers from its own cache."""
         self._need_power()
-        return bytes(self._seen[offset : min(self.size, offset + length)])
+        return self._seen.read(offset, length)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write whole sectors into the drive's cache."""
         self._need_power()
         require_sectors(self.name, offset, len(data), self.size)
         self._unsynced.append((offset, bytes(data)))
-        self._seen[offset : offset + len(data)] = data
+        self._seen.write(offset, bytes(data))
         self.written += len(data)
         self._count()
 
@@ -49,7 +51,7 @@ class LossyDisk:
         self._need_power()
         self._count()
         for offset, data in self._unsynced:
-            self._medium[offset : offset + len(data)] = data
+            self._medium.write(offset, data)
         self._unsynced = []
 
     def tick(self) -> None:
@@ -68,16 +70,16 @@ class LossyDisk:
         luck = self._random.choice((0.0, 0.1, 0.5, 0.9, 1.0))
         for offset, sector in sectors:
             if self._random.random() < luck:
-                self._medium[offset : offset + SECTOR] = sector
+                self._medium.write(offset, sector)
         self._unsynced = []
-        self._seen = bytearray(self._medium)
+        self._seen = self._medium.copy()
         self._off = False
         self.cut_at = None
 
     def spoil(self, offset: int, data: bytes) -> None:
         """Change the medium behind everybody's back: a bit that rotted, another program."""
-        self._medium[offset : offset + len(data)] = data
-        self._seen[offset : offset + len(data)] = data
+        self._medium.write(offset, data)
+        self._seen.write(offset, data)
 
     def _count(self) -> None:
         self.operations += 1

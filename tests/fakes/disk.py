@@ -33,13 +33,21 @@ class SparseDisk:
         self._put(offset, data)
 
     def _put(self, offset: int, data: bytes) -> None:
-        while data:
-            number, inside = divmod(offset, _BLOCK)
-            part = data[: _BLOCK - inside]
-            block = self.blocks.get(number, bytes(_BLOCK))
-            self.blocks[number] = block[:inside] + part + block[inside + len(part) :]
-            offset += len(part)
-            data = data[len(part) :]
+        at = 0
+        while at < len(data):
+            number, inside = divmod(offset + at, _BLOCK)
+            part = data[at : at + _BLOCK - inside]
+            if len(part) < _BLOCK:
+                block = self.blocks.get(number, bytes(_BLOCK))
+                part = block[:inside] + part + block[inside + len(part) :]
+            self.blocks[number] = part
+            at += _BLOCK - inside
+
+    def copy(self) -> SparseDisk:
+        """Return another disk with the same content; nothing is known of its writes."""
+        other = SparseDisk(self.size)
+        other.blocks = dict(self.blocks)
+        return other
 
 
 class Window:

@@ -1,0 +1,203 @@
+"""Installing from the live ISO: the installer is a child, whose words become events and answers to `berthctl install`.
+
+Unattended (`berth.install`) it runs in the place of the config's services: what is meant for the installed machine must
+not run here first. Where nothing was installed, they start after all, and the live system goes on.
+"""
+
+from __future__ import annotations
+
+import json
+
+from init.formats import events, release
+from init.pid1 import cgroups
+from init.pid1.system import Spawn
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from init.formats.machine import Machine
+    from init.pid1.control import Client
+    from init.pid1.events import Announcer
+    from init.pid1.logs import Logs
+    from init.pid1.loop import Loop
+    from init.pid1.perform import Performer
+    from init.pid1.system import System
+
+NAME = "install"
+FORMAT = "berth.install/1"
+THEN = ("poweroff", "reboot", "stay")
+_PROGRAM = ("/usr/bin/python3", "-I", "-B", release.APP_PATH, "install")
+_ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8"))
+_LINE_MOST = 1 << 16  # bytes
+_EVENTS = {
+    "planned": events.INSTALL_PLANNED,
+    "done": events.INSTALL_DONE,
+    "refused": events.INSTALL_REFUSED,
+}
+
+
+class Installation:
+    """At most one installer at a time. `ask` brings the machine down, `go_on` starts what waited for it."""
+
+    def __init__(
+        self,
+        system: System,
+        loop: Loop,
+        *,
+        performer: Performer,
+        announcer: Announcer,
+        logs: Logs,
+        media: str,
+        ask: Callable[[str, str], None],
+        go_on: Callable[[], None],
+    ) -> None:
+        self._system = system
+        self._loop = loop
+        self._performer = performer
+        self._announcer = announcer
+        self._logs = logs
+        self._media = media
+        self._ask = ask
+        self._go_on = go_on
+        self._client: Client | None = None
+        self._unattended = False
+        self._dry_run = False
+        self._then = "stay"
+        self._reading: int | None = None
+        self._rest = b""
+        self._status: int | None = None
+        self._last = ""
+        self.running = False
+
+    def begins(self, machine: Machine) -> bool:
+        """Install unattended where that is asked for, and tell so. On an installed machine the words mean nothing."""
+        wanted = machine.install
+        if wanted is None or self._media != "iso":
+            return False
+        self._unattended, self._then = True, wanted.then
+        self._start(wanted.disk, wanted.wipe, dry_run=False)
+        return True
+
+    def asked(self, client: Client, request: Mapping[str, object], refused: str | None) -> None:
+        """Answer `berthctl install`. `refused` says why no configuration of the user is in force, where that is so."""
+        disk, wipe, then = request.get("disk"), request.get("wipe"), request.get("then", "stay")
+        if self.running:
+            client.fail("busy", "an installation is under way", "see berthctl events")
+        elif refused is not None:
+            client.fail("config", f"the configuration was refused: {refused}", "mend it and start the medium again")
+        elif not isinstance(disk, str) or not disk or not isinstance(wipe, str | None) or then not in THEN:
+            client.fail("request", "install wants a disk", "see berthctl install --help")
+        else:
+            client.send({"format": FORMAT})
+            client.follow(self._forget)
+            self._client, self._unattended, self._then = client, False, str(then)
+            self._start(disk, wipe, dry_run=request.get("dry_run") is True)
+
+    def _forget(self) -> None:
+        self._client = None
+
+    def _start(self, disk: str, wipe: str | None, *, dry_run: bool) -> None:
+        self.running, self._dry_run = True, dry_run
+        self._rest, self._status, self._last = b"", None, ""
+        words = ("--disk", disk, *(("--wipe", wipe) if wipe else ()), *(("--dry-run",) if dry_run else ()))
+        try:
+            reading, writing = self._system.make_pipe()
+        except OSError as error:
+            self._failed(f"no pipe for the installer: {error}")
+            return
+        try:
+            self._loop.watch(reading, "installer", self._read)
+            self._reading = reading
+            spawn = Spawn(
+                argv=(*_PROGRAM, *words),
+                environment=_ENVIRONMENT,
+                cgroup=self._group(),
+                stdout=writing,
+                stderr=self._logs.pipe(NAME),
+            )
+            self._performer.expect(self._system.spawn(spawn), self._ended)
+        except OSError as error:
+            self._close()
+            self._failed(f"the installer could not be started: {error}")
+        finally:
+            self._system.close(writing)
+
+    def _group(self) -> str | None:
+        folder = cgroups.group(NAME, self._performer.settings.top)
+        try:
+            self._system.make_folder(folder)
+        except OSError:
+            return None
+        return folder
+
+    def _read(self) -> None:
+        if self._reading is None:
+            return
+        try:
+            data = self._system.read_from(self._reading, _LINE_MOST)
+        except BlockingIOError:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._on_line(line)
+        if not data or len(self._rest) > _LINE_MOST:
+            self._close()
+            self._look()
+
+    def _on_line(self, line: bytes) -> None:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(value, dict):
+            return
+        state = str(value.get("state"))
+        self._last = state
+        event = _EVENTS.get(state)
+        if event is not None and not self._dry_run:
+            fields = {key: value.get(key) for key in ("disk", "serial", "reason")}
+            self._announcer.emit(event, **fields)
+        elif state == "writing":
+            self._logs.say(NAME, str(value.get("step")))
+        if self._client is not None:
+            self._client.send(value)
+
+    def _ended(self, status: int) -> None:
+        self._status = status
+        self._look()
+
+    def _close(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            try:
+                self._loop.unwatch(reading)
+            finally:
+                self._system.close(reading)
+
+    def _look(self) -> None:
+        """Both the end of the output and the end of the process are needed."""
+        if self._reading is not None or self._status is None:
+            return
+        if self._last in ("done", "refused") or (self._last == "planned" and self._dry_run):
+            self._finish()
+        else:
+            self._failed(f"the installer ended with {self._status}")
+
+    def _failed(self, reason: str) -> None:
+        """The child did not say its last word itself."""
+        hint = "see berthctl logs install"
+        self._on_line(json.dumps({"state": "refused", "reason": reason, "hint": hint}).encode())
+        self._finish()
+
+    def _finish(self) -> None:
+        self.running = False
+        client, self._client = self._client, None
+        if client is not None:
+            client.finish()
+        if self._last == "done" and self._then != "stay":
+            self._ask(self._then, "the installation is done")
+        elif self._unattended:
+            self._unattended = False
+            self._go_on()
