@@ -98,6 +98,7 @@ def test_a_key_one_level_too_high_is_told_its_place(tmp_path: Path) -> None:
         "build: {suite: trixie}",
         HEAD + "  packages: [Bad_Name]\n",
         HEAD + "  kernel: huge\n",
+        HEAD + "  modules: [{pattern: sound/**, reason: x, kernel: huge}]\n",
         HEAD + "  budget: much\n",
         HEAD + "  cmdline: ['berth.root=x']\n",
         HEAD + "  cmdline: ['two words']\n",
@@ -121,6 +122,12 @@ def test_a_key_one_level_too_high_is_told_its_place(tmp_path: Path) -> None:
 )
 def test_bad_recipes_are_refused(tmp_path: Path, text: str) -> None:
     assert wrong(tmp_path, text)
+
+
+def test_a_rule_for_modules_may_be_for_one_kernel(tmp_path: Path) -> None:
+    rules = "  modules: [{pattern: a/**, reason: x, kernel: cloud}, {pattern: b/**, reason: y}]\n"
+    recipe = load(write(tmp_path, HEAD + rules))
+    assert [(rule.pattern, rule.kernel) for rule in recipe.build.modules] == [("a/**", "cloud"), ("b/**", "")]
 
 
 def test_an_error_in_the_machine_half_has_its_place_in_the_recipe(tmp_path: Path) -> None:

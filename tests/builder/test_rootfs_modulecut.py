@@ -4,15 +4,18 @@ import lzma
 import struct
 
 import pytest
+from fakes import debs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import BuildError
 from builder.fetch.store import Store
+from builder.progress import SilentProgress
 from builder.recipe.model import ModuleCut
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.modinfo import ModuleNeeds, module_name, read_needs
 from builder.rootfs.modulecut import cut_modules
+from builder.rootfs.unpack import build_tree
 
 BASE = "usr/lib/modules/6.1/kernel"
 
@@ -54,6 +57,19 @@ def cut(paths, needs, *rules):
     assert len(asked) == len(set(asked))
     assert set(asked) == left  # and so nothing was unpacked in vain
     return left, result, saved
+
+
+@pytest.mark.parametrize(("kind", "left"), [("full", {"x.ko"}), ("cloud", {"a.ko", "x.ko"})])
+def test_a_rule_for_one_kernel_cuts_nothing_of_another(tmp_path, kind, left):
+    store = Store(tmp_path)
+    folder = f"./lib/modules/6.1-{kind}/kernel"
+    files = [debs.file(f"{folder}/{name}", elf(b"license=GPL\0")) for name in ("sound/a.ko", "drivers/x.ko")]
+    image = debs.deb("linux-image", debs.file(f"./boot/vmlinuz-6.1-{kind}", b"k"), *files)
+    lock = debs.lock(debs.locked(store, "linux-image", image, parts=(f"kernel-{kind}",)))
+    rules = (ModuleCut(pattern="sound/**", reason="why", kernel="full"),)
+    found = build_tree(lock, debs.recipe(kernel=kind, modules=rules), store, SilentProgress())
+    assert {path.rpartition("/")[2] for path in found.tree.by_path() if path.endswith(".ko")} == left
+    assert [rule.files for rule in found.cut] == ([1] if kind == "full" else [])
 
 
 def test_a_needed_module_stays_with_what_it_needs():

@@ -21,6 +21,8 @@ import pytest
 from builder.cli.context import Context
 from builder.cli.inputs import Network, ready_lock, ready_tools
 from builder.fetch.store import Store
+from builder.image import elf
+from builder.image.treeview import TreeView
 from builder.lock.model import Lock
 from builder.lock.select import root_packages
 from builder.progress import SilentProgress
@@ -113,6 +115,44 @@ def test_the_erofs_tool_takes_the_stream(staged, tools, tmp_path, name):
     with tarfile.open(tmp_path / "tree.tar") as archive:
         assert [member.name.removeprefix(".").strip("/") for member in archive] == [node.path for node in tree.entries]
     assert all(result.note for result in report.stages)
+
+
+# Programs whose needs an image lacks on purpose: (path, what is missing) → why that is right. None so far.
+EXCUSED: dict[tuple[str, str], str] = {}
+
+
+def unmet(tree: Tree, store: Store) -> Iterator[tuple[str, str]]:
+    """Give (path, what it needs and the tree lacks) for each ELF file and each script that can be started."""
+    view = TreeView(tree, store)
+    for node in tree.entries:
+        if node.kind is not Kind.FILE:
+            continue
+        with store.path(node.sha256).open("rb") as file:
+            head = file.read(256)
+        if head.startswith(b"\x7fELF"):
+            loader, libraries = elf.needs(store.read(node.sha256))
+            if loader is not None and view.find(loader) is None:
+                yield node.path, loader
+            found = [name for name in libraries if any(view.find(f"{folder}/{name}") for folder in elf.FOLDERS)]
+            yield from ((node.path, name) for name in libraries if name not in found)
+        elif head.startswith(b"#!") and node.mode & 0o111:
+            interpreter, *words = head[2:].partition(b"\n")[0].decode().split()
+            if interpreter == "/usr/bin/env":
+                interpreter = f"/usr/bin/{words[0]}"
+            if view.find(interpreter) is None:
+                yield node.path, interpreter
+
+
+@pytest.mark.parametrize("name", ["minimal", "podman", "docker"])
+def test_every_program_has_its_libraries_and_its_interpreter(staged, name):
+    """What a rule of a recipe leaves out, no program that stays may be linked to."""
+    _, _, unpacked, stages = staged(name)
+    tree, _ = run_stages(unpacked, stages)
+    assert set(unmet(tree, stages.store)) == EXCUSED.keys()
+    libc = "usr/lib/x86_64-linux-gnu/libc.so.6"
+    without = {path for path, what in unmet(Tree(tuple(n for n in tree.entries if n.path != libc)), stages.store)}
+    assert without >= {"usr/bin/busybox", "usr/bin/crun", "usr/sbin/sshd"} & tree.by_path().keys()
+    assert len(without) > 50
 
 
 def test_a_machine_runs_what_it_needs(staged, tmp_path):
