@@ -4,6 +4,7 @@ berth.root=HASH,OFFSET   verity root hash (hex), byte offset of verity's superbl
 berth.slot=a|b           the slot that GRUB chose; absent when booted from an ISO or by a kernel of its own
 berth.record=UUID        partition GUID of `record-0` on the disk that GRUB booted from
 berth.rescue             initramfs only: no root, no containers
+berth.reason=WORD        why GRUB asks for rescue (`bootrecord.Decision.why`)
 berth.console=events     events to the console as JSON lines as well
 berth.media=iso          booted from the ISO: root is `/berth/root.img` on it
 ds=nocloud…              where the configuration lies (cloud-init's own word)

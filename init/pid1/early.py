@@ -41,6 +41,15 @@ _STORAGE_SECONDS = 5.0
 """How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
 
 
+# Why rescue was asked for, by GRUB's word for it (`bootrecord.Decision.why`).
+_ASKED = {
+    "": "the kernel command line asks for rescue",
+    "no-record": "neither copy of the boot record can be read",
+    "no-tries": "neither slot has a try left",
+    "not-writable": "neither copy of the boot record can be written",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyResult:
     """How the early half ended: `outcome` is `root`, `rescue` or `reboot`, `reason` a sentence for the latter two."""
@@ -135,14 +144,14 @@ class _Boot:
         self.attempt("catching Ctrl-Alt-Del", system.catch_ctrl_alt_del)
         self._plug_in()
         if self._line.rescue and self._previous is None:
-            raise _NoRootError("the kernel command line asks for rescue")
+            raise _NoRootError(_ASKED.get(self._line.parameters.get("berth.reason", ""), _ASKED[""]))
         if self._line.root_hash is None or self._line.root_offset is None:
             raise _NoRootError("the kernel command line names no root (berth.root=HASH,OFFSET)")
         self._found = self._find_root()
         self.attempt("opening a watchdog", self._watch)
         self.step = f"mounting the root from {self._found.device}"
         root.mount(system, self._found, self._line.root_hash, self._line.root_offset, SYSROOT)
-        self._messages.say(f"root: {self._found.device}, verity {self._line.root_hash[:12]}…")
+        self._messages.say(f"root: {self._found.device}, verity {self._line.root_hash[:12]}")
         self._switch()
 
     def _plug_in(self) -> None:

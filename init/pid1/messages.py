@@ -11,12 +11,19 @@ if TYPE_CHECKING:
 _ACTIVE = "/sys/class/tty/console/active"
 
 
+_STANDARD_INPUT = 0
+
+
 class Messages:
-    """Lines for people. Writing them never fails and never waits: a console may be a wire that nobody reads."""
+    """Lines for people. Writing them never fails and never waits: a console may be a wire that nobody reads.
+
+    `inputs` are descriptors on which people type, one a console: a keyboard counts as much as a serial line.
+    """
 
     def __init__(self, system: Early) -> None:
         self._system = system
         self._consoles: list[int] = []
+        self.inputs: tuple[int, ...] = (_STANDARD_INPUT,)  # the kernel gives its first process one
         self.lines: list[str] = []
 
     def open_consoles(self) -> None:
@@ -34,10 +41,14 @@ class Messages:
             return
         for name in names:
             try:
-                flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
-                self._consoles.append(system.open(f"/dev/{name}", flags))
+                flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK
+                console = system.open(f"/dev/{name}", flags)
             except OSError as error:
                 self.say(f"console {name} could not be opened: {error.strerror}")
+                continue
+            self._consoles.append(console)
+            if name != names[-1]:  # the last one is /dev/console: whoever read it twice would wait for the second
+                self.inputs += (console,)
 
     def say(self, text: str) -> None:
         """Tell people one thing; the line has the seconds since the kernel started."""
@@ -55,6 +66,7 @@ class Messages:
 
     def close_consoles(self) -> None:
         """Let go of the consoles: from here on the running half has them."""
+        self.inputs = (_STANDARD_INPUT,)
         while self._consoles:
             try:
                 self._system.close(self._consoles.pop())

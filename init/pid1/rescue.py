@@ -1,7 +1,7 @@
 """Rescue: no root, no containers; the initramfs alone, until somebody helps or the missing disk appears.
 
 It says why on every console, brings the links up, listens to the kernel's news (a disk that is put in is tried at
-once), and takes a few words from the console. The watchdog, if one is open, is fed: rescue is no hang.
+once), and takes a few words from each of them. The watchdog, if one is open, is fed: rescue is no hang.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 WORDS = "retry · status · reboot · poweroff"
 _TICK = 10.0
-_INPUT = 0
+_MOST_REFUSALS = 3  # in a row, then a console counts as gone
+_MOST_TYPED = 1024  # bytes of one line
 
 
 class Rescue:
@@ -29,12 +30,12 @@ class Rescue:
         self._events = events
         self._result = result
         self._messages = Messages(system)
-        self._typed = b""
-        self._listening = True
+        self._typed: dict[int, bytes] = {}  # by console: a line's beginning
+        self._refusals: dict[int, int] = {}
 
     def enter(self) -> None:
         """Say why, and bring up what can be."""
-        self._messages.open_consoles()
+        self._open_consoles()
         self._say_status()
         self._events.emit("rescue.entered", reason=self._result.reason)
         try:
@@ -42,6 +43,10 @@ class Rescue:
                 self._system.set_link(link.name, up=True)
         except OSError as error:
             self._messages.say(f"the network stays down: {error.strerror}")
+
+    def _open_consoles(self) -> None:
+        self._messages.open_consoles()
+        self._typed, self._refusals = {}, {}
 
     def _say_status(self) -> None:
         self._messages.say(f"rescue: {self._result.reason}")
@@ -54,7 +59,8 @@ class Rescue:
     def step(self, seconds: float) -> EarlyResult | None:
         """Wait for one thing, at most `seconds`, and act on it; return the result that ends rescue, or None."""
         system, result = self._system, self._result
-        waiting = [_INPUT] if self._listening else []
+        listening = [one for one in self._messages.inputs if self._refusals.get(one, 0) < _MOST_REFUSALS]
+        waiting = list(listening)
         if result.uevents is not None:
             waiting.append(result.uevents)
         ready = system.wait_readable(waiting, seconds)
@@ -62,7 +68,7 @@ class Rescue:
             system.feed_watchdog(result.watchdog)
         if result.uevents in ready and self._new_disk(result.uevents):
             return self._retry()
-        for word in self._words() if _INPUT in ready else ():
+        for word in [word for console in listening if console in ready for word in self._words(console)]:
             ended = self._obey(word)
             if ended is not None:
                 return ended
@@ -79,13 +85,16 @@ class Rescue:
             event.action == "add" and event.variables.get("SUBSYSTEM") == "block" for event in news
         )
 
-    def _words(self) -> list[str]:
-        data = self._system.read_from(_INPUT, 1024)
-        if not data:
-            self._listening = False  # the console hung up: it would be ready for ever
+    def _words(self, console: int) -> list[str]:
+        try:
+            data = self._system.read_from(console, _MOST_TYPED)
+        except OSError:
+            self._refusals[console] = self._refusals.get(console, 0) + 1
             return []
-        *lines, rest = (self._typed + data).replace(b"\r", b"\n").split(b"\n")
-        self._typed = rest[-1024:]
+        # An end of the data is a console that hung up: it would be ready for ever.
+        self._refusals[console] = 0 if data else _MOST_REFUSALS
+        *lines, rest = (self._typed.get(console, b"") + data).replace(b"\r", b"\n").split(b"\n")
+        self._typed[console] = rest[-_MOST_TYPED:]
         return [line.decode("utf-8", "replace").strip() for line in lines if line.strip()]
 
     def _obey(self, word: str) -> EarlyResult | None:
@@ -108,7 +117,7 @@ class Rescue:
         if result.outcome == "root":
             return result
         self._result = result
-        self._messages.open_consoles()
+        self._open_consoles()
         self._say_status()
         return None
 

@@ -55,8 +55,9 @@ class FakeSystem(FakeNetwork):
         self.watchdogs: list[Watchdog] = []
         self.powered: str | None = None
         self.said = b""
-        self.typed: list[bytes] = []  # what people type on the console, line by line
-        self._descriptors: dict[int, str] = {}
+        self.typed: list[bytes] = []  # what people type, line by line
+        self.keyboard = "/dev/console"  # where they type it
+        self._descriptors: dict[int, str] = dict.fromkeys((0, 1, 2), "/dev/console")  # as the kernel opens them
         self._next = 3
 
     # Files
@@ -175,7 +176,7 @@ class FakeSystem(FakeNetwork):
 
     @recorded
     def read_from(self, descriptor: int, limit: int) -> bytes:
-        if not self.typed:
+        if not self.typed or self._descriptors.get(descriptor) != self.keyboard:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return self.typed.pop(0)[:limit]
 
@@ -190,8 +191,9 @@ class FakeSystem(FakeNetwork):
 
     @recorded
     def wait_readable(self, descriptors: Sequence[int], seconds: float | None) -> list[int]:
-        if 0 in descriptors and self.typed:
-            return [0]
+        typing = [number for number in descriptors if self._descriptors.get(number) == self.keyboard]
+        if typing and self.typed:
+            return typing
         end = self.seconds + (3600.0 if seconds is None else seconds)
         if self.news and self.news[0][0] <= end:
             self.seconds = max(self.seconds, self.news[0][0])

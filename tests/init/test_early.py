@@ -185,6 +185,13 @@ def test_rescue_on_the_command_line_touches_no_disk() -> None:
     assert not any(call.name == "read_blocks" for call in system.calls)
 
 
+def test_rescue_tells_grubs_reason() -> None:
+    system = machine.installed()
+    words = b" berth.rescue panic=0 berth.reason=no-tries\n"
+    system.filesystems["proc"]["/cmdline"] = machine.slot_command_line().strip().encode() + words
+    assert boot(system).reason == "neither slot has a try left"
+
+
 def test_a_root_of_another_kernel_is_refused_by_its_hash() -> None:
     system = machine.installed()
     line = machine.slot_command_line().replace(machine.image()[1], "0" * 64)

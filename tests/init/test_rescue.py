@@ -50,6 +50,29 @@ def test_why_is_said_and_an_event() -> None:
     assert all(link.up for link in system.interfaces)
 
 
+def test_a_keyboard_beside_a_serial_line_is_heard() -> None:
+    """The serial line is /dev/console, and the person sits at the screen."""
+    system = stuck()
+    system.keyboard = "/dev/tty0"
+    system.typed = [b"power", b"off\n"]
+    assert enter(system)[0].outcome == "poweroff"
+
+
+def test_a_console_that_hung_up_is_let_go_and_the_others_are_heard() -> None:
+    system = stuck()
+    events = Events()
+    inside = rescue.Rescue(system, events, early.run(system, events))
+    inside.enter()
+    system.typed = [b""]
+    assert inside.step(10.0) is None
+    system.typed = [b"reboot\n"]
+    assert inside.step(10.0) is None, "nobody reads there any more"
+    system.keyboard = "/dev/tty0"
+    ended = inside.step(10.0)
+    assert ended is not None
+    assert ended.outcome == "reboot"
+
+
 def test_a_word_that_is_none_is_answered_with_those_that_help() -> None:
     system = stuck()
     system.typed = [b"help\nreboot\n"]
