@@ -22,6 +22,7 @@ from builder.cli.context import Context  # noqa: E402
 from builder.cli.inputs import Network, ready_tools  # noqa: E402
 from builder.tools.call import Tools  # noqa: E402
 
+pytest_plugins = ["retries"]
 Artifacts = dict[str, Path]  # by kind: iso, raw, qcow2, bundle, manifest, sbom
 
 

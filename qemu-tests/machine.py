@@ -7,7 +7,7 @@
 
 A guest with two or more virtual processors dies early in about 1 of 100 boots with `Oops: int3 … sched_clock_tick`:
 text patching seen half done, a fault of QEMU's multi-threaded emulation. On exactly that text a machine is started
-once more, which is printed and counted in `retries`; on nothing else.
+once more, which is counted in `retries` and told at the run's end (`retries.py`); on nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from builder.tools.call import Tools
 from init.formats import events
 
 EMULATOR_FAULT = re.compile(r"Oops: int3\b(?s:.*)sched_clock_tick")
+FAULT_TOLD = "a guest died of the emulator's known fault (int3 in sched_clock_tick) and was started once more"
 PATIENCE = 180.0  # seconds for one event: ten times what it takes on a quiet machine
 SHOWN = 40  # lines of the console in a failure
 
@@ -143,12 +144,16 @@ class Machine:
 
     def wait_until_off(self, *, timeout: float = 30.0) -> None:
         """Wait for QEMU's own end, with status 0."""
-        deadline = time.monotonic() + timeout
-        while self.session.open:
-            if time.monotonic() > deadline:
-                raise AssertionError(self.explain(f"the guest is still on after {timeout:.0f} s"))
-            self._listen(0.5)
+        if not self.off_within(timeout):
+            raise AssertionError(self.explain(f"the guest is still on after {timeout:.0f} s"))
         assert self.session.status == 0, self.explain(f"QEMU ended with {self.session.status}")
+
+    def off_within(self, seconds: float) -> bool:
+        """Wait for QEMU's end; tell whether it came."""
+        deadline = time.monotonic() + seconds
+        while self.session.open and time.monotonic() < deadline:
+            self._listen(0.5)
+        return not self.session.open
 
     def reset(self) -> None:
         """Press the reset button; what was seen stays, use `after` to wait for what comes."""
@@ -203,7 +208,6 @@ class Machine:
         if retries or not EMULATOR_FAULT.search("\n".join(self.console)):
             return False
         retries += 1
-        print("a guest died of the emulator's known fault (int3 in sched_clock_tick) and is started once more")
         self.start()
         return True
 
