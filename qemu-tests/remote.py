@@ -102,6 +102,15 @@ class Login:
         """Run a command to its end, whatever that is."""
         return self.client.run(self.machine, self.user, self.key, *command)
 
+    def send(self, data: bytes, command: str) -> None:
+        """Run a command that reads `data` from its standard input and has to end well."""
+        done = subprocess.run(
+            self.client.argv(self.machine, self.user, self.key, command),
+            env=self.client.tools.environment(), input=data, capture_output=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        self.machine.hear()
+        assert done.returncode == 0, self.machine.explain(f"{command} ended with {done.returncode}: {done.stderr!r}")
+
     def out(self, *command: str) -> str:
         """Return what a command says that has to end well."""
         done = self.run(*command)
