@@ -15,6 +15,7 @@ PROGRAMS = {
     "container": ("init.containers.run", "starts one declared container; a child of PID 1"),
     "updater": ("init.updater.main", "takes a release into the other slot; a child of PID 1"),
     "phone-home": ("init.phonehome", "tells a URL that the machine is up; a child of PID 1"),
+    "former-logs": ("init.berthctl.formerlogs", "reads the logs of a boot before; a child of PID 1"),
     "probe": ("init.containers.probe", "asks a container's health once; a child of PID 1"),
 }
 # These start often, or while a boot waits for them. The others make no values, or more than the light ones do.

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "what a service said, or all of them; `init` is PID 1, `kernel` the kernel"
-EXAMPLES = ("berthctl logs", "berthctl logs web -f", "berthctl logs kernel -n 1000")
+EXAMPLES = ("berthctl logs", "berthctl logs web -f", "berthctl logs kernel -n 1000", "berthctl logs --boot -1")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("name", nargs="?", help="a service, a container, init or kernel; all of them without it")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is said from now on")
+    parser.add_argument("--boot", type=int, default=0, metavar="-N", help="of a boot before: -1 is the last one")
     parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the newest N lines (100)")
 
 
@@ -24,11 +25,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and show, line by line."""
     if arguments.lines < 0:
         raise talk.Failure("usage", "--lines can't be negative", "give a number from 0", usage=True)
+    if arguments.boot > 0 or (arguments.boot and arguments.follow):
+        raise talk.Failure(
+            "usage", "--boot is 0, or -1 and less, and those are over", "berthctl logs --boot -1", usage=True
+        )
     request: dict[str, object] = {
         "verb": "logs",
         "name": arguments.name,
         "lines": arguments.lines,
         "follow": arguments.follow,
+        "boot": arguments.boot,
     }
     for value in talk.ask(request, arguments.socket):
         if arguments.json:

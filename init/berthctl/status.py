@@ -52,9 +52,9 @@ def _line(name: str, text: str) -> str:
 
 def _machine(answer: dict[str, object]) -> list[str]:
     state, memory = show.mapping(answer.get("state")), show.mapping(answer.get("memory"))
-    where = {"ext4": "on disk", "memory": "in memory, lost at power-off", "none": "none"}.get(
-        str(state.get("kind")), "?"
-    )
+    where = {"ext4": "on disk", "memory": "in memory", "none": "none"}.get(str(state.get("kind")), "?")
+    kept = show.texts(state.get("kept"))
+    lasts = f"{' '.join(kept)}; not /etc /run /tmp" if kept else "nothing: what is written is gone at power-off"
     free = f", {show.size(state.get('free'))} free" if state.get("free") is not None else ""
     addresses = "; ".join(
         f"{name} {' '.join(show.texts(values))}" for name, values in show.mapping(answer.get("addresses")).items()
@@ -68,6 +68,7 @@ def _machine(answer: dict[str, object]) -> list[str]:
         _line("up", show.duration(answer.get("uptime"))),
         _line("memory", f"{show.size(memory.get('available'))} of {show.size(memory.get('total'))} available"),
         _line("state", f"{where}{free}"),
+        _line("kept", lasts),
         _line("network", addresses or "no address"),
         _line("watchdog", watch),
     ]

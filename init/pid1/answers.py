@@ -7,6 +7,7 @@ import json
 from init.pid1 import gate as gates
 from init.pid1 import lifecycle
 from init.pid1.logs import stamp
+from init.pid1.state import FOLDERS
 from init.pid1.supervisor import containers
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from init.pid1.gate import Gate
     from init.pid1.lifecycle import Running
     from init.pid1.logs import Line
+    from init.pid1.state import StateMount
     from init.pid1.supervisor import Supervisor
 
 
@@ -49,7 +51,7 @@ def status(
         "loader": release.loader if release else None,
         "media": medium(early.media),
         "uptime": round(now, 3),
-        "state": {"kind": early.state.kind, "free": free},
+        "state": {"kind": early.state.kind, "free": free, "kept": kept(early.state)},
         "slots": slots(record, early.slot, versions),
         "order": "".join(record.order) if record else None,
         "health": {"state": gates.state(gate), "reasons": list(gate.reasons)},
@@ -70,6 +72,11 @@ def status(
 def medium(booted: str) -> str:
     """Return where the root lies: for a kernel that was loaded directly (`direct`) that is a disk, too."""
     return "iso" if booted == "iso" else "disk"
+
+
+def kept(of: StateMount) -> list[str]:
+    """Return the folders that outlive a boot."""
+    return [place for _, place, _ in FOLDERS] if of.kind == "ext4" else []
 
 
 def slots(record: Record | None, booted: str | None, versions: Mapping[str, str]) -> dict[str, object]:

@@ -12,6 +12,7 @@ import signal
 from dataclasses import replace
 
 from init.formats import events, release
+from init.formats.logfile import FOLDER
 from init.formats.machine import Machine, decode
 from init.pid1 import boot, gate, sources, supervisor
 from init.pid1.apply import Applier
@@ -20,11 +21,12 @@ from init.pid1.configchild import ConfigChild
 from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.descent import Descent
+from init.pid1.formerboots import put_away
 from init.pid1.installation import Installation
 from init.pid1.kernellog import KernelLog
 from init.pid1.lastword import LastWord
 from init.pid1.lifecycle import AT_REST, State
-from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, FOLDER, Logs
+from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, Logs
 from init.pid1.loop import Loop, origin
 from init.pid1.perform import DEFAULT, Performer, Settings
 from init.pid1.record import BootRecord
@@ -198,6 +200,7 @@ class Conductor:
     def _keep_logs(self) -> None:
         if self.early.state.kind != "none":
             on_disk = self.early.state.kind == "ext4"
+            self.applier.attempt("logs of the boot before", lambda: put_away(self.system, FOLDER))
             self.logs.keep_in(FOLDER, FILE_MOST_DISK if on_disk else FILE_MOST_MEMORY)
 
     def _on_devices(self) -> None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from init.formats.logfile import file_name
+
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ READ_MOST = 65536  # bytes of one pipe in one turn: a chatty service must not st
 RING_MOST = 256 * 1024  # bytes of text in memory
 FILE_MOST_DISK = 4 << 20
 FILE_MOST_MEMORY = 128 << 10
-FOLDER = "/var/log/berth"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,7 +242,7 @@ class Logs:
     def _write(self, name: str, lines: list[Line]) -> None:
         if not lines:
             return
-        path = f"{self._folder}/{_file_name(name)}.log"
+        path = f"{self._folder}/{file_name(name)}.log"
         text = "".join(f"{stamp(line.time)} {line.t:.6f} {line.text}\n" for line in lines)
         data = text.encode("utf-8", "replace")
         try:
@@ -254,7 +255,3 @@ class Logs:
             self._sizes[name] += len(data)
         except OSError:
             self.lost += len(lines)  # no room: what is in the ring has to do
-
-
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip(".") or "_"

@@ -7,6 +7,7 @@ import json
 from init.formats import events
 from init.pid1 import answers, cgroups, supervisor
 from init.pid1.console import page
+from init.pid1.handover import hand_over
 from init.pid1.logs import stamp
 from init.pid1.state import PLACE
 
@@ -116,12 +117,18 @@ class Reporter:
     def _logs(self, client: Client, request: Mapping[str, object]) -> None:
         name = request.get("name")
         name = name if isinstance(name, str) and name else None
+        count = request.get("lines")
+        count = min(count, LINES_MOST) if isinstance(count, int) and count >= 0 else 100
+        boot = request.get("boot")
+        if isinstance(boot, int) and boot < 0:
+            words = ("former-logs", str(-boot), str(count), *((name,) if name is not None else ()))
+            of = self._of
+            hand_over(client, words, system=of.system, performer=of.performer, logs=of.logs)
+            return
         known = {*self._of.performer.supervisor.services, *self._of.logs.names()}
         if name is not None and name not in known:
             client.fail("name", f"there is no log of {name}", f"there are: {', '.join(sorted(known))}")
             return
-        count = request.get("lines")
-        count = min(count, LINES_MOST) if isinstance(count, int) and count >= 0 else 100
         client.send({"format": "berth.logs/1"})
         for line in self._of.logs.ring.newest(count, name):
             client.send(answers.log_line(line))

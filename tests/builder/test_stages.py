@@ -270,17 +270,52 @@ class TestBusybox:
 
 
 class TestStubs:
-    def test_a_habit_is_answered_where_no_package_does(self, stage, store, tmp_path):
-        draft = stage(stubs, debs.package(store, "a", file("./usr/bin/sh"), file("./usr/bin/service")))
-        made = {node.path for node in draft if node.origin == "stage"}
-        assert made == {"usr/bin/apt", "usr/bin/apt-get", "usr/bin/systemctl"}
-        for path in made:
-            script = tmp_path / "script"
-            script.write_bytes(draft.read(path))
-            done = subprocess.run(("sh", script, "x"), capture_output=True, check=False, text=True)
-            assert done.returncode == 1
-            assert done.stdout == ""
-            assert done.stderr.startswith(path.rpartition("/")[2] + ": ")
+    BASE = (file("./usr/bin/sh"), file("./usr/bin/busybox"), link("./usr/bin/vi", "busybox"))
+
+    def test_names_that_a_package_has_are_left_alone(self, stage, store):
+        own = (file("./usr/sbin/service"), link("./usr/bin/passwd", "busybox"), file("./usr/bin/crontab"))
+        draft = stage(stubs, debs.package(store, "a", *self.BASE, *own))
+        linked = {node.path for node in draft if node.target == "../lib/berth/habit"}
+        assert linked >= {"usr/bin/apt", "usr/bin/systemctl", "usr/bin/passwd"}
+        assert not linked & {"usr/bin/service", "usr/sbin/service", "usr/bin/crontab"}
+
+    @pytest.mark.parametrize(
+        ("typed", "advice"),
+        [
+            ("apt install nginx", "add the package to the recipe"),
+            ("systemctl restart web.service", "berthctl service restart web"),
+            ("systemctl status", "berthctl ps"),
+            ("systemctl restart", "berthctl service restart NAME"),
+            ("systemctl enable web", "config"),
+            ("service web stop", "berthctl service stop web"),
+            ("journalctl -u web -f", "berthctl logs web -f"),
+            ("journalctl -xeu web.service", "berthctl logs"),
+            ("journalctl -fu", "berthctl logs"),
+            ("journalctl -u", "berthctl logs NAME"),
+            ("journalctl -b -1 -k", "berthctl logs --boot -1 kernel"),
+            ("shutdown -r now", "berthctl reboot"),
+            ("shutdown -h now", "berthctl poweroff"),
+            ("sudo -i", "group berth"),
+            ("passwd", "config"),
+            ("ifup eth0", "config"),
+            ("nano /etc/hosts", "vi is here"),
+            ("crontab -e", "container"),
+        ],
+    )
+    def test_a_habit_is_answered_in_one_line(self, stage, store, tmp_path, typed, advice):
+        draft = stage(stubs, debs.package(store, "a", *self.BASE))
+        name, *words = typed.split()
+        script = tmp_path / name
+        script.write_bytes(draft.read(stubs.SCRIPT))
+        done = subprocess.run(("sh", script, *words), capture_output=True, check=False, text=True, timeout=30)
+        assert (done.returncode, done.stdout) == (127, "")
+        assert done.stderr.startswith(f"{name}: ")
+        assert advice in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_vi_edits_and_says_what_becomes_of_etc(self, stage, store):
+        draft = stage(stubs, debs.package(store, "a", *self.BASE))
+        assert b'busybox vi "$@"' in draft.read("usr/bin/vi")
 
     def test_without_a_shell_there_is_none(self, stage, store):
         draft = stage(stubs, debs.package(store, "a", file("./usr/bin/x")))

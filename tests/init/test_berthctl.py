@@ -16,7 +16,7 @@ FULL = {
     "machine_id": "0" * 32,
     "media": "disk",
     "uptime": 93784.0,
-    "state": {"kind": "ext4", "free": 1 << 33},
+    "state": {"kind": "ext4", "free": 1 << 33, "kept": ["/var", "/home"]},
     "slots": {
         "a": {"version": "1", "tries": 3, "good": True, "booted": True},
         "b": {"version": None, "tries": 0, "good": False, "booted": False},
@@ -47,6 +47,12 @@ def test_a_full_screen_is_24_lines():
     assert len(lines) == 24
     assert any("more: berthctl ps" in line for line in lines)
     assert "1 d 2 h" in "\n".join(lines)
+    assert "kept       /var /home; not /etc /run /tmp" in lines
+
+
+def test_a_machine_without_a_disk_says_that_nothing_lasts():
+    lines = status.screen({**FULL, "state": {"kind": "memory", "free": 1 << 20, "kept": []}})
+    assert any(line.startswith("kept       nothing") for line in lines)
 
 
 json_values = st.recursive(

@@ -12,7 +12,7 @@ from fakes.running import RunningSystem, running
 from hypothesis import given
 from hypothesis import strategies as st
 
-from init.pid1 import logs
+from init.formats.logfile import FOLDER
 from init.pid1.kernellog import parse
 from init.pid1.logs import LINE_MOST, Line, Logs, Ring, Splitter, stamp
 from init.pid1.loop import Loop
@@ -70,32 +70,32 @@ def test_stamps_are_those_of_datetime(seconds, milliseconds):
 def test_early_lines_come_into_the_files_and_files_are_rotated():
     system, _, store = make()
     store.say("init", "first")
-    store.keep_in(logs.FOLDER, file_most=200)
+    store.keep_in(FOLDER, file_most=200)
     for number in range(20):
         store.say("init", f"line {number}")
-    assert system.tree.get(f"{logs.FOLDER}/init.log").endswith(b"line 19\n")
-    assert len(system.tree.get(f"{logs.FOLDER}/init.log")) <= 200
-    assert len(system.tree.get(f"{logs.FOLDER}/init.log.1")) <= 200
+    assert system.tree.get(f"{FOLDER}/init.log").endswith(b"line 19\n")
+    assert len(system.tree.get(f"{FOLDER}/init.log")) <= 200
+    assert len(system.tree.get(f"{FOLDER}/init.log.1")) <= 200
     assert store.lost == 0
 
 
 def test_a_full_disk_costs_the_file_not_the_line():
     system, _, store = make()
-    store.keep_in(logs.FOLDER, file_most=1000)
+    store.keep_in(FOLDER, file_most=1000)
     store.say("web", "before")
     system.fail_at, system.fail_with = len(system.calls) + 1, errno.ENOSPC
     store.say("web", "full")
     store.say("web", "after")
     assert [line.text for line in store.ring.newest(9)] == ["before", "full", "after"]
     assert store.lost == 1
-    assert system.tree.get(f"{logs.FOLDER}/web.log").endswith(b"after\n")
+    assert system.tree.get(f"{FOLDER}/web.log").endswith(b"after\n")
 
 
 def test_a_name_is_never_a_path():
     system, _, store = make()
-    store.keep_in(logs.FOLDER, file_most=1000)
+    store.keep_in(FOLDER, file_most=1000)
     store.say("../../etc/x", "no")
-    assert system.tree.names(logs.FOLDER) == ["_.._etc_x.log"]
+    assert system.tree.names(FOLDER) == ["_.._etc_x.log"]
 
 
 def test_what_a_service_says_is_read_without_waiting():
