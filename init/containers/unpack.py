@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import io
 import os
+import resource
 import shutil
 import stat
 import sys
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 _RESERVE = 64 << 20  # bytes of the file system that a layer has to leave free
+_RESERVED_NODES = 1024  # files that it has to leave room for
+_MEMORY = 256 << 20  # bytes that it may take: a header of a tar may state any length, and is held as a whole
 _MOST_MEMBERS = 1_000_000
 _PIECE = 1 << 18
 _XATTR = "SCHILY.xattr."
+_OVERSTATED = (MemoryError, OverflowError, RecursionError)  # what numbers and depths that no layer has lead to
 
 
 class UnpackError(Exception):
@@ -92,6 +96,7 @@ def _child(stream: BinaryIO, folder: str, question: int, *, digest: str, size: i
         plain = _Hashed(_decompressed(buffered))
         if os.geteuid() != 0:
             namespaces.own_user()  # on a developer's machine: every file is then the developer's
+        _bound_memory()
         os.chroot(folder)
         os.chdir("/")
         os.umask(0)
@@ -101,10 +106,16 @@ def _child(stream: BinaryIO, folder: str, question: int, *, digest: str, size: i
         while buffered.read(_PIECE):
             pass
         _compare(raw, plain, digest=digest, size=size, diff_id=diff_id)
-    except (UnpackError, OSError, tarfile.TarError, zlib.error, EOFError, ValueError, MemoryError) as error:
+    except (UnpackError, OSError, tarfile.TarError, zlib.error, EOFError, ValueError, *_OVERSTATED) as error:
         os.write(question, (str(error) or type(error).__name__).encode()[:2000])
         return 1
     return 0
+
+
+def _bound_memory() -> None:
+    with open("/proc/self/statm") as stream:
+        data = int(stream.read().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (data + _MEMORY, data + _MEMORY))
 
 
 def _compare(raw: _Hashed, plain: _Hashed, *, digest: str, size: int | None, diff_id: str) -> None:
@@ -130,12 +141,13 @@ def _decompressed(stream: Any) -> Any:
 
 
 def _extract(plain: _Hashed) -> None:
-    written = 0
-    folders: dict[str, tarfile.TarInfo] = {}
+    written = _PIECE * 64  # the first look comes before the first byte
+    folders: dict[str, float] = {}  # path → time of its last change
     with tarfile.open(fileobj=plain, mode="r|", errorlevel=2) as archive:
         for number, member in enumerate(archive):
             if number > _MOST_MEMBERS:
                 raise UnpackError(f"it has more than {_MOST_MEMBERS} members")
+            archive.members = []  # type: ignore[attr-defined]  # else all of them are kept
             change, path = change_of(clean_path(member.name))
             if change is Change.IGNORED:
                 continue
@@ -148,22 +160,24 @@ def _extract(plain: _Hashed) -> None:
                 os.setxattr(path or "/", OPAQUE_XATTR, OPAQUE_VALUE)
                 continue
             if member.isdir():
-                folders[path] = member
-            written += member.size
+                folders[path] = member.mtime
+            written += 4096 + member.size
             if written >= _PIECE * 64:
                 written = 0
                 _leave_space()
             _make(archive, member, path)
     # times of folders change with what is put into them
-    for path, member in folders.items():
+    for path, time in folders.items():
         with contextlib.suppress(OSError):
-            os.utime(path or "/", (member.mtime, member.mtime), follow_symlinks=False)
+            os.utime(path or "/", (time, time), follow_symlinks=False)
 
 
 def _leave_space() -> None:
     space = os.statvfs("/")
     if space.f_bavail * space.f_frsize < _RESERVE:
         raise UnpackError(f"there is no room: less than {_RESERVE >> 20} MB would be left")
+    if space.f_files and space.f_favail < _RESERVED_NODES:
+        raise UnpackError("there is no room for more files")
 
 
 def _parents(path: str) -> None:
@@ -216,15 +230,36 @@ def _make_node(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> 
     elif member.isfifo():
         os.mkfifo(path, 0o600)
     elif member.isreg():
-        source = archive.extractfile(member)
+        source: Any = archive.extractfile(member)
         if source is None:
             raise UnpackError(f"`/{path}` has no content")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as out:
-            shutil.copyfileobj(source, out, _PIECE)
+            _copy(source.raw, out, member)  # unbuffered: a buffer asks whether the archive can be wound back
     else:
         what = "a device node" if member.isdev() else f"of the unknown type {member.type!r}"
         raise UnpackError(f"`/{path}` is {what}")
+
+
+def _copy(source: Any, out: BinaryIO, member: tarfile.TarInfo) -> None:
+    """Write a file's bytes, and leave holes where a sparse one has them: its size says nothing of what it takes."""
+    written = 0
+    pieces: Any = member.sparse or ((0, member.size),)  # an old and a new form, both read by tarfile
+    for offset, size in pieces:
+        source.seek(offset)
+        out.seek(offset)
+        left = size
+        while left > 0:
+            data = source.read(min(left, _PIECE))
+            if not data:
+                raise UnpackError(f"`{member.name[:200]}` ends too early")
+            out.write(data)
+            left -= len(data)
+            written += len(data)
+            if written >= _PIECE * 64:
+                written = 0
+                _leave_space()
+    out.truncate(member.size)
 
 
 def _set_xattrs(member: tarfile.TarInfo, path: str) -> None:
