@@ -10,6 +10,7 @@
     ├── FetchError                a mirror could not give what was asked
     │   └── OfflineError          not in the store, and the network may not be asked
     ├── BuildError                a package or a stage cannot become part of the image
+    ├── RepositoryError           an update repository, or its keys, are not what they have to be
     ├── ToolError                 a program of the tools tree failed
     ├── ConnectError              ssh could not log in to a machine
     └── GuestFailed               an emulated machine did not do what was waited for
@@ -111,6 +112,12 @@ class ConnectError(BerthError):
     """A machine could not be reached or logged in to."""
 
     code = "connect"
+
+
+class RepositoryError(BerthError):
+    """An update repository, or its keys, are not what they have to be."""
+
+    code = "repository"
 
 
 class ToolError(BerthError):

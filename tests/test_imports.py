@@ -52,13 +52,16 @@ RULES = (
         others=(
             "backports",
             "compression",
+            "cryptography",
             "elftools",
             "jinja2",
             "pycdlib",
             "pysequoia",
             "requests",
             "rich",
+            "securesystemslib",
             "truststore",
+            "tuf",
             "urllib3",
             "yaml",
         ),
@@ -68,7 +71,7 @@ RULES = (
 # Steps of a build, left to right: a step imports only steps to its left, `cli` and what stands beside it import all.
 STEPS = (
     "errors", "progress", "steps", "recipe", "fetch", "rootfs", "tools", "lock", "images", "stages", "image", "grub",
-    "artifact", "emulate",
+    "artifact", "repository", "emulate",
 )  # fmt: skip
 # A step's output as a plain value, and pure rules over it: whoever takes it in may name them.
 VALUES = ("builder.lock.model", "builder.lock.select", "builder.lock.depends", "builder.lock.version")

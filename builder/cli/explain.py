@@ -45,6 +45,11 @@ _MORE = {
         "maintainer script that no stage answers for. Excuse a script in the recipe, by name and reason, once you "
         "have read it."
     ),
+    "repository": (
+        "An update repository or its keys are not what they have to be. `berth repo check DIR` finds every fault and "
+        "says what to do; machines take nothing that does not verify, so nothing is lost by waiting. docs/updates.md "
+        "says what each key is for."
+    ),
     "guest": (
         "A machine that `berth run` booted died, or did not reach the event that --until names in time. The cause "
         "and the console's last lines are shown; without --until the console itself is."

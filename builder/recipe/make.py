@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from builder.errors import Place
@@ -169,11 +170,22 @@ def _images(fields: Fields) -> tuple[BakedImage, ...]:
 
 def _update_root(fields: Fields, report: Report) -> str | None:
     text: str | None = fields.get("update_root")
-    if text is None or text.lstrip().startswith("{"):
-        return text
-    path = beside(fields.place("update_root"), text)
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        report.error(fields.place("update_root"), fields.below("update_root"), "there is no such file", code="value")
+    if text is None:
         return None
+    problem = "not a repository's root: `berth keys init` writes one as root.json"
+    if not text.lstrip().startswith("{"):
+        try:
+            text = beside(fields.place("update_root"), text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            problem = "there is no such file"
+    if not _is_root(text):
+        report.error(fields.place("update_root"), fields.below("update_root"), problem, code="value")
+    return text
+
+
+def _is_root(text: str) -> bool:
+    """Tell a repository's root from another file given by mistake; the machine verifies it."""
+    try:
+        return bool(json.loads(text)["signed"]["_type"] == "root")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False

@@ -37,6 +37,8 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
         draft.file(release.DEFAULT_DOCUMENT_PATH.lstrip("/"), context.machine_document)
     for name, data in context.loader.items():
         draft.file(f"{loader.FOLDER.lstrip('/')}/{name}", data)
+    if context.recipe.build.update_root:
+        draft.file(release.UPDATE_ROOT_PATH.lstrip("/"), context.recipe.build.update_root)
     draft.remove("etc/os-release")
     draft.file("usr/lib/os-release", os_release(context))
     draft.link("etc/os-release", "../usr/lib/os-release")

@@ -9,6 +9,7 @@ FORMAT = "berth.release/1"
 PATH = "/usr/lib/berth/release.json"
 DEFAULT_MACHINE_PATH = "/usr/lib/berth/machine.json"  # the recipe's machine half, compiled: `Machine` as JSON
 DEFAULT_DOCUMENT_PATH = "/usr/lib/berth/machine.yaml"  # the same as a `#berth` document, to merge a config over
+UPDATE_ROOT_PATH = "/usr/lib/berth/update-root.json"  # the root of trust in updates, where the recipe gives one
 APP_PATH = "/usr/lib/berth/app"  # holds the package `init`; on sys.path of every program of ours
 IMAGES_PATH = "/usr/lib/berth/images"  # the baked images, in the layout of containers-storage
 MODULES_PATH = "/usr/lib/modules"

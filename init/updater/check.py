@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from init.formats import offer as offers
+from init.formats import release
 from init.formats.offer import Offer
 from init.updater.errors import FailedError, RefusedError
 from init.updater.http import Getter, NotFoundError, TooLargeError
 
-BAKED_ROOT = "/usr/lib/berth/update-root.json"
+BAKED_ROOT = release.UPDATE_ROOT_PATH
 PAUSES = (1.0, 3.0, 10.0)  # seconds before a failed download of metadata is tried again
 ROOT_MOST = 1 << 19  # bytes
 

@@ -114,6 +114,8 @@ def test_a_key_one_level_too_high_is_told_its_place(tmp_path: Path) -> None:
         HEAD + "  files: {/a: {content: x, source: y}}\n",
         HEAD + "  files: {/a: {content: x, mode: 999}}\n",
         HEAD + "  update_root: absent.json\n",
+        HEAD + "  update_root: recipe.yaml\n",
+        HEAD + '  update_root: \'{"signed": {"_type": "targets"}}\'\n',
         HEAD + "  suite: trixie\n",
         HEAD + "machine: []\n",
         HEAD + "\tpackages: []\n",
@@ -128,6 +130,13 @@ def test_a_rule_for_modules_may_be_for_one_kernel(tmp_path: Path) -> None:
     rules = "  modules: [{pattern: a/**, reason: x, kernel: cloud}, {pattern: b/**, reason: y}]\n"
     recipe = load(write(tmp_path, HEAD + rules))
     assert [(rule.pattern, rule.kernel) for rule in recipe.build.modules] == [("a/**", "cloud"), ("b/**", "")]
+
+
+def test_the_root_of_trust_in_updates_is_a_file_or_its_text(tmp_path: Path) -> None:
+    root = '{"signed": {"_type": "root"}}'
+    (tmp_path / "root.json").write_text(root)
+    for written in ("root.json", f"'{root}'"):
+        assert load(write(tmp_path, HEAD + f"  update_root: {written}\n")).build.update_root == root
 
 
 def test_an_error_in_the_machine_half_has_its_place_in_the_recipe(tmp_path: Path) -> None:
