@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from init.berthctl import events, install, logs, poweroff, ps, reboot, service, status, talk, timeline
+from init.berthctl import events, install, logs, poweroff, ps, reboot, rollback, service, status, talk, timeline, update
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -35,6 +35,8 @@ VERBS = {
     "timeline": timeline,
     "service": service,
     "install": install,
+    "update": update,
+    "rollback": rollback,
     "reboot": reboot,
     "poweroff": poweroff,
 }

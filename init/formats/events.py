@@ -105,7 +105,9 @@ EVENTS: Mapping[str, tuple[Field, ...]] = {
     INSTALL_DONE: _INSTALL,
     INSTALL_REFUSED: _INSTALL,
     UPDATE_STATE: (
-        _text("state", "checking, downloading, written, switched, refused, good or returned"),
+        _text(
+            "state", "checking, current, available, downloading, written, switched, refused, failed, good or returned"
+        ),
         _VERSION,
         _REASON,
     ),

@@ -34,6 +34,7 @@ from init.pid1.report import Reporter
 from init.pid1.returned import Returned
 from init.pid1.scripts import BOOTCMD, KEY_SERVICE
 from init.pid1.sshd import KEY, SshDoor, fingerprint
+from init.pid1.updates import Updates
 from init.pid1.upkeep import Upkeep
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -91,6 +92,19 @@ class Conductor:
         boot_id = self._text("/proc/sys/kernel/random/boot_id")
         self.record = BootRecord(system, early.record, early.slot, boot_id)
         self.returned = Returned(system, self.record, early, announcer)
+        self.updates = Updates(
+            system,
+            self.loop,
+            performer=self.performer,
+            logs=self.logs,
+            announcer=announcer,
+            early=early,
+            record=self.record,
+            returned=self.returned,
+            ask=self.ask,
+            is_up=lambda: self.descent.is_up,
+            say=self.say,
+        )
         self.upkeep = Upkeep(
             system,
             self.loop,
@@ -301,6 +315,7 @@ class Conductor:
         self.gate = replace(self.gate, standing=self.record.standing())
         self._gate(gate.Settled())
         self._finally()
+        self.updates.boot_gate_passed(self.boot.in_force.machine)
 
     # --- health ------------------------------------------------------------------------------------------
 
@@ -312,7 +327,7 @@ class Conductor:
     def _do_gate(self, action: gate.Action) -> None:
         match action:
             case gate.Refill():
-                self.applier.insist("refilling the tries", self.record.refill)
+                self.applier.insist("refilling the tries", self._refill)
             case gate.Confirm():
                 self.applier.insist("confirming the release", self._confirm)
             case gate.GiveBack(reason=reason):
@@ -323,11 +338,17 @@ class Conductor:
             case gate.Emit(event=event, fields=fields):
                 self.announcer.emit(event, **fields)
 
+    def _refill(self) -> None:
+        self.record.refill()
+        if self.gate.standing is gate.Standing.GOOD:
+            self._enter_phase("good")  # what comes later is no boot any more
+
     def _confirm(self) -> None:
         self.record.confirm()
         version = self.early.release.version if self.early.release else ""
         self.announcer.emit(events.BOOT_GOOD, slot=self.early.slot, version=version)
         self._enter_phase("good")
+        self.applier.insist("keeping the update's end", self.updates.confirmed)
 
     def _give_reason(self, reason: str, detail: str) -> None:
         try:

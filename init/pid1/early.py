@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from init.formats import cmdline
+from init.formats import bootphase, cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
 from init.pid1 import devices as device_modules
 from init.pid1 import disks, identity, mounts, root, settings, state, watchdog
 from init.pid1.messages import Messages
+from init.pid1.record import BootRecord
 from init.pid1.state import NO_STATE, Growth, StateMount
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 SYSROOT = "/sysroot"
+MOUNTING = "mounting the root"
 WAIT_SECONDS = 20.0
 """How long a root may take to appear. A slow USB stick takes 5 to 10 seconds."""
 _FEED_SECONDS = 10.0
@@ -63,6 +65,7 @@ class EarlyResult:
     disk: str | None = None
     medium: str | None = None
     record: tuple[str, ...] = ()
+    last_phase: bootphase.BootPhase | None = None  # what the boot before this one came to
     state: StateMount = NO_STATE
     growth: Growth | None = None
     machine_id: str = ""
@@ -81,11 +84,12 @@ def run(system: Early, events: Events, previous: EarlyResult | None = None) -> E
         boot.reach_root()
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return boot.give_up(f"{boot.step}: {where}{error.strerror or error}")
+        kind = "verity" if boot.step.startswith(MOUNTING) else "init-exception"
+        return boot.give_up(f"{boot.step}: {where}{error.strerror or error}", kind)
     except _NoRootError as error:
-        return boot.give_up(str(error))
+        return boot.give_up(str(error), "verity")  # this disk's root, or nothing of this will be kept at all
     except Exception as error:  # the last net: PID 1 must not end, whatever is wrong with it
-        return boot.give_up(f"{boot.step}: {type(error).__name__}: {error}")
+        return boot.give_up(f"{boot.step}: {type(error).__name__}: {error}", "init-exception")
     try:
         boot.settle_in()
     except Exception as error:  # the same; the root is there, so the machine goes on as it is
@@ -126,7 +130,8 @@ class _Boot:
         self._state = NO_STATE
         self._growth: Growth | None = None
         self._machine_id = ""
-        self._record: tuple[str, ...] = ()
+        self._record: tuple[str, ...] = previous.record if previous else ()
+        self._last_phase = previous.last_phase if previous else None
         self._degraded: list[str] = []
 
     # Until the switch: OSError ends it.
@@ -149,7 +154,8 @@ class _Boot:
             raise _NoRootError("the kernel command line names no root (berth.root=HASH,OFFSET)")
         self._found = self._find_root()
         self.attempt("opening a watchdog", self._watch)
-        self.step = f"mounting the root from {self._found.device}"
+        self.attempt("finding the boot record", self._find_record)
+        self.step = f"{MOUNTING} from {self._found.device}"
         root.mount(system, self._found, self._line.root_hash, self._line.root_offset, SYSROOT)
         self._messages.say(f"root: {self._found.device}, verity {self._line.root_hash[:12]}")
         self._switch()
@@ -215,6 +221,7 @@ class _Boot:
             system.mount(place, SYSROOT + place, "", mounts.MOVE)
         system.switch_root(SYSROOT)
         forget_folders()
+        self._enter("root")
 
     # After the switch: everything is tried.
 
@@ -295,7 +302,7 @@ class _Boot:
         for problem in state.spread(system, self._state):
             self.note(problem)
         self.attempt("looking for a larger disk", self._plan_growth)
-        self.attempt("finding the boot record", self._find_record)
+        self._enter("state")
         self.attempt("naming the machine's id", self._identify)
         epoch = self._release.epoch if self._release else 0
         self.attempt("setting the clock", lambda: identity.set_clock(system, epoch))
@@ -311,7 +318,22 @@ class _Boot:
             self._growth = state.growth_of(self._system, self._found, self._state.device)
 
     def _find_record(self) -> None:
+        """Find the boot record, see what the boot before came to, and say that this one got here."""
         self._record = root.record_partitions(self._system, self._found)
+        self._last_phase = self._boot_record().last_phase() or self._last_phase
+        self._enter("initramfs")
+
+    def _boot_record(self) -> BootRecord:
+        boot_id = self._system.read("/proc/sys/kernel/random/boot_id", 64).decode("ascii", "replace").strip()
+        return BootRecord(self._system, self._record, self._line.slot, boot_id)
+
+    def _enter(self, phase: str, reason: str = "", detail: str = "") -> None:
+        """Leave behind how far this boot came; it is advice, so a failure is no more than said."""
+        try:
+            if self._record:
+                self._boot_record().enter(phase, reason=reason, detail=detail)
+        except OSError as error:
+            self._messages.say(f"the boot's phase could not be written: {error}")
 
     def _identify(self) -> None:
         try:
@@ -325,12 +347,22 @@ class _Boot:
 
     # The end.
 
-    def give_up(self, reason: str) -> EarlyResult:
-        """End without a root: in a reboot where GRUB has another slot to try, else in rescue."""
+    def give_up(self, reason: str, kind: str) -> EarlyResult:
+        """End without a root: in a reboot where GRUB has another slot to try, else in rescue. `kind`: `bootphase`'s."""
         slot_booted = root.Search(self._line).media == "disk" and not self._line.rescue
         outcome = "reboot" if slot_booted and self._previous is None else "rescue"
+        if outcome == "reboot":
+            self._leave_reason(kind, reason)
         self._messages.say(f"{reason}: {outcome}")
         return self.result(outcome, reason)
+
+    def _leave_reason(self, kind: str, detail: str) -> None:
+        try:
+            if not self._record and self._line.record:
+                self._record = root.records_without_root(self._system, self._line.record)
+        except Exception as error:  # whatever is wrong: the reboot must come
+            self._messages.say(f"the boot record was not found: {error}")
+        self._enter("initramfs", kind, detail)
 
     def result(self, outcome: str, reason: str) -> EarlyResult:
         """Return what became of it."""
@@ -345,6 +377,7 @@ class _Boot:
             disk=found.disk if found else None,
             medium=root.MEDIUM if found and found.media == "iso" else None,
             record=self._record,
+            last_phase=self._last_phase,
             state=self._state,
             growth=self._growth,
             machine_id=self._machine_id,

@@ -13,6 +13,7 @@ from init.pid1 import early, rescue
 from init.pid1.conductor import Conductor
 from init.pid1.events import Announcer
 from init.pid1.linux.kernel import Kernel
+from init.pid1.record import BootRecord
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -59,8 +60,8 @@ def _last_words(system: System, result: EarlyResult, conductor: Conductor | None
     line = f"\r\nberth: PID 1 failed: {text}\r\nberth: reboot in {PAUSE:g} s\r\n".encode("utf-8", "replace")
     dog = result.watchdog
     parts: list[Callable[[], object]] = [lambda: system.write_to(2, line)]
-    if conductor is not None:
-        record = conductor.record
+    if result.record:
+        record = conductor.record if conductor is not None else BootRecord(system, result.record, result.slot, "")
         parts.append(lambda: record.enter("containers", reason="init-exception", detail=text))
     if dog is not None:
         parts.append(lambda: system.feed_watchdog(dog))

@@ -124,16 +124,23 @@ class BootRecord:
             raise RecordError(5, "what was written does not read back", path)
 
 
-def why_back(phase: bootphase.BootPhase | None, returned: Slot) -> tuple[str, str]:
+def gave_up(phase: bootphase.BootPhase | None, slot: Slot) -> bool:
+    """Tell whether the boot before this one, of the other slot, ended it of its own accord and said why."""
+    return phase is not None and phase.slot != slot and bool(phase.reason)
+
+
+def why_back(phase: bootphase.BootPhase | None, returned: Slot, *, watchdog: bool = False) -> tuple[str, str]:
     """Return the reason and the detail for a slot that came back, from the phase that its last boot left behind.
 
-    A boot that got into the initramfs and no further with the root met verity; one that got further and gave no
-    reason of its own was ended by a watchdog or a panic. Without a phase of that slot, no init ever ran.
+    Each boot writes its phase as soon as it has found its disk, and `good` when its gate is passed. So a phase of
+    another slot, or `good`, means that no init of that slot has run since; one that got into the initramfs and no
+    further with the root met verity. What ended a boot later without a word is the watchdog where the hardware says
+    so (`watchdog`), else unknown: a panic leaves nothing.
     """
-    if phase is None or phase.slot != returned:
+    if phase is None or phase.slot != returned or (phase.phase == "good" and not phase.reason):
         return "no-init", ""
     if phase.reason:
         return phase.reason, phase.detail or phase.phase
-    if phase.phase in ("initramfs", "root"):
-        return "verity", phase.phase
-    return "watchdog" if phase.phase != "good" else "unknown", phase.phase
+    if watchdog:
+        return "watchdog", phase.phase
+    return ("verity" if phase.phase in ("initramfs", "root") else "unknown"), phase.phase

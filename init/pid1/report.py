@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from init.pid1.record import BootRecord
     from init.pid1.returned import Returned
     from init.pid1.system import System
+    from init.pid1.updates import Updates
 else:
     Protocol = object
 
@@ -51,6 +52,7 @@ _SENTENCES = {
     events.INSTALL_PLANNED: "installing to {disk}: {reason}",
     events.INSTALL_DONE: "installed to {disk}: {reason}",
     events.INSTALL_REFUSED: "not installed: {reason}",
+    events.UPDATE_STATE: "update {version}: {state} {reason}",
     events.SHUTDOWN_BEGUN: "going down: {why}",
     events.SHUTDOWN_CLEAN: "state unmounted: {state_unmounted}",
 }
@@ -69,6 +71,7 @@ class Whole(Protocol):
     descent: Descent
     record: BootRecord
     returned: Returned
+    updates: Updates
     boot: Boot
     gate: Gate
     installation: Installation
@@ -106,6 +109,10 @@ class Reporter:
             case "install":
                 force = self._of.boot.in_force
                 self._of.installation.asked(client, request, force.refused)
+            case "update" | "update-show" | "update-record":
+                self._of.updates.answer(client, request)
+            case "rollback":
+                self._of.updates.rollback(client, reboot=request.get("reboot") is not False)
             case "reboot" | "poweroff" | "halt" as how:
                 who = f"berthctl, uid {client.peer.uid}"
                 client.send({"format": f"berth.{how}/1", "accepted": True})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 from init.formats import bootrecord, events
+from init.pid1 import watchdog
 from init.pid1.logs import stamp
-from init.pid1.record import why_back
+from init.pid1.record import gave_up, why_back
+from init.pid1.updaterecord import Kept
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -44,12 +46,18 @@ class Returned:
         if came is not None:
             self._tell(came, mine)
             self._record.change(bootrecord.settle)
-        if self.versions.get(slot) != mine:
-            self.versions[slot] = mine
+        elif gave_up(self._early.last_phase, slot):  # it handed over in order, so the record shows no lost tries
+            self._tell(bootrecord.other(slot), mine)
+        self.learn(slot, mine)
+
+    def learn(self, slot: str, version: str) -> None:
+        """Keep which release a slot holds; raise OSError."""
+        if slot and self.versions.get(slot) != version:
+            self.versions[slot] = version
             self._keep(VERSIONS, self.versions)
 
     def _tell(self, came: bootrecord.Slot, mine: str) -> None:
-        reason, detail = why_back(self._record.last_phase(), came)
+        reason, detail = why_back(self._early.last_phase, came, watchdog=watchdog.has_fired(self._system))
         other = self.versions.get(came, "")
         self.last = {
             "from": other or None,
@@ -60,6 +68,19 @@ class Returned:
         }
         self._announcer.emit(events.BOOT_FELLBACK, **{"from": other, "to": mine, "reason": reason, "detail": detail})
         self._keep(LAST, self.last)
+        self._hold(came, f"{reason}: {detail}" if detail else reason)
+
+    def _hold(self, came: bootrecord.Slot, reason: str) -> None:
+        """The release that came back is not taken again by itself."""
+        from init.formats import updates  # noqa: PLC0415 - the initramfs can do without it
+
+        at = stamp(self._system.time())
+        if self._system.exists(updates.PATH) and Kept(self._system).change(
+            lambda was: updates.came_back(was, came, reason, at)
+        ):
+            self._announcer.emit(
+                events.UPDATE_STATE, state=updates.RETURNED, version=self.versions.get(came, ""), reason=reason
+            )
 
     def _load(self, path: str) -> dict[str, object] | None:
         if not self._system.exists(path):

@@ -200,11 +200,24 @@ def record_partitions(system: Early, found: Found | None) -> tuple[str, ...]:
     """Return the nodes of `record-0` and `record-1` on the booted disk, `()` unless both are there; raise OSError."""
     if found is None or found.disk is None or found.table is None:
         return ()
+    return _records(disks.present(system), found.disk.removeprefix("/dev/"), found.table)
+
+
+def records_without_root(system: Early, record: str) -> tuple[str, ...]:
+    """Return the same where the disk is there and its root is not what it has to be; raise OSError."""
     devices = disks.present(system)
+    for device in devices:
+        table = disks.read_table(system, device.path) if device.number is None else None
+        if table is not None and disks.is_booted(table, record):
+            return _records(devices, device.name, table)
+    return ()
+
+
+def _records(devices: tuple[BlockDevice, ...], disk: str, table: Table) -> tuple[str, ...]:
     paths = []
     for copy in (0, 1):
-        named = found.table.named(record_name(copy))
-        device = disks.partition(devices, found.disk.removeprefix("/dev/"), named[0]) if named else None
+        named = table.named(record_name(copy))
+        device = disks.partition(devices, disk, named[0]) if named else None
         if device is None:
             return ()
         paths.append(device.path)

@@ -11,6 +11,7 @@ SECONDS = 60
 """The time-out asked for: longer than any step of PID 1 may take, short enough for a fleet."""
 
 _CLASS = "/sys/class/watchdog"
+_CARD_RESET = 0x0020  # WDIOF_CARDRESET, linux/watchdog.h
 _SOFTWARE = "Software Watchdog"  # drivers/watchdog/softdog.c
 
 
@@ -32,6 +33,22 @@ def _find(system: Early, *, software: bool) -> str | None:
         if (identity == _SOFTWARE) is software:
             return f"/dev/{name}"
     return None
+
+
+def has_fired(system: Early) -> bool:
+    """Tell whether a watchdog in hardware ended the boot before this one, as far as its driver can tell."""
+    try:
+        names = system.names(_CLASS)
+    except OSError:
+        return False
+    for name in names:
+        try:
+            status = system.read(f"{_CLASS}/{name}/bootstatus", 64).decode("ascii", "replace").strip()
+        except OSError:
+            continue
+        if status.isdecimal() and int(status) & _CARD_RESET:
+            return True
+    return False
 
 
 def open_best(system: Early, devices: Devices, current: Watchdog | None) -> Watchdog | None:

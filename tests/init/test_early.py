@@ -8,6 +8,7 @@ from fakes.recording import Call
 from fakes.system import FakeSystem
 from fakes.tree import Link
 
+from init.formats.disk import PHASE_SECTOR, SECTOR
 from init.pid1 import early, identity, state
 from init.pid1.system import Uevent
 
@@ -68,21 +69,22 @@ def test_a_state_that_does_not_mount_is_never_written_to() -> None:
     system = machine.installed()
     disk = system.blocks["/dev/vda9"]
     disk.write(0, b"somebody's data".ljust(512))
-    before = len(disk.disk.writes)  # type: ignore[attr-defined]
+    disk.disk.writes.clear()  # type: ignore[attr-defined]
     result = boot(system)
     assert result.outcome == "root"
     assert result.state.kind == "memory"
     assert result.state.problem is not None
     assert "lost at power-off" in result.state.problem
     assert result.degraded
-    assert len(disk.disk.writes) == before  # type: ignore[attr-defined]
+    start = machine.table().entries[9].first * 512
+    assert [offset for offset, _ in disk.disk.writes if offset >= start] == []  # type: ignore[attr-defined]
 
 
 def test_a_larger_disk_makes_a_blank_state_grow_backup_table_first() -> None:
     system = machine.installed(state_sectors=64 * 2048)
     result = boot(system)
     assert result.state.fresh
-    writes = [call.arguments[1] for call in system.calls if call.name == "write_blocks"]
+    writes = [call.arguments[1] for call in system.calls if call.name == "write_blocks" and not is_phase(call)]
     assert len(writes) == 2
     assert writes[0] > writes[1] == 512
     assert result.growth is None
@@ -92,7 +94,7 @@ def test_a_used_state_on_a_larger_disk_is_left_for_the_configuration_to_decide()
     system = machine.installed(state_sectors=64 * 2048, formatted=True)
     result = boot(system)
     assert result.growth is not None
-    assert not any(call.name == "write_blocks" for call in system.calls)
+    assert not any(call.name == "write_blocks" and not is_phase(call) for call in system.calls)
     (service,) = state.grow_mounted(system, result.growth)
     assert service.argv == ("/usr/sbin/resize2fs", "/dev/vda9")
 
@@ -236,4 +238,9 @@ HARMLESS = ("write_to", "open", "close", "duplicate", "names", "read", "read_lin
 
 def harmless(call: Call) -> bool:
     """Calls that a boot gets over without anything being worse than it should be: it looks again, or elsewhere."""
-    return call.name in HARMLESS
+    return call.name in HARMLESS or is_phase(call)
+
+
+def is_phase(call: Call) -> bool:
+    """Tell whether a call reads or writes how far a boot came, which is advice."""
+    return call.arguments[:2] == ("/dev/vda3", PHASE_SECTOR * SECTOR)
