@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import os
 import subprocess
 import threading
@@ -234,7 +235,7 @@ def test_users_and_groups(running: Running) -> None:
         said
     )
     assert 900 <= int(robot.split("=")[1].split("(")[0]) < 1000
-    assert "berth:x:1000:1000::/home/berth:/bin/sh" in rest
+    assert "berth:x:1000:1000:Berth:/home/berth:/bin/sh" in rest
     assert any(line.startswith("ann:x:1200:") and ":Ann Operator:/srv/ann:/bin/sh" in line for line in rest)
     assert "dev:x:" in rest[-1]
     assert rest[-1].endswith(":ann")
@@ -281,7 +282,7 @@ def test_files_are_written(running: Running) -> None:
         "text", "text", "packed", "packed", "late",
     ]  # fmt: skip
     said = root.out("stat -c '%U:%G %a' /etc/plain /srv/deep /srv/deep/er/b64 /run/late").splitlines()
-    assert said == ["root:root 644", "ann:ops 755", "ann:ops 640", "ann:ops 644"]
+    assert said == ["root:root 644", "ann:ops 755", "ann:ops 640", "ann:root 644"]
     assert root.out("cat /var/grows") == "one\n", "on state, what is appended is appended once per instance"
 
 
@@ -343,6 +344,24 @@ def test_the_last_word_comes_in_each_boot_and_the_power_state_in_one(running: Ru
 def test_all_of_it_is_well(running: Running) -> None:
     health = running.root.json("berthctl status --json")["health"]
     assert health == {"state": "healthy", "reasons": []}
+
+
+def test_another_config_is_checked_and_planned_but_the_disk_comes_first(running: Running) -> None:
+    ann = running.login("ann")
+    wrong = ann.run("printf '#cloud-config\\nhostnam: x\\n' | berthctl config check - --json")
+    assert wrong.status == 2, wrong
+    new = "printf '#cloud-config\\nhostname: box8\\nmounts: []\\n' | "
+    plan = json.loads(ann.out(f"{new} berthctl config plan - --json"))
+    changes = {each["key"]: (each["change"], each["when"]) for each in plan["changes"]}
+    assert changes["hostname"] == ("changed", "now")
+    assert changes["containers.reader"] == ("removed", "now")
+    assert changes["mounts"] == ("changed", "next boot")
+    assert plan["reboot"] is True
+    done = ann.run(f"{new} berthctl config apply - --json")
+    assert (done.status, json.loads(done.out)["code"]) == (1, "overridden"), done
+    said = ann.out("berthctl config show")
+    assert "source   cidata" in said
+    assert "$6$" not in said
 
 
 def test_a_bomb_on_the_disk_leaves_the_last_good_config(running: Running, tools: Tools) -> None:

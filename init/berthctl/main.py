@@ -10,7 +10,22 @@ import json
 import os
 import sys
 
-from init.berthctl import events, install, logs, poweroff, ps, reboot, rollback, service, status, talk, timeline, update
+from init.berthctl import (
+    config,
+    events,
+    install,
+    logs,
+    poweroff,
+    ps,
+    reboot,
+    reset,
+    rollback,
+    service,
+    status,
+    talk,
+    timeline,
+    update,
+)
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -37,6 +52,8 @@ VERBS = {
     "install": install,
     "update": update,
     "rollback": rollback,
+    "config": config,
+    "reset": reset,
     "reboot": reboot,
     "poweroff": poweroff,
 }

@@ -29,11 +29,12 @@ class Failure(Exception):
         return {"format": "berth.error/1", "code": self.code, "message": self.message, "hint": self.hint}
 
 
-def ask(request: dict[str, object], path: str = PATH) -> Iterator[dict[str, object]]:
-    """Send a request; yield the objects of the answer as they come. Raise Failure."""
+def ask(request: dict[str, object], path: str = PATH, patience: float = FIRST_ANSWER) -> Iterator[dict[str, object]]:
+    """Send a request; yield the objects of the answer as they come, the first within `patience` s. Raise Failure."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rwb") as stream:
         _connect(connection, path)
         try:
+            connection.settimeout(patience)
             stream.write(json.dumps(request).encode() + b"\n")
             stream.flush()
             for line in stream:
@@ -64,8 +65,8 @@ def _checked(line: bytes) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def one(request: dict[str, object], path: str = PATH) -> dict[str, object]:
+def one(request: dict[str, object], path: str = PATH, patience: float = FIRST_ANSWER) -> dict[str, object]:
     """Return the first object of the answer; raise Failure."""
-    for value in ask(request, path):
+    for value in ask(request, path, patience):
         return value
     raise Failure("answer", "PID 1 closed without an answer", "see the console for what happened")

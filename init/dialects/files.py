@@ -37,7 +37,7 @@ def _owner(node: Node, path: str, report: Report) -> Any:
     if text is INVALID:
         return INVALID
     user, _, group = text.partition(":")
-    return (user, group or user)
+    return (user, group or "root")
 
 
 WRITE_FILE = Record(
@@ -46,7 +46,7 @@ WRITE_FILE = Record(
         "path": Key(shape=Text(what="a path", check=_path), required=True, doc="absolute; folders are made"),
         "content": Key(shape=Text(), doc="the file's content"),
         "encoding": Key(shape=Choice(ENCODINGS), doc="how the content is written; text/plain"),
-        "owner": Key(shape=Custom(_owner, {"type": "string"}), doc="USER:GROUP; root:root"),
+        "owner": Key(shape=Custom(_owner, {"type": "string"}), doc="USER:GROUP; `root` is the one that is left out"),
         "permissions": Key(shape=Custom(_permissions, {"type": "string"}), doc="octal, in quotes; '0644'"),
         "append": Key(shape=Boolean(), doc="added at the end"),
         "defer": Key(shape=Boolean(), doc="written after users exist"),

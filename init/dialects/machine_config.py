@@ -1,6 +1,7 @@
 """The child that PID 1 starts to read the configuration: one JSON object on stdout, whatever it finds.
 
     config --default FILE [--file FILE] [--cmdline FILE] [--smbios DIR] [--seed DIR]… [--medium FILE] [--last-good DIR]
+           [--instance ID]
 
 The first source that is there wins. Where it is refused, the last good one stays in force; where there is none, the
 recipe's, with the lifeline of the refused one.
@@ -91,7 +92,7 @@ def _answer(
     lifeline: bool = False,
 ) -> dict[str, Any]:
     return {
-        "format": "berth.config/1",
+        "format": "berth.compiled/1",
         "machine": encode(machine),
         "source": source,
         "sha256": _hash(data) if data else "",
@@ -154,6 +155,7 @@ def _places(argv: list[str]) -> Places:
         seeds=tuple(given.seed),
         medium=given.medium,
         last_good=given.last_good,
+        instance=given.instance,
     )
 
 
@@ -161,6 +163,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="config", description="compile the machine's configuration")
     for name in ("--default", "--file", "--cmdline", "--smbios", "--medium", "--last-good"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--instance")
     parser.add_argument("--seed", type=Path, action="append", default=[])
     return parser.parse_args(argv)
 

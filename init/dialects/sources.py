@@ -35,6 +35,7 @@ class Places:
     seeds: tuple[Path, ...] = ()
     medium: Path | None = None
     last_good: Path | None = None
+    instance: str | None = None  # the one that runs, for a `file`: what it did once is not done again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +85,7 @@ def candidates(places: Places) -> list[Found]:
     found: list[Found] = []
     line = Line()
     if places.file is not None:
-        found.append(Found(source="file", seed=Seed(user_data=nocloud.read_file(places.file) or b"")))
+        found.append(_file(places.file, places))
     for source, text in (("cmdline", _command_line(places.cmdline)), ("smbios", _serial(places.smbios))):
         said = nocloud.parse_line(text.get("ds", ""))
         if said is not None:
@@ -106,6 +107,17 @@ def candidates(places: Places) -> list[Found]:
     if places.last_good is not None:
         found.append(last_good(nocloud.read_file(places.last_good / "user-data")))
     return [each for each in found if each.seed.is_there()]
+
+
+def _file(path: Path, places: Places) -> Found:
+    """A document for the machine as it stands: name and network that its source gave beside user-data go on."""
+    beside = last_good(nocloud.read_file(places.last_good / "user-data")).seed if places.last_good else Seed()
+    seed = Seed(
+        user_data=nocloud.read_file(path) or b"",
+        meta_data=beside.meta_data,
+        network_config=beside.network_config,
+    )
+    return Found(source="file", seed=seed, line=Line(instance_id=places.instance))
 
 
 def _command_line(path: Path | None) -> dict[str, str]:

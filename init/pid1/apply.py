@@ -6,11 +6,13 @@ by it) and the next piece comes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from init.formats import events
 from init.formats.release import APP_PATH, IMAGES_PATH
-from init.pid1 import lifecycle, scripts, state, written
+from init.pid1 import lifecycle, reset, scripts, state, written
 from init.pid1.boot import Stage
-from init.pid1.settings import FACTORY_ETC
+from init.pid1.etcwriter import EtcWriter
 from init.pid1.sources import LAST_GOOD, LAST_GOOD_SHA256
 from init.pid1.sshd import KEY, is_wanted
 from init.pid1.supervisor import NETWORK
@@ -20,17 +22,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from init.formats.machine import Machine
+    from init.formats.machine import Machine, WrittenFile
     from init.formats.release import Release
     from init.formats.service import Service
-    from init.pid1.accounts import Home
     from init.pid1.early import EarlyResult
-    from init.pid1.etc import EtcFile
     from init.pid1.events import Announcer
     from init.pid1.links import LinkState
     from init.pid1.loop import Loop
     from init.pid1.perform import Performer
-    from init.pid1.remembered import Memory
     from init.pid1.sshd import SshDoor
     from init.pid1.system import System
 
@@ -60,7 +59,8 @@ class Applier:
         self._announcer = announcer
         self._ssh = ssh
         self._early = early
-        self._say = say
+        self.say = say
+        self._etc = EtcWriter(system, self, early)
         self._network_news: int | None = None
         self._cards: frozenset[str] = frozenset()
         self.up: dict[str, tuple[str, ...]] = {}
@@ -92,7 +92,7 @@ class Applier:
 
     def problem(self, text: str, about: str = "") -> None:
         """Say and keep what isn't as the configuration wants it."""
-        self._say(text)
+        self.say(text)
         self._problems[about or text] = text
         self._loop.soon("change", self.on_change)
 
@@ -124,55 +124,18 @@ class Applier:
 
     def _identity(self, machine: Machine) -> None:
         self.insist("host name", lambda: self._system.set_hostname(machine.hostname))
-        self.insist("accounts and /etc", lambda: self._write_etc(machine))
+        self.insist("accounts and /etc", lambda: self._etc.write(machine))
         self._kernel(machine)
 
-    def _write_etc(self, machine: Machine) -> None:
-        from init.pid1 import accounts, etc, remembered  # noqa: PLC0415 - the initramfs can do without them
-
-        tables = (self._text(f"{FACTORY_ETC}/{name}") for name in ("passwd", "group", "shadow"))
-        base = accounts.read_base(*tables)
-        bundle = self._bytes(f"{FACTORY_ETC}{etc.BUNDLE.removeprefix('/etc')}") if machine.ca_certificates else b""
-        if machine.ca_remove_defaults:
-            self.attempt("the image's authorities", self._remove_authorities)
-        if machine.timezone != "UTC" and not self._system.exists(f"{etc.ZONES}/{machine.timezone}"):
-            self.problem(f"the time zone {machine.timezone} is not in this image: the clock shows UTC", about="zone")
-        memory = self._remembered()
-        made = accounts.resolve(machine, base, memory or remembered.NOTHING)
-        if memory is not None and self._early.state.kind == "ext4":
-            self._remember(memory, accounts.remember(memory, made))
-        for entry in etc.files(machine, self._release, made, bundle):
-            self.insist(entry.path, lambda entry=entry: self._put(entry))  # type: ignore[misc]
-        for home in made.homes:
-            self.insist(home.path, lambda home=home: self._make_home(home))  # type: ignore[misc]
-
-    def _remembered(self) -> Memory | None:
-        """Return the numbers that names had at former boots, None where that can't be told now."""
-        from init.pid1 import remembered  # noqa: PLC0415 - the initramfs can do without it
-
-        try:
-            status = self._system.status(remembered.PATH)
-            if status.mode & 0o170000 != 0o100000 or status.size > remembered.MOST:
-                return remembered.NOTHING
-            return remembered.read(self._system.read(remembered.PATH, remembered.MOST))
-        except FileNotFoundError:
-            return remembered.NOTHING
-        except OSError as error:
-            self._say(f"{remembered.PATH} can't be read, so users may get other numbers: {error.strerror}")
-            return None
-
-    def _remember(self, before: Memory, now: Memory) -> None:
-        from init.pid1 import remembered  # noqa: PLC0415 - the initramfs can do without it
-
-        if now != before:
-            text = remembered.render(now)
-            self.insist("the numbers of users", lambda: self._system.replace(remembered.PATH, text, 0o600))
-
-    def _make_home(self, home: Home) -> None:
-        """One that is there is a person's: it stays as it is."""
-        if not self._system.exists(home.path):
-            self._system.make_folder(home.path, home.mode)
-            self._system.set_owner(home.path, home.uid, home.gid)
+    def renew(self, old: Machine, new: Machine) -> None:
+        """Do what takes effect on a running machine, but for its containers."""
+        self.insist("host name", lambda: self._system.set_hostname(new.hostname))
+        changed = self._etc.renew(old, new)
+        self._kernel(replace(new, random_seed=None))
+        for file in new.files:
+            if file not in old.files or file.path in changed:
+                self.attempt(file.path, self._writing(file, new))
+        self._door(new)
 
     def _bytes(self, path: str) -> bytes:
         try:
@@ -182,23 +145,6 @@ class Applier:
 
     def _text(self, path: str) -> str:
         return self._bytes(path).decode("utf-8", "replace")
-
-    def _put(self, entry: EtcFile) -> None:
-        self._system.make_folder(entry.path.rpartition("/")[0])
-        if entry.target:
-            self._system.make_link(entry.path, entry.target)
-            return
-        self._system.replace(entry.path, entry.data, entry.mode)
-        if entry.uid or entry.gid:
-            self._system.set_owner(entry.path, entry.uid, entry.gid)
-
-    def _remove_authorities(self) -> None:
-        """Programs look into the folder as well as into the bundle."""
-        from init.pid1 import etc  # noqa: PLC0415 - the initramfs can do without it
-
-        folder = etc.BUNDLE.rpartition("/")[0]
-        for name in self._system.names(folder):
-            self._system.remove(f"{folder}/{name}")
 
     # --- kernel and files --------------------------------------------------------------------------------
 
@@ -223,8 +169,10 @@ class Applier:
     def _write_files(self, machine: Machine, *, deferred: bool) -> None:
         for file in machine.files:
             if file.defer is deferred:
-                what = lambda file=file: written.write_file(self._system, file, machine.instance_id)  # noqa: E731
-                self.attempt(file.path, what)
+                self.attempt(file.path, self._writing(file, machine))
+
+    def _writing(self, file: WrittenFile, machine: Machine) -> Callable[[], None]:
+        return lambda: written.write_file(self._system, file, machine.instance_id)
 
     def _put_script(self, name: str, text: str) -> None:
         self._system.make_folder(scripts.FOLDER, 0o700)
@@ -262,7 +210,7 @@ class Applier:
         except BlockingIOError:
             pass
         except OSError as error:  # ENOBUFS: some news were lost; that there were some is enough
-            self._say(f"network news: {error}")
+            self.say(f"network news: {error}")
         if hardware(self._system.links()) - self._cards:  # a card came late: USB, hot plug
             self.insist("network", lambda: self._network(machine))
         else:
@@ -287,8 +235,10 @@ class Applier:
         if self._early.growth is not None and machine.grow_state:
             growth = self._early.growth
             self.attempt("growing state", lambda: self._performer.load(state.grow_mounted(self._system, growth)))
+        if self._early.state.kind == "ext4":
+            self.attempt("sweeping what was reset", lambda: self._performer.load(reset.sweep(self._system)))
         # First what people wait for: each of the others takes a moment of the processor.
-        self.insist("containers", lambda: self._performer.load(self._containers(machine)))
+        self.start_containers(machine)
         wanted: list[Service] = [*scripts.chrony(machine)]
         if machine.swap is not None:
             wanted.append(scripts.swap(machine.swap))
@@ -296,10 +246,19 @@ class Applier:
             wanted += scripts.logins(self.consoles)
         self._performer.load(wanted)
         self.insist("runcmd", lambda: self._performer.load(self._runcmd(machine)))
+        self._door(machine)
+        self.insist("phone_home", lambda: self._performer.load(self._phone_home(machine)))
+
+    def start_containers(self, machine: Machine) -> None:
+        """Take on the containers, and their mounts: those that are there already keep what runs."""
+        self.insist("containers", lambda: self._performer.load(self._containers(machine)))
+
+    def _door(self, machine: Machine) -> None:
         if is_wanted(machine):
             given = any(kind.endswith("_private") for kind, _ in machine.ssh_host_keys)
             self.insist("ssh", lambda: self._ssh.open(given_keys=given))
-        self.insist("phone_home", lambda: self._performer.load(self._phone_home(machine)))
+        else:
+            self._ssh.close()
 
     def _containers(self, machine: Machine) -> tuple[Service, ...]:
         from init.containers import baked, engine_files, plan  # noqa: PLC0415 - the same
@@ -327,7 +286,7 @@ class Applier:
         """A machine that has no network runs the commands all the same: they may be what brings one."""
         running = self._performer.supervisor.services.get(scripts.RUNCMD)
         if running is not None and running.state is lifecycle.State.WAITING:
-            self._say(f"runcmd: no network after {scripts.NETWORK_BOUND:g} s; the commands are run without it")
+            self.say(f"runcmd: no network after {scripts.NETWORK_BOUND:g} s; the commands are run without it")
             self._performer.post(scripts.RUNCMD, lifecycle.Start())
 
     def was_done(self, machine: Machine, work: str) -> bool:

@@ -80,6 +80,7 @@ class Report:
     lifeline: bool = False
     document: str = ""  # base64 of the winner, to keep as last good
     messages: tuple[str, ...] = ()  # all diagnostics, one line each
+    findings: tuple[Mapping[str, object], ...] = ()  # the same for programs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -313,6 +314,7 @@ def read_report(value: object) -> Report:
         lifeline=value.get("lifeline") is True,
         document=str(value.get("document") or ""),
         messages=tuple(_sentence(entry) for entry in diagnostics),
+        findings=tuple(diagnostics),
     )
 
 

@@ -18,6 +18,7 @@ from init.pid1 import boot, gate, sources, supervisor
 from init.pid1.apply import Applier
 from init.pid1.buttons import Buttons
 from init.pid1.configchild import ConfigChild
+from init.pid1.configuring import Configuring
 from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.descent import Descent
@@ -127,6 +128,7 @@ class Conductor:
         )
         self.reporter = Reporter(self)
         self.last_word = LastWord(self)
+        self.configuring = Configuring(self)
         self.control = Control(system, self.loop, self.reporter.answer)
         self._config: ConfigChild | None = None
         self._bootcmd_told = False
@@ -360,6 +362,7 @@ class Conductor:
         """A service changed: what hangs on it?"""
         services = self.performer.supervisor
         self.descent.look()
+        self.configuring.look()
         if not self.descent.is_up:
             return
         bootcmd = services.services.get(BOOTCMD)

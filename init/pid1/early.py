@@ -14,7 +14,7 @@ from init.formats import bootphase, cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
 from init.pid1 import devices as device_modules
-from init.pid1 import disks, identity, mounts, root, settings, state, watchdog
+from init.pid1 import disks, identity, mounts, reset, root, settings, state, watchdog
 from init.pid1.messages import Messages
 from init.pid1.record import BootRecord
 from init.pid1.state import NO_STATE, Growth, StateMount
@@ -299,6 +299,8 @@ class _Boot:
         self._feed()
         if self._state.problem:
             self.note(self._state.problem)
+        if self._state.kind == "ext4":
+            self.attempt("resetting state", self._reset)
         for problem in state.spread(system, self._state):
             self.note(problem)
         self.attempt("looking for a larger disk", self._plan_growth)
@@ -312,6 +314,11 @@ class _Boot:
         if self._watchdog is not None:
             dog = self._watchdog
             self.attempt("feeding the watchdog", lambda: self._system.feed_watchdog(dog))
+
+    def _reset(self) -> None:
+        said = reset.carry_out(self._system)
+        if said is not None:
+            self._messages.say(said)
 
     def _plan_growth(self) -> None:
         if self._state.kind == "ext4" and not self._state.fresh:

@@ -76,6 +76,10 @@ class Performer:
         """Take on services and start those that may."""
         self._take(supervisor.load(self.supervisor, services, self._system.now()))
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop services that are at rest."""
+        self.supervisor = supervisor.forget(self.supervisor, names)
+
     def reach(self, target: str) -> None:
         """A target is reached."""
         self._take(supervisor.reach(self.supervisor, target, self._system.now()))

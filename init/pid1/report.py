@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from init.formats import events
-from init.pid1 import answers, cgroups, supervisor
+from init.pid1 import answers, cgroups, reset, supervisor
 from init.pid1.console import page
 from init.pid1.handover import hand_over
 from init.pid1.logs import stamp
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from init.pid1.apply import Applier
     from init.pid1.boot import Boot
+    from init.pid1.configuring import Configuring
     from init.pid1.control import Client
     from init.pid1.descent import Descent
     from init.pid1.early import EarlyResult
@@ -75,6 +76,7 @@ class Whole(Protocol):
     boot: Boot
     gate: Gate
     installation: Installation
+    configuring: Configuring
 
     def ask(self, how: str, why: str) -> None:
         """Somebody wants the machine down."""
@@ -113,6 +115,10 @@ class Reporter:
                 self._of.updates.answer(client, request)
             case "rollback":
                 self._of.updates.rollback(client, reboot=request.get("reboot") is not False)
+            case "config":
+                self._of.configuring.answer(client, request)
+            case "reset":
+                self._reset(client, request)
             case "reboot" | "poweroff" | "halt" as how:
                 who = f"berthctl, uid {client.peer.uid}"
                 client.send({"format": f"berth.{how}/1", "accepted": True})
@@ -180,6 +186,20 @@ class Reporter:
         state = self._of.performer.supervisor.services[name].state
         client.send({"format": "berth.service/1", "name": name, "action": verb, "state": str(state)})
         client.finish()
+
+    def _reset(self, client: Client, request: Mapping[str, object]) -> None:
+        everything = request.get("everything") is True
+        if self._of.early.state.kind != "ext4":
+            client.fail("state", "this machine's state is in memory", "a reboot makes it new")
+            return
+        try:
+            reset.wish(self._of.system, everything=everything)
+        except OSError as error:
+            client.fail("state", f"the wish can't be written: {error.strerror}", "nothing was changed")
+            return
+        client.send({"format": "berth.reset/1", "accepted": True, "everything": everything})
+        client.finish()
+        self._of.loop.soon("reset", lambda: self._of.ask("reboot", f"reset by berthctl, uid {client.peer.uid}"))
 
     def status(self) -> dict[str, object]:
         """Return `berth.status/1`."""

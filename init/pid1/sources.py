@@ -102,6 +102,12 @@ def collect(system: System, early: EarlyResult, seed: str | None) -> Sources:
     return Sources(argv=tuple(argv), found=tuple(found))
 
 
+def document_argv(system: System, path: str, instance_id: str) -> tuple[str, ...]:
+    """Return how the child reads one document for the instance that runs, beside what was kept of its source."""
+    kept = ("--last-good", LAST_GOOD) if system.exists(f"{LAST_GOOD}/user-data") else ()
+    return (*_CHILD, "--default", release.DEFAULT_DOCUMENT_PATH, "--file", path, "--instance", instance_id, *kept)
+
+
 def _smbios_speaks(system: System) -> bool:
     try:
         return b"ds=" in system.read(f"{_SMBIOS}/product_serial", 4096)

@@ -66,6 +66,12 @@ def reach(supervisor: Supervisor, target: str, now: float) -> Outcome:
     return _settle(replace(supervisor, targets=supervisor.targets | {target}), now)
 
 
+def forget(supervisor: Supervisor, names: Iterable[str]) -> Supervisor:
+    """Drop services that are at rest, so that others of their names may be taken on."""
+    gone = {name for name in names if name in supervisor.services and supervisor.services[name].state in AT_REST}
+    return replace(supervisor, services={name: each for name, each in supervisor.services.items() if name not in gone})
+
+
 def deliver(supervisor: Supervisor, name: str, event: lifecycle.Event, now: float) -> Outcome:
     """Hand an event to one service. Starts and restarts mean nothing while the machine goes down."""
     running = supervisor.services.get(name)

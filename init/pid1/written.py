@@ -59,8 +59,8 @@ def owner(system: System, user: str, group: str) -> tuple[int, int]:
 
 def named_id(table: str, name: str) -> int:
     """Return the id of a name in the text of /etc/passwd or /etc/group; a number stands for itself."""
-    if name.isdecimal():
-        return int(name)
+    if name.isdecimal() or name == "root":
+        return int(name) if name != "root" else 0
     for line in table.splitlines():
         parts = line.split(":")
         if len(parts) > 2 and parts[0] == name and parts[2].isdecimal():

@@ -70,7 +70,7 @@ def test_it_prints_the_machine(tmp_path: Path) -> None:
 )
 def test_hostile_documents_get_an_answer_within_the_bounds(tmp_path: Path, data: bytes) -> None:
     got = child("--seed", seed(tmp_path / "seed", data, meta_data=b"instance-id: i\n"))
-    assert got["format"] == "berth.config/1"
+    assert got["format"] == "berth.compiled/1"
     assert decode(got["machine"])
 
 

@@ -1,0 +1,123 @@
+"""What another configuration would change on a running machine, pure: each change, and when it takes effect.
+
+Now: accounts and their keys, names, files, kernel settings, containers and what they are pulled with. All else (the
+network, mounts, what runs at a boot or once) waits for the next boot, for it was done at a point of this one that does
+not come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from init.formats import codec
+from init.formats.machine import Machine
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOW = "now"
+NEXT_BOOT = "next boot"
+LIVE = frozenset(
+    (
+        "hostname", "fqdn", "manage_etc_hosts", "timezone", "groups", "users", "root_keys", "disable_root",
+        "ssh_password", "files", "sysctls", "modules", "containers", "registries", "ca_certificates",
+    )
+)  # fmt: skip
+_NAMES = {"files": "path", "registries": "host"}  # what tells the items of a list apart, where it isn't `name`
+_LISTS = ("groups", "users", "files", "containers", "registries")
+_PAIRS = ("sysctls", "environment", "ssh_host_keys")
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One difference: `key` is the machine's field, with the item's name; `what` is added, changed or removed."""
+
+    key: str
+    what: str
+    when: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the form of `berthctl config plan --json`."""
+        return {"key": self.key, "change": self.what, "when": self.when}
+
+
+def changes(old: Machine, new: Machine) -> tuple[Change, ...]:
+    """Return what differs, in the order of `Machine`."""
+    found: list[Change] = []
+    for each in fields(Machine):
+        name = each.name
+        before, after = getattr(old, name), getattr(new, name)
+        if before == after:
+            continue
+        when = NOW if name in LIVE else NEXT_BOOT
+        if name in _LISTS or name in _PAIRS:
+            found += _items(name, by_name(name, before), by_name(name, after), when)
+        else:
+            found.append(Change(key=name, what="changed", when=when))
+    return tuple(found)
+
+
+def _items(field: str, before: Mapping[str, object], after: Mapping[str, object], when: str) -> list[Change]:
+    found = []
+    for name in dict.fromkeys((*before, *after)):
+        if before.get(name) == after.get(name):
+            continue
+        what = "added" if name not in before else "removed" if name not in after else "changed"
+        # What was written or set is not taken back: nobody knows what was there before.
+        stays = what == "removed" and field in ("files", "sysctls")
+        found.append(Change(key=f"{field}.{name}", what=what, when=NEXT_BOOT if stays else when))
+    return found or [Change(key=field, what="changed", when=when)]  # the order alone
+
+
+def by_name(field: str, values: tuple[object, ...]) -> dict[str, object]:
+    """Return the items of a list by their names."""
+    if field in _PAIRS:
+        return {str(value[0]): value for value in values}  # type: ignore[index]
+    return {str(getattr(value, _NAMES.get(field, "name"))): value for value in values}
+
+
+def in_force(old: Machine, new: Machine) -> Machine:
+    """Return what is in force when everything that takes effect now has done so."""
+    kept = {each.name: getattr(old, each.name) for each in fields(Machine) if each.name not in LIVE}
+    return replace(new, **kept)
+
+
+def moved(old: Machine, new: Machine) -> tuple[str, ...]:
+    """Return the containers of `old` that have to stop: they are gone, other than they were, or at another address."""
+    places = {container.name: (index, container) for index, container in enumerate(new.containers)}
+    return tuple(
+        container.name
+        for index, container in enumerate(old.containers)
+        if places.get(container.name) != (index, container)
+    )
+
+
+def redacted(machine: Machine) -> dict[str, object]:
+    """Return the machine as JSON values, without what could open a door."""
+    value = codec.encode(machine)
+    for user in value.get("users", ()):
+        _hide(user, "password_hash")
+    for registry in value.get("registries", ()):
+        _hide(registry, "password")
+    for file in value.get("files", ()):
+        _hide(file, "content")
+    for container in value.get("containers", ()):
+        _hide_values(container, "environment")
+    _hide_values(value, "environment")
+    _hide_values(value, "ssh_host_keys")
+    _hide(value, "random_seed")
+    return value
+
+
+def _hide(value: dict[str, object], key: str) -> None:
+    if value.get(key):
+        value[key] = HIDDEN
+
+
+def _hide_values(value: dict[str, object], key: str) -> None:
+    pairs = value.get(key)
+    if isinstance(pairs, list):
+        value[key] = [[pair[0], HIDDEN] for pair in pairs]
