@@ -24,12 +24,17 @@ _FORMAT = "berth.install/1"
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--disk", default="only-empty", metavar="DISK",
+        "--disk", metavar="DISK",
         help="only-empty (the default: there has to be exactly one), smallest, largest, serial:NUMBER, or a path",
     )  # fmt: skip
     parser.add_argument("--wipe", metavar="SERIAL", help="the serial number of the disk whose data may be destroyed")
     parser.add_argument(
         "--then", choices=("poweroff", "reboot", "stay"), default="stay", help="what to do when it is done; stay"
+    )
+    parser.add_argument(
+        "--loader",
+        action="store_true",
+        help="only renew the loader of an installed disk: the one that booted, or --disk; not safe against a power cut",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
@@ -38,9 +43,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the plan, ask, install."""
     request: dict[str, object] = {"verb": "install", "disk": arguments.disk, "wipe": arguments.wipe}
+    if arguments.loader:
+        request["loader"] = True
+    else:
+        request["disk"] = arguments.disk or "only-empty"
     planned = _last(_steps({**request, "dry_run": True}, arguments.socket))
     if not arguments.json:
-        print("\n".join(plan_lines(planned)))
+        print("\n".join(loader_lines(planned) if arguments.loader else plan_lines(planned)))
     if arguments.dry_run:
         if arguments.json:
             show.as_json({"format": _FORMAT, **planned})
@@ -55,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show.as_json({"format": _FORMAT, **done})
     else:
-        print(f"installed to {done.get('disk')}: {done.get('reason')}")
-        if arguments.then == "stay":
+        print(f"{done.get('disk')}: {done.get('reason')}")
+        if arguments.then == "stay" and not arguments.loader:
             print("take the medium out and run `berthctl reboot`")
     return 0
 
@@ -81,10 +90,18 @@ def plan_lines(planned: dict[str, object]) -> list[str]:
     ]
 
 
+def loader_lines(planned: dict[str, object]) -> list[str]:
+    """Return what renewing the loader means, for people."""
+    line = show.safe(
+        f"disk      {planned.get('disk')}, serial {planned.get('serial') or 'none'}: its loader is renewed"
+    )
+    return [line, f"          {show.paint('a power cut meanwhile leaves a machine that does not boot', 'bad')}"]
+
+
 def _agreed(planned: dict[str, object]) -> bool:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise talk.Failure("no-terminal", "there is no terminal to ask at", "give --yes to install", usage=True)
-    sys.stderr.write(f"Install to {planned.get('disk')}? Type yes: ")
+    sys.stderr.write(f"Write to {planned.get('disk')}? Type yes: ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() == "yes"
 

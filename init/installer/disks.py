@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from init.installer.plan import Disk
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from init.blockdevice.device import BlockDevice
 
 _NEVER = ("loop", "ram", "zram", "fd", "nbd")
@@ -27,6 +30,8 @@ _MULTIPATH = "mpath-"  # how dm/uuid of a multipath map begins
 _MIB = layouts.MIB
 _MD = bytes.fromhex("fc4e2ba9")  # linux/raid/md_p.h: MD_SB_MAGIC, little endian
 _DDF = bytes.fromhex("de11de11")  # SNIA's Common RAID Disk Data Format, 5.4
+_QUIET = 2.0  # seconds
+_LOOKS = 15
 _INTEL = b"Intel Raid ISM Cfg Sig. "
 
 
@@ -39,12 +44,27 @@ class Places:
     mounts: Path = Path("/proc/self/mounts")
 
 
+def settle(places: Places, pause: Callable[[float], None] = time.sleep) -> None:
+    """Wait until no disk has come or gone for a while: the only empty one must not be the first of two."""
+    before: list[str] = []
+    for _ in range(_LOOKS):
+        now = _all(places)
+        if now and now == before:
+            return
+        before = now
+        pause(_QUIET)
+
+
 def present(places: Places, medium: str) -> tuple[Disk, ...]:
     """Return every whole disk that is there. `medium` is the mount point of the medium that the system runs from."""
     mounted = _mounted(places)
-    names = sorted(path.name for path in (places.sys / "class/block").iterdir())
+    names = _all(places)
     found = [_look(places, name, mounted, medium) for name in names if not name.startswith(_NEVER)]
     return tuple(one for one in found if one is not None)
+
+
+def _all(places: Places) -> list[str]:
+    return sorted(path.name for path in (places.sys / "class/block").iterdir())
 
 
 def _look(places: Places, name: str, mounted: dict[str, tuple[str, ...]], medium: str) -> Disk | None:

@@ -1,6 +1,7 @@
 """The installer's program: a child of PID 1, which hands on what it says.
 
     install --disk only-empty|smallest|largest|serial:…|PATH [--wipe SERIAL] [--dry-run]
+    install --loader [--disk serial:…|PATH] [--dry-run]
 
 One JSON object a line on stdout, each with `state`: `planned`, `writing` (with `step`), then `done` or `refused`, which
 is the last. Nothing is written before `planned` was said.
@@ -17,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from init.blockdevice.direct import DirectDevice
+from init.formats import cmdline
 from init.formats.loader import FOLDER
-from init.installer import config, disks, medium
+from init.installer import config, disks, medium, renew
 from init.installer.plan import Plan, Refusal, Request, plan
 from init.installer.state import PROGRAM, StateMaker
 from init.installer.write import Content, WriteError, install
@@ -43,6 +45,11 @@ class Places:
     kept: Path = config.KEPT
     loader: Path = Path(FOLDER)
     mkfs: tuple[str, ...] = PROGRAM
+    pause: Callable[[float], None] = time.sleep
+
+    def node(self, disk: Disk) -> str:
+        """Return the file by which a disk is opened."""
+        return str(self.disks.dev / disk.path.removeprefix("/dev/"))
 
 
 class Refused(Exception):
@@ -58,17 +65,25 @@ class Refused(Exception):
 def main(words: list[str]) -> int:
     """Plan and install; 0 when that was done, 1 when it was refused."""
     parser = argparse.ArgumentParser(prog="install")
-    parser.add_argument("--disk", required=True)
+    parser.add_argument("--disk", default="")
     parser.add_argument("--wipe")
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--loader", action="store_true")
     given = parser.parse_args(words)
+    if given.loader:
+        return _told(lambda: renew_loader(given.disk, dry_run=given.dry_run, places=Places(), say=_print), _print)
     return run(given.disk, given.wipe, dry_run=given.dry_run, places=Places(), say=_print)
 
 
 def run(wanted: str, wipe: str | None, *, dry_run: bool, places: Places, say: Say) -> int:
     """Plan, say it, and unless `dry_run` do it. Every end is said."""
+    return _told(lambda: _run(wanted, wipe, dry_run=dry_run, places=places, say=say), say)
+
+
+def _told(act: Callable[[], None], say: Say) -> int:
+    """Do something, and say why where it is refused."""
     try:
-        _run(wanted, wipe, dry_run=dry_run, places=places, say=say)
+        act()
     except Refused as refused:
         say({"state": "refused", **_facts(refused.disk), "reason": refused.reason, "hint": refused.hint})
         return 1
@@ -84,6 +99,7 @@ def _run(wanted: str, wipe: str | None, *, dry_run: bool, places: Places, say: S
     facts, loader = medium.read_loader(places.loader)
     source = medium.read_medium(places.mount, line)
     document = config.along(config.kept_document(places.kept), config.default_document())
+    disks.settle(places.disks, places.pause)
     found = disks.present(places.disks, str(places.mount))
     chosen = plan(found, Request(disk=wanted, wipe=wipe, root_mib=facts.root_mib))
     if isinstance(chosen, Refusal):
@@ -92,7 +108,7 @@ def _run(wanted: str, wipe: str | None, *, dry_run: bool, places: Places, say: S
     if dry_run:
         return
     started = time.monotonic()
-    path = str(places.disks.dev / chosen.disk.path.removeprefix("/dev/"))
+    path = places.node(chosen.disk)
     files = config.state_files(document) if document else {}
     content = Content(
         loader=loader,
@@ -111,6 +127,32 @@ def _run(wanted: str, wipe: str | None, *, dry_run: bool, places: Places, say: S
     seconds = round(time.monotonic() - started, 2)
     reason = f"{source.version} in {seconds:.1f} s"
     say({"state": "done", **_facts(chosen.disk), "reason": reason, "version": source.version, "seconds": seconds})
+
+
+def renew_loader(wanted: str, *, dry_run: bool, places: Places, say: Say) -> None:
+    """Renew the loader of the disk that booted, or of the installed disk that is named."""
+    line = cmdline.parse(places.command_line.read_text(errors="replace"))
+    _, parts = medium.read_loader(places.loader)
+    installed = [one for one in disks.present(places.disks, str(places.mount)) if one.is_berth]
+    meant = [
+        one
+        for one in installed
+        if not wanted or wanted == one.path or (one.serial and wanted == f"serial:{one.serial}")
+    ]
+    for one in meant:
+        with DirectDevice(places.node(one), writable=not dry_run) as device:
+            if not wanted and not (line.record and renew.has_record(renew.table_of(device), line.record)):
+                continue
+            say({"state": "planned", **_facts(one), "reason": "its loader is renewed", "size": one.size})
+            if not dry_run:
+                try:
+                    renew.renew(device, parts)
+                except (WriteError, OSError, ValueError) as error:
+                    hint = "do not switch the machine off before this went well"
+                    raise Refused(f"the loader could not be renewed: {error}", hint, one) from error
+                say({"state": "done", **_facts(one), "reason": "the loader was renewed"})
+            return
+    raise Refused("no installed disk is meant", "name it: --disk serial:… or --disk /dev/…")
 
 
 def _facts(disk: Disk | None) -> dict[str, object]:

@@ -64,6 +64,7 @@ class Installation:
         self._client: Client | None = None
         self._unattended = False
         self._dry_run = False
+        self._is_quiet = False  # no events: nothing is installed
         self._then = "stay"
         self._reading: int | None = None
         self._rest = b""
@@ -77,31 +78,39 @@ class Installation:
         if wanted is None or self._media != "iso":
             return False
         self._unattended, self._then = True, wanted.then
-        self._start(wanted.disk, wanted.wipe, dry_run=False)
+        self._is_quiet = False
+        self._start(_words(wanted.disk, wanted.wipe))
         return True
 
     def asked(self, client: Client, request: Mapping[str, object], refused: str | None) -> None:
         """Answer `berthctl install`. `refused` says why no configuration of the user is in force, where that is so."""
         disk, wipe, then = request.get("disk"), request.get("wipe"), request.get("then", "stay")
+        loader = request.get("loader") is True
+        well_formed = isinstance(disk, str | None) and isinstance(wipe, str | None) and then in THEN
         if self.running:
             client.fail("busy", "an installation is under way", "see berthctl events")
+        elif not well_formed or not (disk or loader):
+            client.fail("request", "install wants a disk", "see berthctl install --help")
+        elif loader:
+            self._begin_for(client, ("--loader", *(("--disk", str(disk)) if disk else ())), request)
         elif refused is not None:
             client.fail("config", f"the configuration was refused: {refused}", "mend it and start the medium again")
-        elif not isinstance(disk, str) or not disk or not isinstance(wipe, str | None) or then not in THEN:
-            client.fail("request", "install wants a disk", "see berthctl install --help")
         else:
-            client.send({"format": FORMAT})
-            client.follow(self._forget)
-            self._client, self._unattended, self._then = client, False, str(then)
-            self._start(disk, wipe, dry_run=request.get("dry_run") is True)
+            self._begin_for(client, _words(str(disk), str(wipe) if wipe else None), request)
+
+    def _begin_for(self, client: Client, words: tuple[str, ...], request: Mapping[str, object]) -> None:
+        client.send({"format": FORMAT})
+        client.follow(self._forget)
+        self._is_quiet = "--loader" in words or request.get("dry_run") is True
+        self._client, self._unattended, self._then = client, False, str(request.get("then", "stay"))
+        self._start((*words, *(("--dry-run",) if request.get("dry_run") is True else ())))
 
     def _forget(self) -> None:
         self._client = None
 
-    def _start(self, disk: str, wipe: str | None, *, dry_run: bool) -> None:
-        self.running, self._dry_run = True, dry_run
+    def _start(self, words: tuple[str, ...]) -> None:
+        self.running, self._dry_run = True, "--dry-run" in words
         self._rest, self._status, self._last = b"", None, ""
-        words = ("--disk", disk, *(("--wipe", wipe) if wipe else ()), *(("--dry-run",) if dry_run else ()))
         try:
             reading, writing = self._system.make_pipe()
         except OSError as error:
@@ -156,7 +165,7 @@ class Installation:
         state = str(value.get("state"))
         self._last = state
         event = _EVENTS.get(state)
-        if event is not None and not self._dry_run:
+        if event is not None and not self._is_quiet:
             fields = {key: value.get(key) for key in ("disk", "serial", "reason")}
             self._announcer.emit(event, **fields)
         elif state == "writing":
@@ -201,3 +210,7 @@ class Installation:
         elif self._unattended:
             self._unattended = False
             self._go_on()
+
+
+def _words(disk: str, wipe: str | None) -> tuple[str, ...]:
+    return ("--disk", disk, *(("--wipe", wipe) if wipe else ()))

@@ -22,7 +22,7 @@ from init.formats import bootrecord
 from init.formats import disk as layouts
 from init.installer.disks import Places as DiskPlaces
 from init.installer.disks import present
-from init.installer.main import Places, run
+from init.installer.main import Places, Refused, renew_loader, run
 from init.installer.mark import is_marked
 
 pytestmark = pytest.mark.packages
@@ -80,17 +80,22 @@ class Live:
     ) -> list[dict[str, Any]]:
         """Run the installer; return what it said."""
         said: list[dict[str, Any]] = []
-        places = Places(
+        status = run(wanted, wipe, dry_run=dry_run, places=self.places, say=said.append)
+        assert status == (1 if said[-1]["state"] == "refused" else 0)
+        return said
+
+    @property
+    def places(self) -> Places:
+        """Where everything is."""
+        return Places(
             disks=self.disks,
             mount=self.folder / "medium",
             command_line=self.folder / "cmdline",
             kept=self.folder / "user-data",
             loader=self.folder / "loader",
             mkfs=tuple(self.tools.argv("mkfs.ext4")),
+            pause=lambda _: None,
         )
-        status = run(wanted, wipe, dry_run=dry_run, places=places, say=said.append)
-        assert status == (1 if said[-1]["state"] == "refused" else 0)
-        return said
 
     @property
     def disks(self) -> DiskPlaces:
@@ -197,3 +202,27 @@ def test_a_medium_that_rotted_leaves_a_disk_that_is_taken_up_again(live: Live) -
     said = live.install()
     assert "interrupted installation" in said[0]["reason"]
     assert said[-1]["state"] == "done"
+
+
+def test_the_loader_of_the_disk_that_booted_is_renewed(live: Live, tools: Tools, tmp_path: Path) -> None:
+    disk = live.disk("vda", "S1")
+    live.install()
+    live.disk("vdb", "S2")
+    live.install("serial:S2")
+    found = re.search(r"unique GUID: (\S+)", tools.run("sgdisk", "-i", "3", str(disk)).decode())
+    assert found is not None
+    (live.folder / "cmdline").write_text(f"quiet berth.slot=a berth.record={found[1].lower()}\n")
+    with disk.open("r+b") as file:
+        file.write(bytes(440))
+        file.seek(layouts.MIB)
+        file.write(bytes(2 * layouts.MIB))
+    said: list[dict[str, Any]] = []
+    renew_loader("", dry_run=True, places=live.places, say=said.append)
+    assert disk.read_bytes()[:440] == bytes(440)
+    renew_loader("", dry_run=False, places=live.places, say=said.append)
+    assert [(one["state"], one["serial"]) for one in said] == [("planned", "S1"), ("planned", "S1"), ("done", "S1")]
+    assert "No problems found" in tools.run("sgdisk", "-v", str(disk)).decode()
+    tools.run("fsck.fat", "-n", str(part(disk, "esp", tmp_path / "esp")))
+    assert disk.read_bytes()[:440] == (live.folder / "loader/boot.img").read_bytes()
+    with pytest.raises(Refused, match="no installed disk"):
+        renew_loader("serial:", dry_run=False, places=live.places, say=said.append)

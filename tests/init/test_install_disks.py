@@ -9,7 +9,7 @@ from fakes.blockdevice import LossyDisk
 
 from init.formats import disk as layouts
 from init.formats import gpt
-from init.installer.disks import Places, is_berth, is_blank, member_of, present
+from init.installer.disks import Places, is_berth, is_blank, member_of, present, settle
 from init.installer.mark import MARK
 
 MIB = layouts.MIB
@@ -153,3 +153,22 @@ def test_a_first_mib_of_anything_else_is_no_berth_disk() -> None:
     assert not is_berth(bytes(MIB))
     assert not is_berth(b"")
     assert not is_blank(b"", b"")
+
+
+def test_it_waits_until_no_more_disks_come(kernel: Kernel) -> None:
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) <= 3:  # one after the other
+            kernel.disk(f"sd{'abc'[len(pauses) - 1]}", 4 * MIB)
+
+    settle(kernel.places, pause)
+    assert len(pauses) == 4
+    assert len(present(kernel.places, MEDIUM)) == 3
+
+
+def test_disks_that_come_and_go_for_ever_are_not_waited_for(kernel: Kernel) -> None:
+    count = iter(range(1000))
+    settle(kernel.places, lambda _: (kernel.places.sys / f"class/block/x{next(count)}").mkdir())
+    assert next(count) < 100

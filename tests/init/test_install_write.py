@@ -14,6 +14,7 @@ from init.formats import bootrecord, gpt
 from init.formats import disk as layouts
 from init.installer.disks import is_berth, is_blank
 from init.installer.mark import MARK, is_marked
+from init.installer.renew import has_record, renew, table_of
 from init.installer.write import Content, Image, Loader, WriteError, first_sector, install
 
 MIB = layouts.MIB
@@ -186,3 +187,39 @@ def test_boot_code_leaves_the_mbr_its_table() -> None:
     made = first_sector(mbr, b"\x90" * 512)
     assert made[:440] == b"\x90" * 440
     assert made[440:] == mbr[440:]
+
+
+NEWER = Loader(boot=b"\xec" * 440, core=b"CORE" * 6000, esp=b"ESP!" * 9001)
+
+
+def test_renewing_the_loader_changes_nothing_else() -> None:
+    disk = used_disk()
+    table = install(disk, LAYOUT, content(disk))
+    guid = table.entries[layouts.RECORDS[0]].guid
+    assert has_record(table_of(disk), guid.lower())
+    assert not has_record(table_of(disk), table.disk_guid)
+    renew(disk, NEWER)
+    assert disk.read(0, 440) == NEWER.boot
+    assert at(disk, layouts.BIOS, len(NEWER.core)) == NEWER.core
+    assert at(disk, layouts.ESP, len(NEWER.esp)) == NEWER.esp
+    renew(disk, LOADER)
+    disk.restart()
+    require_good(disk)
+    assert table_of(disk) == table
+
+
+def test_a_loader_is_renewed_only_on_an_installed_disk() -> None:
+    for disk in (LossyDisk(SECTORS * 512), used_disk()):
+        written = disk.written
+        with pytest.raises(ValueError, match=r"GPT|no place"):
+            renew(disk, NEWER)
+        assert disk.written == written
+
+
+def test_a_loader_that_does_not_read_back_is_said() -> None:
+    good = used_disk()
+    install(good, LAYOUT, content(good))
+    disk = Forgetful(SECTORS * 512, LAYOUT.number(layouts.ESP).offset_bytes + 8)
+    disk.spoil(0, good.read(0, MIB))
+    with pytest.raises(WriteError, match="does not read back"):
+        renew(disk, NEWER)
