@@ -8,43 +8,62 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from fakes.clone import TINY, Clone, Nursery, assert_equal, kill, kill_at, nursery, open_folder
+from fakes.clone import ROOT, TINY, Clone, Nursery, assert_equal, kill, kill_at, nursery, open_folder
 
 __all__ = ["nursery"]
 pytestmark = pytest.mark.packages
 
 SEED = 8
+SPREAD = 0.1  # of what helping threads do: which of two keeps the same bytes first is chance
 BUILD = ("build", *TINY, "--offline", "--heal")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """A clone, what it builds when nothing disturbs it, and how long that takes from scratch, in seconds."""
+    """A clone, what its store holds before the first build, and what it builds when nothing disturbs it."""
 
     clone: Clone
+    packages: frozenset[Path]
     right: Path
-    seconds: float
 
 
-def from_scratch(clone: Clone) -> None:
+def falling(clone: Clone, thread: str, number: int, note: Path) -> Clone:
+    """Return the clone whose `berth` is killed at the `number`-th thing that a `thread` does, `main` or `other`."""
+    return replace(clone, program=(str(ROOT / "tests" / "fakes" / "falling.py"), thread, str(number), str(note)))
+
+
+def instant(done: tuple[tuple[str, float], ...], share: float) -> tuple[str, int]:
+    """Return the thing that an undisturbed build did when that share of its time was over: thread, and number."""
+    before = [thread for thread, second in done if second <= done[-1][1] * share] or [done[0][0]]
+    thread = before[-1]
+    whole = sum(one == thread for one, _ in done)
+    return thread, min(before.count(thread), int(whole * (1 - SPREAD)) if thread == "other" else whole)
+
+
+def from_scratch(workshop: Workshop) -> None:
     """Forget all but the packages and the tools: the next build does all of its work."""
-    clone.forget()
-    shutil.rmtree(clone.cache / "kept", ignore_errors=True)
+    workshop.clone.forget()
+    shutil.rmtree(workshop.clone.cache / "kept", ignore_errors=True)
+    for path in blobs(workshop.clone) - workshop.packages:
+        path.unlink()
+
+
+def blobs(clone: Clone) -> frozenset[Path]:
+    return frozenset((clone.cache / "blobs").glob("*/*"))
 
 
 @pytest.fixture(scope="module")
 def workshop(nursery: Nursery) -> Iterator[Workshop]:
     with open_folder() as folder:
         clone = nursery.clone(folder)
-        started = time.monotonic()
+        packages = blobs(clone)
         clone.build(*TINY)
-        seconds = time.monotonic() - started
         shutil.copytree(clone.out, folder / "right", copy_function=shutil.move)
-        yield Workshop(clone=clone, right=folder / "right", seconds=seconds)
+        yield Workshop(clone=clone, packages=packages, right=folder / "right")
 
 
 def visible(folder: Path) -> set[str]:
@@ -54,7 +73,7 @@ def visible(folder: Path) -> set[str]:
 def assert_nothing_false(clone: Clone, right: Path, since: float) -> None:
     """Whatever has its final name has its final content: artifacts, and blobs that were written after `since`."""
     assert_equal(right, clone.out, only=visible(clone.out))
-    for path in (clone.cache / "blobs").glob("*/*"):
+    for path in blobs(clone):
         if path.stat().st_ctime > since:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
@@ -72,18 +91,27 @@ def assert_no_leftovers(clone: Clone) -> None:
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_after_kill_9_the_next_build_is_right(workshop: Workshop, count: int):
-    """At `count` instants, one at a random place of each `count`-th part of a build."""
+    """At `count` instants, one at a random place of each `count`-th part of a build.
+
+    A part is so much time of an undisturbed build; the kill comes at the thing that was done then, by its number, so
+    that it comes on any machine, however busy.
+    """
     clone, seeded = workshop.clone, random.Random(SEED)
-    killed = 0
+    note = clone.root / "build" / "done"
+    from_scratch(workshop)
+    falling(clone, "main", 0, note).build(*TINY)
+    done = tuple((line.split()[0], float(line.split()[1])) for line in note.read_text().splitlines())
     for part in range(count):
-        from_scratch(clone)
+        from_scratch(workshop)
         since = time.time()
-        killed += kill_at(clone.start(*BUILD), workshop.seconds * (part + seeded.random()) / count)
+        thread, number = instant(done, (part + seeded.random()) / count)
+        with falling(clone, thread, number, note).start(*BUILD) as process:
+            _, err = process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"not killed at {number} of {thread}: {err}"
         assert_nothing_false(clone, workshop.right, since)
         clone.build(*TINY)
         assert_equal(workshop.right, clone.out)
         assert_no_leftovers(clone)
-    assert killed >= count // 2
 
 
 def test_kill_9_while_the_tools_are_unpacked(nursery: Nursery, workshop: Workshop):
@@ -102,7 +130,7 @@ def test_three_builds_at_once_two_of_them_in_one_folder(nursery: Nursery, worksh
     """They share one store, in which nothing is unpacked yet."""
     with open_folder() as folder:
         other = Clone(root=nursery.clone(folder).root, cache=workshop.clone.cache)
-        from_scratch(workshop.clone)
+        from_scratch(workshop)
         running = [clone.start(*BUILD) for clone in (workshop.clone, workshop.clone, other)]
         for process in running:
             out, err = process.communicate()
@@ -134,12 +162,12 @@ def stopped(clone: Clone, when: Callable[[], bool]) -> None:
 
 
 def test_ctrl_c_while_packages_are_unpacked(workshop: Workshop):
-    from_scratch(workshop.clone)
+    from_scratch(workshop)
     stopped(workshop.clone, lambda: any((workshop.clone.cache / "kept").rglob("*.json")))
 
 
 def test_ctrl_c_while_the_images_are_made(workshop: Workshop):
-    from_scratch(workshop.clone)
+    from_scratch(workshop)
     steps = workshop.clone.root / "build" / "steps"
     stopped(workshop.clone, lambda: any(steps.glob(".slot-*.new/root.img")))
 
