@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from machine import Machine
 from remote import Client, Login
 
+from builder.artifact import iso9660
+from builder.emulate.image import members
 from builder.tools.call import Tools
-from init.formats import events
+from init.formats import disk, events
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
@@ -20,6 +23,7 @@ CONFIG = """#cloud-config
 disable_root: false
 users: [{{name: root, ssh_authorized_keys: ["{root}"]}}]
 """
+GOOD_SOON = "#berth\nhealth: {settle: 2s}\n"  # what the other tests wait 30 s for
 KILL = """for each in /proc/[0-9]*; do
     case "$(tr '\\0' ' ' < $each/cmdline)" in "/bin/busybox httpd "*) kill -9 ${each#/proc/} && found=1;; esac
 done; [ "$found" ]"""
@@ -42,15 +46,38 @@ def test_the_iso_boots(firmware: str, media: str, built: Built, tools: Tools, tm
         comes_up(machine)
 
 
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_the_disk_boots_and_becomes_good(firmware: str, built: Built, tools: Tools, tmp_path: Path) -> None:
-    raw = built("minimal")["raw"]
-    with Machine(raw, tools=tools, folder=tmp_path, firmware=firmware) as machine:
+@pytest.mark.parametrize(("kind", "firmware"), [("raw", "bios"), ("raw", "uefi"), ("qcow2", "bios")])
+def test_the_disk_boots_and_becomes_good(kind: str, firmware: str, built: Built, tools: Tools, tmp_path: Path) -> None:
+    image = built(DEFAULT)[kind]
+    with Machine(image, tools=tools, folder=tmp_path, firmware=firmware, config=GOOD_SOON) as machine:
         machine.wait(events.CONTAINER_HEALTHY)
         assert machine.wait(events.BOOT_GOOD)["slot"] == "a"
         machine.power_off()
         last = machine.seen[-1]
         assert (last["event"], last["state_unmounted"]) == (events.SHUTDOWN_CLEAN, True)
+
+
+def part_hash(path: Path, offset: int, size: int) -> str:
+    """Return the SHA-256 of a part of a file."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return hashlib.sha256(file.read(size)).hexdigest()
+
+
+def test_every_artifact_holds_the_same_slot(built: Built, tools: Tools) -> None:
+    """What was booted from ISO and disk is what an update writes: the bundle's two images, to the byte."""
+    artifacts = built(DEFAULT)
+    bundle = members(artifacts["bundle"])
+    with artifacts["iso"].open("rb") as file:
+        nodes = {node.path: (node.offset, node.size) for node in iso9660.nodes(file)}
+    layout = disk.lay_out(artifacts["raw"].stat().st_size // disk.SECTOR)
+    for name in ("boot", "root"):
+        offset, size = bundle[f"{name}.img"]
+        expected = part_hash(artifacts["bundle"], offset, size)
+        assert part_hash(artifacts["iso"], *nodes[f"berth/{name}.img"]) == expected
+        partition = layout.named(f"{name}-a")
+        assert part_hash(artifacts["raw"], partition.offset_bytes, size) == expected
+    tools.run("qemu-img", "compare", str(artifacts["raw"]), str(artifacts["qcow2"]))
 
 
 @pytest.mark.parametrize("recipe", ["minimal", "podman", "docker"])

@@ -44,14 +44,16 @@ def image(built: Built) -> Path:
     return built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
 
 
-def is_up_again(machine: Machine, after: int) -> None:
-    """See an orderly end and another boot."""
+def is_up_again(machine: Machine, after: int) -> int:
+    """See an orderly end and another boot; return how many events came before that."""
     end = machine.wait(events.SHUTDOWN_CLEAN, after=after)
-    again = machine.wait(events.INIT_STARTED, after=machine.seen.index(dict(end)))
-    assert again["boot_id"] != end["boot_id"]
+    before = machine.seen.index(dict(end)) + 1
+    again = machine.wait(events.INIT_STARTED, after=before)
+    assert again["boot_id"] not in {one["boot_id"] for one in machine.seen[:before]}
+    return before
 
 
-def test_ctrl_alt_del_and_berthctl_poweroff(image: Path, tools: Tools, client: Client, tmp_path: Path) -> None:
+def test_ctrl_alt_del_berthctl_reboot_and_poweroff(image: Path, tools: Tools, client: Client, tmp_path: Path) -> None:
     """Each is orderly, says who asked, and waits no longer for a deaf container than that one may take."""
     key = client.key("of-box2")
     config = CONFIG.format(key=key.public)
@@ -63,9 +65,14 @@ def test_ctrl_alt_del_and_berthctl_poweroff(image: Path, tools: Tools, client: C
         assert "Ctrl-Alt-Del" in begun["why"]
         took = machine.wait(events.SHUTDOWN_CLEAN)["t"] - begun["t"]
         assert STUBBORN <= took < STUBBORN + 10, took  # the guest's own clock
-        is_up_again(machine, 0)
+        after = is_up_again(machine, 0)
 
-        after = len(machine.seen)
+        machine.wait(events.CONTAINER_HEALTHY, name="stubborn", after=after)
+        assert "going down" in berth.out("berthctl reboot")
+        assert "berthctl, uid 1000" in machine.wait(events.SHUTDOWN_BEGUN, after=after)["why"]
+        after = is_up_again(machine, after)
+
+        (machine.folder / "known_hosts").unlink()  # without state each boot has a key of its own
         machine.wait(events.CONTAINER_HEALTHY, name="stubborn", after=after)
         assert "going down" in berth.out("berthctl poweroff")
         assert "berthctl, uid 1000" in machine.wait(events.SHUTDOWN_BEGUN, after=after)["why"]
