@@ -1,0 +1,133 @@
+"""Updates, seen from outside: releases that are published, taken, confirmed, rolled back, and one that comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machine import Machine
+from releases import CHANNEL, HOST, Shop, Workshop
+from remote import Client, Key, Login
+
+from builder.tools.call import Tools
+from init.formats import events, updates
+
+pytestmark = [pytest.mark.qemu, pytest.mark.packages]
+
+Built = Callable[..., dict[str, Path]]
+ROOT = Path(__file__).resolve().parent.parent
+CLOUD = ("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")
+BAD_PAGE = "/www/index.html"  # without it the container's health check gets a 404
+CONFIG = """#cloud-config
+disable_root: false
+users: [{{name: root, ssh_authorized_keys: ["{key}"]}}]
+berth:
+  health: {{within: 20s, settle: 3s}}
+  update: {{repository: "http://{host}:{port}/", channel: {channel}, policy: {policy}, root: {root}}}
+"""
+MOST_MEMORY = 64 << 20  # bytes
+
+
+@pytest.fixture(scope="module")
+def workshop(tools: Tools) -> Workshop:
+    return Workshop(tools, ROOT)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with Shop(tmp_path / "repository") as shop:
+        yield shop
+
+
+def config(shop: Shop, key: Key, policy: str = "manual") -> str:
+    root = json.dumps(shop.root.decode())
+    return CONFIG.format(key=key.public, host=HOST, port=shop.port, channel=CHANNEL, policy=policy, root=root)
+
+
+class Box:
+    """The machine, and its root's log-in."""
+
+    def __init__(self, machine: Machine, login: Login) -> None:
+        self.machine = machine
+        self.login = login
+
+    def update(self, *words: str) -> tuple[int, dict[str, Any]]:
+        done = self.login.run(f"berthctl update {' '.join(words)} --json")
+        assert done.out, self.machine.explain(f"update {words} said nothing: {done.err}")
+        return done.status, json.loads(done.out)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.login.json("berthctl status --json")
+        return found
+
+    def takes(self, version: str, *words: str) -> dict[str, Any]:
+        """Take the newest release, and see it confirmed after its reboot."""
+        after = len(self.machine.seen)
+        status, answer = self.update("apply", "--reboot", *words)
+        assert (status, answer["state"], answer["version"]) == (0, updates.SWITCHED, version), answer
+        end = self.machine.wait(events.SHUTDOWN_CLEAN, after=after)
+        assert end["state_unmounted"]
+        self.machine.wait(events.BOOT_GOOD, after=after, version=version)
+        self.machine.wait(events.UPDATE_STATE, after=after, state=updates.GOOD, version=version)
+        return answer
+
+    def comes_back(self, version: str, reason: str) -> None:
+        """Take a release that does not make it."""
+        after = len(self.machine.seen)
+        status, answer = self.update("apply", "--reboot")
+        assert (status, answer["state"]) == (0, updates.SWITCHED), answer
+        fell = self.machine.wait(events.BOOT_FELLBACK, after=after, timeout=400.0)
+        assert (fell["from"], fell["reason"]) == (version, reason), self.machine.explain(str(fell))
+        self.machine.wait(events.UPDATE_STATE, after=after, state=updates.RETURNED)
+        self.machine.wait(events.HEALTH_PASSED, after=self.machine.seen.index(dict(fell)))
+        status, answer = self.update("apply")
+        assert (status, answer["state"]) == (1, updates.REFUSED), answer
+        assert "held" in answer["reason"]
+        last = self.status()["last_return"]
+        assert (last["from"], last["reason"]) == (version, reason)
+
+
+def test_a_release_is_taken_rolled_back_and_a_bad_one_comes_back(  # noqa: PLR0917 - fixtures
+    built: Built, tools: Tools, client: Client, workshop: Workshop, shop: Shop, tmp_path: Path
+) -> None:
+    """The story on one machine: each release is really published and really taken; what was kept on state stays."""
+    key = client.key("of-updated")
+    disk = tmp_path / "disk.qcow2"
+    options = {"config": config(shop, key), "disk": disk, "forwards": (8080, 22)}
+    with Machine(built(*CLOUD)["raw"], tools=tools, folder=tmp_path, **options) as machine:
+        box = Box(machine, Login(client=client, machine=machine, user="root", key=key))
+        first = machine.wait(events.BOOT_GOOD)["version"]
+        box.login.out("echo kept > /var/lib/mine")
+        status, answer = box.update("check")
+        assert (status, answer["state"]) == (1, updates.FAILED), answer  # nothing is published yet
+        assert "no confirmed release" in box.login.run("berthctl rollback").err
+
+        shop.publish(workshop.make("2"))
+        assert box.update("check")[1]["state"] == updates.AVAILABLE
+        last = box.takes("2")["last"]
+
+        assert last["memory"] <= MOST_MEMORY
+        assert last["fetched"] <= last["size"] // 2
+        slots = box.status()["slots"]
+        assert (slots["b"]["version"], slots["b"]["good"], slots["b"]["booted"]) == ("2", True, True)
+        assert box.login.out("cat /var/lib/mine") == "kept\n"
+        assert box.update("check")[1]["state"] == updates.CURRENT
+
+        after = len(machine.seen)
+        assert box.login.json("berthctl rollback --json")["version"] == first
+        machine.wait(events.HEALTH_PASSED, after=after)
+        assert box.status()["slots"]["a"]["booted"]
+        status, answer = box.update("apply")
+        assert (status, answer["state"], "rolled back by hand" in answer["reason"]) == (1, updates.REFUSED, True)
+        box.takes("2", "--again")
+
+        shop.publish(workshop.make("3", without=BAD_PAGE))
+        box.comes_back("3", "unhealthy")
+        assert box.login.out("cat /var/lib/mine") == "kept\n"
+        assert b"<h1>Berth</h1>" in machine.get(8080)
+        history = box.update("history")[1]["attempts"]
+        assert [one["state"] for one in history if one["version"] == "3"][-1] == updates.RETURNED
+        machine.power_off()
