@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.shop import CHANNEL, Shop
 from machine import Machine
-from releases import CHANNEL, HOST, Shop, Workshop
+from releases import HOST, Workshop, publish
 from remote import Client, Key, Login
 
 from builder.tools.call import Tools
@@ -105,7 +106,7 @@ def test_a_release_is_taken_rolled_back_and_a_bad_one_comes_back(  # noqa: PLR09
         assert (status, answer["state"]) == (1, updates.FAILED), answer  # nothing is published yet
         assert "no confirmed release" in box.login.run("berthctl rollback").err
 
-        shop.publish(workshop.make("2"))
+        publish(shop, workshop.make("2"))
         assert box.update("check")[1]["state"] == updates.AVAILABLE
         last = box.takes("2")["last"]
 
@@ -124,7 +125,7 @@ def test_a_release_is_taken_rolled_back_and_a_bad_one_comes_back(  # noqa: PLR09
         assert (status, answer["state"], "rolled back by hand" in answer["reason"]) == (1, updates.REFUSED, True)
         box.takes("2", "--again")
 
-        shop.publish(workshop.make("3", without=BAD_PAGE))
+        publish(shop, workshop.make("3", without=BAD_PAGE))
         box.comes_back("3", "unhealthy")
         assert box.login.out("cat /var/lib/mine") == "kept\n"
         assert b"<h1>Berth</h1>" in machine.get(8080)

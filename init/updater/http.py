@@ -89,7 +89,8 @@ class Web:
             with error:
                 if error.code in (403, 404):
                     raise NotFoundError(2, f"the server answers {error.code}", url) from error
-                raise OSError(5, f"the server answers {error.code}", url) from error
+                what = "redirects too often" if 300 <= error.code < 400 else f"answers {error.code}"
+                raise OSError(5, f"the server {what}", url) from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, FileNotFoundError):
                 raise NotFoundError(2, "there is no such file", url) from error
