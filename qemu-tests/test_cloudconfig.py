@@ -202,7 +202,8 @@ def indented(text: str) -> str:
 
 
 def certificate(tools: Tools, folder: Path) -> str:
-    options = ("-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=An authority of its own")
+    options = ("-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=An authority of its own",
+               "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
     tools.run(
         "openssl", "req", "-x509", *options, "-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.pem"),
         "-config", "/dev/null",

@@ -25,20 +25,17 @@ def write_file(system: System, file: WrittenFile, instance_id: str) -> None:
     data = binascii.a2b_base64(file.content)
     uid, gid = owner(system, file.owner, file.group)
     make_folders(system, file.path.rpartition("/")[0], uid, gid)
+    mark = f"{binascii.crc32(data):08x} {file.path}"
+    once = file.append and not file.path.startswith(_NEW_EACH_BOOT)
+    if once and mark in done(system, instance_id, "appended"):
+        return
     if file.append and system.exists(file.path):
-        again = not file.path.startswith(_NEW_EACH_BOOT)
-        mark = f"{binascii.crc32(data):08x} {file.path}"
-        if again and mark in done(system, instance_id, "appended"):
-            return
         data = system.read(file.path, LARGEST) + data
-        if again:
-            system.replace(file.path, data, file.mode)
-            keep(system, instance_id, "appended", mark)
-            system.set_owner(file.path, uid, gid)
-            return
     system.replace(file.path, data, file.mode)
     if uid or gid:
         system.set_owner(file.path, uid, gid)
+    if once:
+        keep(system, instance_id, "appended", mark)
 
 
 def make_folders(system: System, path: str, uid: int, gid: int) -> None:

@@ -59,6 +59,9 @@ def test_what_is_on_state_is_appended_once_per_instance(system: FakeSystem) -> N
     for instance, lines in (("i-1", 1), ("i-1", 1), ("i-2", 2), ("i-2", 2)):
         written.write_file(system, file("/var/log.txt", "more\n", append=True), instance)
         assert system.read("/var/log.txt") == b"start\n" + b"more\n" * lines
+    for _ in range(2):
+        written.write_file(system, file("/var/new.txt", "first\n", append=True), "i-1")
+    assert system.read("/var/new.txt") == b"first\n", "a file that wasn't there counts as well"
     written.write_file(system, file("/etc/log", "x", append=True), "i-1")
     written.write_file(system, file("/etc/log", "x", append=True), "i-1")
     assert system.read("/etc/log") == b"xx", "/etc is new at each boot, so nothing is remembered of it"
