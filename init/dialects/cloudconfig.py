@@ -61,6 +61,7 @@ _IGNORED: dict[str, tuple[str, ...]] = {
         "updates",
         "allow_public_ssh_keys",
         "unverified_modules",
+        "migrate",
     ),
     _UBUNTU: (
         "byobu_by_default",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from init.dialects.diagnostic import Report
 from init.dialects.passwords import HINT, is_hash, is_lock, key_problem
 from init.dialects.position import Mapping, Node, Scalar, Sequence, is_null, shown
-from init.dialects.record import Key, Record
+from init.dialects.record import Key, Record, below
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Integer, Listing, Text, expected, wrong
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -97,11 +98,32 @@ USER = Record(
 )
 
 
+DEFAULT_USER = Record(
+    what=USER.what, hyphens=True, keys={**USER.keys, "name": replace(USER.keys["name"], required=False)}
+)
+
+
 def _user(node: Node, path: str, report: Report) -> Any:
     """`default`, a name, or a map."""
     if isinstance(node, Scalar):
         return USER_NAME.read(node, path, report)
     return USER.read(node, path, report)
+
+
+def _default_user(node: Node, path: str, report: Report) -> Any:
+    """A name, or what is other about the default user, who keeps his name where none is given."""
+    return USER_NAME.read(node, path, report) if isinstance(node, Scalar) else DEFAULT_USER.read(node, path, report)
+
+
+def _named_user(key: Scalar, value: Node, path: str, report: Report) -> Any:
+    """One entry of the old form `NAME: {…}`; a name with true is a plain user, one with false or null is none."""
+    if isinstance(value, Mapping):
+        return USER.read(Mapping(((Scalar("name", key.place), key), *value.entries), value.place), path, report)
+    if is_null(value) or (isinstance(value, Scalar) and value.value() is False):
+        return INVALID
+    if isinstance(value, Scalar) and value.value() is True:
+        return USER_NAME.read(key, path, report)
+    return expected("a map that describes a user, or true", value, path, report)
 
 
 def _users(node: Node, path: str, report: Report) -> Any:
@@ -112,8 +134,9 @@ def _users(node: Node, path: str, report: Report) -> Any:
         names = _names(node, path, report)
         report.note(node.place, path, "write a list of users", code="old-form")
         return names
-    hint = "write a list: `- name: …`"
-    return expected("a list of users", node, path, report, hint=hint)
+    report.note(node.place, path, "write a list of users: `- name: …`", code="old-form")
+    found = [_named_user(key, value, below(path, key.text), report) for key, value in node.entries]
+    return tuple(user for user in found if user is not INVALID)
 
 
 def _group(node: Node, path: str, report: Report) -> Any:
@@ -230,7 +253,7 @@ IDENTITY: dict[str, Key] = {
     "prefer_fqdn_over_hostname": Key(shape=Boolean(words=True), doc="the kernel's host name is the full one"),
     "preserve_hostname": Key(shape=Boolean(words=True), doc="true: the name is not taken from here"),
     "manage_etc_hosts": Key(shape=Custom(_etc_hosts), doc="true (the default), false or `localhost`"),
-    "user": Key(shape=Custom(_user), doc="changes the default user"),
+    "user": Key(shape=Custom(_default_user), doc="changes the default user"),
     "users": Key(shape=Custom(_users), doc="`default`, names, and maps that describe users"),
     "groups": Key(shape=Custom(_groups), doc="groups, with their members"),
     "ssh_authorized_keys": Key(shape=KEYS, doc="public keys of the default user"),

@@ -6,10 +6,11 @@ import base64
 import re
 from typing import Any
 
-from init.dialects.diagnostic import Report
+from init.dialects.diagnostic import Report, Unreadable
 from init.dialects.position import Node, Scalar, Sequence, is_null
 from init.dialects.record import Fields, Key, Record
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Listing, Size, Text, expected, wrong
+from init.dialects.text import gunzip
 from init.formats.machine import Mount, Swap
 
 _STATE = "`/` is read-only; what grows is the state partition"
@@ -69,14 +70,26 @@ def _swap(node: Node, path: str, report: Report) -> Any:
 
     fields = Record(
         keys={
-            "filename": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path"), required=True),
-            "size": Key(shape=Custom(size), required=True),
+            "filename": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path")),
+            "size": Key(shape=Custom(size)),
             "maxsize": Key(ignored="`size` is what is made"),
         }
     ).read(node, path, report)
-    if fields is INVALID or not fields.get("size") or "filename" not in fields:
+    if fields is INVALID:
+        return INVALID
+    lacking = [name for name in ("filename", "size") if name not in fields and not _stands(fields, name)]
+    if lacking:
+        hint = "write `filename` and `size`"
+        report.warn(node.place, path, f"no swap file is made: `{lacking[0]}` is missing", hint=hint)
+    if not fields.get("size") or "filename" not in fields:
         return INVALID
     return Swap(filename=fields.get("filename"), size=fields.get("size"))
+
+
+def _stands(fields: Fields, name: str) -> bool:
+    """Tell whether a key is there, whatever its value: what is wrong with that has been said."""
+    node = fields.node.get(name)
+    return node is not None and not is_null(node)
 
 
 _SERVERS = Listing(Text(pattern=r"[A-Za-z0-9.:_-]+", what="a host name or an address"), single=True)
@@ -155,14 +168,15 @@ def _random_seed(node: Node, path: str, report: Report) -> Any:
     ).read(node, path, report)
     if fields is INVALID or not fields.get("data"):
         return INVALID
-    data = fields.get("data").encode()
-    if fields.get("encoding") in ("base64", "b64"):
-        try:
-            data = base64.b64decode(data, validate=True)
-        except ValueError:
-            return wrong("the data is not base64", node, path, report)
-    if fields.get("encoding") in ("gzip", "gz"):
-        return wrong("packed bytes cannot stand in YAML text", node, path, report, hint="write `encoding: b64`")
+    value = fields.node.get("data")
+    data, encoding = fields.get("data").encode(), fields.get("encoding")
+    try:
+        if encoding in ("base64", "b64") or (isinstance(value, Scalar) and value.tag == "!!binary"):
+            data = base64.b64decode("".join(fields.get("data").split()), validate=True)
+        if encoding in ("gzip", "gz"):
+            data = gunzip(data, file=node.place.file)
+    except (ValueError, Unreadable):
+        return wrong("the data is not what `encoding` says", node, path, report)
     return base64.b64encode(data).decode("ascii")
 
 

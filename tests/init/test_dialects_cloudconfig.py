@@ -129,7 +129,8 @@ def test_who_there_is(text: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("users: {a: b}", "users"),
+        ("users: {a: b}", "users.a"),
+        ("users: {a: {name: b}}", "users.a.name"),
         ("users: [{name: a}, {name: a}]", "users[1]"),
         ("users: [{name: 'A B'}]", "users[0].name"),
         ("users: [{name: a, passwd: secret}]", "users[0].passwd"),
@@ -227,6 +228,26 @@ def test_disks() -> None:
     assert not got.grow_state
     assert machine("swap: {filename: /var/swap, size: 1.5G}").swap == Swap(filename="/var/swap", size=3 * 2**29)
     assert machine("swap: {filename: /var/swap, size: auto}").swap is None
+
+
+def test_old_forms_of_users() -> None:
+    got = machine("users: {a: {gecos: A}, b: true, c: false, d: null}")
+    assert [(user.name, user.gecos) for user in got.users] == [("a", "A"), ("b", "")]
+    (default,) = machine("user: {gecos: Me, shell: /bin/ash}").users
+    assert (default.name, default.uid, default.gecos, default.shell) == ("berth", 1000, "Me", "/bin/ash")
+
+
+def test_seeds_in_every_encoding() -> None:
+    packed = base64.b64encode(gzip.compress(b"seed")).decode()
+    for text in ("data: seed", "data: c2VlZA==, encoding: b64", f"data: !!binary {packed}, encoding: gz"):
+        assert machine(f"random_seed: {{{text}}}").random_seed == "c2VlZA==", text
+    assert found("random_seed: {data: seed, encoding: gz}", Severity.ERROR) == ["random_seed"]
+
+
+@pytest.mark.parametrize("text", ["{}", "{filename: /var/swap}", "{size: 1G}"])
+def test_half_a_swap_file_is_none_and_said(text: str) -> None:
+    assert machine(f"swap: {text}").swap is None
+    assert found(f"swap: {text}", Severity.WARNING) == ["swap"]
 
 
 def test_time_and_the_end() -> None:
