@@ -131,6 +131,16 @@ class Machine:
                 raise AssertionError(self.explain(f"the console did not show {text!r}"))
             self._listen(1.0)
 
+    def type_at(self, prompt: str, text: str, *, timeout: float = PATIENCE) -> None:
+        """Type a line on the console once it shows a prompt, which no line's end follows."""
+        deadline = time.monotonic() + timeout
+        before = len(self.console)
+        while prompt not in self.session.prompt and not any(prompt in line for line in self.console[before:]):
+            if not self.session.open or time.monotonic() > deadline:
+                raise AssertionError(self.explain(f"the console did not ask {prompt!r}"))
+            self._listen(1.0)
+        self.session.type(f"{text}\n")
+
     def names(self) -> list[str]:
         """Return the names of the events so far."""
         return [one["event"] for one in self.seen]

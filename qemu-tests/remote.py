@@ -6,6 +6,7 @@ No host needs an SSH client for it, and nothing of the host's own (agent, keys, 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass, replace
@@ -72,6 +73,15 @@ class Client:
         return self.tools.argv(
             "ssh", "-F", "/dev/null", *words, "-p", str(machine.port(22)), f"{user}@127.0.0.1", "--", *command
         )
+
+    def on_path(self) -> Path:
+        """Return a folder with `ssh` as a program that any other can start, as on a computer where it is installed."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        program = folder / "ssh"
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(self.tools.argv("ssh", "-F", "/dev/null"))} "$@"\n')
+        program.chmod(0o755)
+        return folder
 
     def run(self, machine: Machine, user: str, key: Key, *command: str, options: tuple[str, ...] = ()) -> Done:
         """Run it to its end. A machine that does not take connections yet is asked again."""

@@ -87,7 +87,9 @@ def registry_programs(tools: Tools, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman")],
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman", "docker")
+    ],
 )
 def shop(  # noqa: PLR0917 - what it is made of
     request: pytest.FixtureRequest,
@@ -202,6 +204,9 @@ def test_a_power_cut_without_the_registry_brings_all_of_it_back(shop: Shop) -> N
         machine.wait(events.CONTAINER_HEALTHY, name=name, timeout=400)
     assert machine.get(8080) == b"hello from the registry\n"
     assert machine.get(8080, "/kept.txt") == b"kept\n"
+    before = root.out("berthctl logs web --boot -1 -n 5000 --json")
+    assert "berth.logs/1" in before.splitlines()[0]
+    assert "berthctl" not in root.run("berthctl logs init --boot -1 -n 5").err
     running = {one["name"]: one["state"] for one in root.json("berthctl status --json")["containers"]}
     assert running == {"web": "running", "behind": "running", "saved": "running"}
     machine.power_off()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from machine import Machine
-from remote import Client, Key, Login
+from remote import Client, Done, Key, Login
 
 from builder.tools.call import Tools
 from init.formats import events
@@ -27,13 +29,17 @@ SSH = 22
 LISTENS = "0A"  # state of a TCP socket in /proc/net/tcp
 PAGES = "/var/lib/berth/volumes/pages"
 SERVES = "cp /www/index.html /pages/; exec /bin/busybox httpd -f -v -p 80 -h /pages"
+PASSWORD = "correct horse"
+HASHED = (
+    "$6$rounds=5000$ofthetests$8SHWrywhBp5ZTP8y8E1/BpRZXHET9S9ps52JC7AWtB2i3uk2vCTxHv2J6iy7SrrxDa/QPVtIsMpAi0Sg6wBGO."
+)
 CONFIG = """#cloud-config
 hostname: box1
 disable_root: false
 ssh_authorized_keys: ["{berth}"]
 users:
   - default
-  - {{name: ann, ssh_authorized_keys: ["{ann}"]}}
+  - {{name: ann, ssh_authorized_keys: ["{ann}"], lock_passwd: false, hashed_passwd: "{hashed}"}}
   - {{name: root, ssh_authorized_keys: ["{root}"]}}
 berth:
   health: {{settle: 3s}}
@@ -47,7 +53,7 @@ berth:
       pids_limit: 20
       volumes: ["pages:/pages"]
       entrypoint: [/bin/busybox, sh, -c, "{serves}"]
-      healthcheck: {{http: "http://127.0.0.1:80/", interval: 2s, timeout: 2s, retries: 2}}
+      healthcheck: {{http: "http://127.0.0.1:80/", interval: 2s, timeout: 20s, retries: 2}}
     clock:
       image: demo
       entrypoint: [/bin/busybox, sh, -c, "while true; do echo tick; sleep 1; done"]
@@ -72,7 +78,7 @@ def running(built: Built, tools: Tools, client: Client, tmp_path_factory: pytest
     """Return the machine with both containers healthy."""
     image = built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
     keys = {name: client.key(f"{name}-of-the-machine") for name in ("berth", "ann", "root")}
-    config = CONFIG.format(serves=SERVES, **{name: key.public for name, key in keys.items()})
+    config = CONFIG.format(serves=SERVES, hashed=HASHED, **{name: key.public for name, key in keys.items()})
     folder = tmp_path_factory.mktemp("running")
     with Machine(image, tools=tools, folder=folder, config=config, direct=True, forwards=(8080, SSH)) as machine:
         machine.wait(events.CONTAINER_HEALTHY, name="web")
@@ -153,6 +159,91 @@ def test_the_reading_verbs_show_what_runs(running: Running) -> None:
     marks = berth.json("berthctl timeline --json")["marks"]
     assert [mark["event"] for mark in marks][:2] == [events.INIT_STARTED, events.CONFIG_APPLIED]
     assert "container.healthy web" in berth.out("berthctl timeline")
+
+
+def test_a_password_of_the_config_opens_the_console(running: Running) -> None:
+    """A wrong one does not, and neither opens SSH (see above). The shell is the user's own, and so is its end."""
+    machine = running.machine
+    machine.session.type("\n")  # the line may have scrolled away: asked again
+    machine.type_at("login: ", "ann")
+    machine.type_at("assword: ", "wrong")
+    machine.wait_for_line("incorrect")
+    machine.type_at("login: ", "ann")
+    machine.type_at("assword: ", PASSWORD)
+    machine.type_at("$ ", 'echo "$(id -un) is in $PWD, $((40 + 2))"; exit')
+    machine.wait_for_line("ann is in /home/ann, 42")
+    machine.type_at("login: ", "")
+
+
+def connect(running: Running, user: str, *words: str, **environment: str) -> Done:
+    """Run `berth connect` as on a computer with an SSH client, with the fingerprint that the console shows."""
+    machine = running.machine
+    shown = machine.wait_for_line("ssh host key: ").split()
+    pinned = next(word for word in shown if word.startswith("SHA256:"))
+    where = ("-p", str(machine.port(SSH)), "-i", str(running.keys[user].path))
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("berth")), "connect", f"{user}@127.0.0.1", *where,
+         "--fingerprint", environment.pop("fingerprint", pinned), "-o", "BatchMode=yes", *words],
+        env={"PATH": f"{running.client.on_path()}:/usr/bin:/bin", "HOME": str(machine.folder), **environment},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    machine.hear()
+    return Done(status=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def test_berth_connect_runs_verbs_from_outside(running: Running) -> None:
+    shown = connect(running, "berth")
+    assert (shown.status, "box1" in shown.out) == (0, True), shown
+    assert json.loads(connect(running, "berth", "--json", "ps").out)["format"] == "berth.ps/1"
+    assert connect(running, "berth", "logs", "clock", "-n", "1").out.count("tick") == 1
+    assert connect(running, "berth", "logs", "nobody").status == 1
+    assert connect(running, "berth", "logs", "-n", "many").status == 2
+
+
+def test_berth_connect_takes_no_other_host_key(running: Running) -> None:
+    other = connect(running, "berth", "--json", "status", fingerprint="SHA256:" + "A" * 43)
+    assert (other.status, json.loads(other.out)["code"]) == (1, "connect"), other
+
+
+def test_habits_are_answered_with_the_command_of_this_machine(running: Running) -> None:
+    root = running.login("root")
+    expected = {
+        "systemctl restart web": "berthctl service restart web",
+        "journalctl -u web -f": "berthctl logs web -f",
+        "apt install vim": "add the package to the recipe",
+        "passwd": "machine config",
+        "dnf update": "read-only",
+    }
+    for typed, advice in expected.items():
+        done = root.run(typed)
+        assert (done.status, advice in done.err, done.err.count("\n")) == (127, True, 1), done
+    assert root.out("sudo id -u") == "0\n"
+    assert "berthctl" in running.login("berth").run("sudo reboot").err
+    edited = root.run("vi /etc/motd < /dev/null")
+    assert "made anew at each boot" in edited.err, edited
+
+
+def test_what_lasts_is_on_the_screen(running: Running) -> None:
+    berth = running.login("berth")
+    assert berth.json("berthctl status --json")["state"]["kept"] == []
+    assert "kept       nothing" in berth.out("berthctl status")
+
+
+def test_events_are_followed_and_a_restart_is_told(running: Running) -> None:
+    """`events -f` shows what happens from now on, `service` says what it did as JSON too."""
+    berth = running.login("berth")
+    seen = len(running.machine.seen)
+    follow = "berthctl events -f --json | sed -n '/container.exited/{p;q}'"
+    said = berth.out(f"({follow}) & sleep 2; berthctl service restart clock --json; wait")
+    answer, event = (json.loads(line) for line in said.splitlines())
+    assert (answer["format"], answer["name"], answer["action"]) == ("berth.service/1", "clock", "restart")
+    assert (event["event"], event["name"]) == ("container.exited", "clock")
+    running.machine.wait(events.CONTAINER_HEALTHY, name="clock", after=seen)
+
+
+def test_a_machine_in_memory_has_no_boot_before(running: Running) -> None:
+    done = running.login("berth").run("berthctl logs --boot -1")
+    assert (done.status, "boot -1" in done.err) == (1, True), done
 
 
 def test_logs_are_followed(running: Running) -> None:

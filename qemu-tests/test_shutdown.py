@@ -101,4 +101,5 @@ def test_without_a_config_only_the_published_port_answers(image: Path, tools: To
         machine.wait(events.CONTAINER_HEALTHY, name="web")
         assert b"<h1>Berth</h1>" in machine.get(8080)
         assert machine.says_first(SSH) == b""
+        assert not any("login:" in line for line in (*machine.console, machine.session.prompt))
         machine.power_off()

@@ -132,6 +132,11 @@ class Session:
         """Whether anything can still come."""
         return bool(self._selector.get_map())
 
+    @property
+    def prompt(self) -> str:
+        """What the console shows of a line that has not ended."""
+        return self._partial.get(id(self._console), b"").decode(errors="replace")
+
     def type(self, text: str) -> None:
         """Type on the guest's serial console."""
         self._console.setblocking(True)
