@@ -87,9 +87,7 @@ def registry_programs(tools: Tools, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman", "docker")
-    ],
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman")],
 )
 def shop(  # noqa: PLR0917 - what it is made of
     request: pytest.FixtureRequest,

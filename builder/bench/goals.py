@@ -17,6 +17,7 @@ class Goal:
     power_off: float
     build: float
     unchanged: float = 3.0
+    restart: float = 1.0  # of a killed container
 
 
 GOALS: Mapping[str, Goal] = {

@@ -34,6 +34,7 @@ class Figures:
     sizes: Sizes | None = None
     builds: Builds | None = None
     boots: tuple[Boot, ...] = ()
+    restarts: tuple[float, ...] = ()  # seconds
     least: int | None = None  # MB
 
 
@@ -50,6 +51,7 @@ def report(figures: Sequence[Figures]) -> str:
         *_packages([each for each in figures if each.sizes]),
         *_builds([each for each in figures if each.builds]),
         *_boots([each for each in figures if each.boots]),
+        *_restarts([each for each in figures if each.restarts]),
         *_memory([each for each in figures if each.boots or each.least]),
     ]
     return "\n".join(lines)
@@ -127,6 +129,20 @@ def _boots(figures: Sequence[Figures]) -> list[str]:
         "(the same kernel with a PID 1 that says one line)",
         "",
         *table(("recipe, kernel", "floor", *(title for _, title in SHOWN_MARKS)), rows),
+    ]
+
+
+def _restarts(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    rows = [
+        [_name(each), _beside(each, middle(each.restarts), "restart"), verdict(max(each.restarts), None)]
+        for each in figures
+    ]
+    return [
+        "A killed container: seconds from its end until its next start says its first word",
+        "",
+        *table(("recipe, kernel", "median", "longest"), rows),
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.bench import floor, guest, host, least, measured
+from builder.bench import floor, guest, host, least, measured, restart
 from builder.bench.boots import Boot, middle, ratio
 from builder.bench.builds import Builds
 from builder.bench.goals import GOALS, verdict
@@ -120,3 +120,19 @@ def test_ratios_are_over_the_same_runs_floor() -> None:
 
 def test_every_shipped_recipe_has_goals() -> None:
     assert set(GOALS) == {"minimal", "podman", "docker"}
+
+
+def test_a_container_is_away_from_its_end_to_its_next_first_word():
+    def event(name, t, of="short"):
+        return {"event": name, "t": t, "name": of}
+
+    seen = [
+        event("container.output", 1.0),
+        event("container.exited", 16.0),
+        event("container.output", 16.1, of="web"),
+        event("container.started", 16.3),
+        event("container.output", 16.5),
+        event("network.up", 17.0),
+        event("container.exited", 31.5),
+    ]
+    assert restart.away(seen) == (0.5,)
