@@ -87,7 +87,9 @@ def registry_programs(tools: Tools, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman")],
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman", "docker")
+    ],
 )
 def shop(  # noqa: PLR0917 - what it is made of
     request: pytest.FixtureRequest,

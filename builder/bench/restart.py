@@ -37,8 +37,7 @@ def restarts(image: Path, tools: Tools, *, memory: int, cpus: int) -> tuple[floa
     """Return the seconds of each time that the container was away. Raises GuestFailed."""
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
         folder = Path(name)
-        (folder / "config.yaml").write_text(_CONFIG, encoding="utf-8")
-        options = Options(image=image, direct=True, memory=memory, cpus=cpus, config=folder / "config.yaml")
+        options = Options(image=image, direct=True, memory=memory, cpus=cpus, config=_CONFIG.encode())
         guest, _ = prepare(options, tools=tools, folder=folder)
         with Session(guest, tools) as session:
             seen: list[dict[str, Any]] = []

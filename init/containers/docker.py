@@ -11,12 +11,14 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 
 from init.containers.addresses import GATEWAY, NETWORK, PREFIX4, SUBNET4, of_container
 from init.containers.bundle import volume_source
 from init.containers.dockerapi import Api, ApiError
 from init.containers.order import PATH, Order
+from init.containers.podman import archive_reference
 from init.containers.reference import parse
 from init.formats.imagestore import full_name
 
@@ -36,7 +38,7 @@ def run(order: Order, *, baked: bool) -> int:
     """
     api = Api()
     container = order.container
-    image = full_name(container.image) if baked else _ensure_image(api, order)
+    image = full_name(container.image) if baked else _name_here(container)
     api.delete(f"/containers/{container.name}?force=1&v=0", missing_ok=True)
     several = sum(1 for _ in order.names) > 1
     if several and container.network == "bridge":
@@ -54,8 +56,18 @@ def run(order: Order, *, baked: bool) -> int:
     signal.signal(signal.SIGINT, pass_on)
     api.post(f"/containers/{identity}/start")
     _note_pid(api, container.name, identity)
+    _say_ready()
     stream.copy(sys.stdout.fileno(), sys.stderr.fileno())
     return int(api.post(f"/containers/{identity}/wait")["StatusCode"])
+
+
+def fetch(order: Order) -> None:
+    """Make the container's image known to dockerd. Raise ApiError."""
+    api = Api()
+    if order.container.image.startswith("archive:"):
+        _load(api, order.container)
+    else:
+        _pull(api, order)
 
 
 def execute(name: str, command: list[str], seconds: float) -> int:
@@ -151,14 +163,16 @@ def _device(text: str) -> dict[str, str]:
     return {"PathOnHost": source, "PathInContainer": target or source, "CgroupPermissions": rights or "rwm"}
 
 
-def _ensure_image(api: Api, order: Order) -> str:
-    """Load or pull what is not there; return the name that dockerd knows it by."""
+def _name_here(container: Container) -> str:
+    return archive_reference(container.name) if container.image.startswith("archive:") else container.image
+
+
+def _pull(api: Api, order: Order) -> None:
+    """Pull what is not there, or, with `pull: always`, what may have changed; that may fail where one is there."""
     container = order.container
-    if container.image.startswith("archive:"):
-        return _load(api, container.image.removeprefix("archive:"))
     present = api.exists(f"/images/{container.image}/json")
     if present and container.pull != "always":
-        return container.image
+        return
     if container.pull == "never":
         raise ApiError(f"the image {container.image} is not here, and `pull: never` says not to fetch it")
     reference = parse(container.image)
@@ -176,7 +190,6 @@ def _ensure_image(api: Api, order: Order) -> str:
         if not present:
             raise
         sys.stderr.write(f"berth: {container.image} stays as it is here: {error}\n")
-    return container.image
 
 
 def _escaped(text: str) -> str:
@@ -184,7 +197,9 @@ def _escaped(text: str) -> str:
     return text.replace(":", "%3A").replace("/", "%2F").replace("@", "%40")
 
 
-def _load(api: Api, path: str) -> str:
+def _load(api: Api, container: Container) -> None:
+    """Load an archive and give its image the name that the container is made from."""
+    path = container.image.removeprefix("archive:")
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - without pathlib
             lines = api.upload("/images/load?quiet=1", stream)
@@ -193,8 +208,18 @@ def _load(api: Api, path: str) -> str:
     for line in reversed(lines):
         kind, _, name = str(line.get("stream", "")).strip().partition(": ")
         if kind in ("Loaded image", "Loaded image ID"):
-            return name
+            repository = archive_reference(container.name).rpartition(":")[0]
+            api.post(f"/images/{_escaped(name)}/tag?repo={_escaped(repository)}&tag=latest")
+            return
     raise ApiError(f"dockerd found no image in {path}; it loads what `docker save` writes")
+
+
+def _say_ready() -> None:
+    """Tell PID 1 that the container runs, sd_notify(3): only from now on its health means something."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller, contextlib.suppress(OSError):
+            teller.sendto(b"READY=1", path)
 
 
 def _ensure_network(api: Api) -> None:

@@ -1,7 +1,7 @@
 """Makes the image of one container present on the machine, before it starts: `container fetch NAME`.
 
-crun has its images unpacked by us, below `/var/lib/berth/images`; podman and docker are only handed an archive here,
-for they pull by themselves.
+crun has its images unpacked by us, below `/var/lib/berth/images`; podman is only handed an archive here, for it
+pulls by itself; dockerd is told to load or pull.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def fetch(order: Order, engine: str, images: Images) -> None:
     image = order.container.image
     if engine == "podman":
         _load_into_podman(order.container.name, image.removeprefix(_ARCHIVE))
+        return
+    if engine == "docker":
+        from init.containers import docker  # noqa: PLC0415 - one engine, one import
+
+        docker.fetch(order)
         return
     os.environ.update(dict(order.environment))  # proxies
     here = images.find(image) is not None

@@ -4,7 +4,7 @@
 |--------|----------------------------------|-----------------------|---------------|---------------------------------|
 | crun   | `container run`, becomes crun    | `prepare`             | PID 1         | the signal, passed on by crun   |
 | podman | `podman run -d`, leaves conmon   | `prepare`, or podman  | podman        | the signal to the container     |
-| docker | `container run`, a small client  | the client            | dockerd       | SIGTERM to the client           |
+| docker | `container run`, a small client  | `prepare`             | dockerd       | SIGTERM to the client           |
 | none   | –                                | –                     | –             | –                               |
 
 PID 1 alone decides about restarts, and a start always makes the container anew: one kept from before may stand on a
@@ -151,8 +151,16 @@ def _through_podman(machine: Machine, index: int, baked: Baked, service: Service
     )
 
 
-def _through_docker(machine: Machine, index: int, baked: Baked, service: Service) -> Service:  # noqa: ARG001 - one form
-    return replace(service, delegate=True, stop_timeout=service.stop_timeout + 2.0)
+def _through_docker(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
+    container = machine.containers[index]
+    return replace(
+        service,
+        prepare=((*PYTHON, "container", "fetch", container.name),) if _prepared(container, baked) else (),
+        # its process is a client, which says when dockerd has started the container: that may take long
+        readiness=Readiness.NOTIFY,
+        delegate=True,
+        stop_timeout=service.stop_timeout + 2.0,
+    )
 
 
 def _docker_daemons(machine: Machine) -> tuple[Service, ...]:

@@ -329,7 +329,7 @@ def _elapsed(running: Running, timer: Timer, now: float) -> Outcome:
 
 def _settled(running: Running) -> Outcome:
     actions: list[Action] = []
-    if running.state is State.STARTING and running.service.readiness is Readiness.SETTLED:
+    if running.state is State.STARTING and running.service.readiness in (Readiness.SETTLED, Readiness.NOTIFY):
         running, actions = starting.become_ready(running)
     if running.service.is_container and not running.service.probe and running.health is Health.STARTING:
         running = replace(running, health=Health.HEALTHY)

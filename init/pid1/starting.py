@@ -68,7 +68,9 @@ def spawned(running: Running, event: Spawned, now: float) -> Outcome:
             running = replace(running, main=event.pid, started=now)
             if running.state is not State.STARTING:  # a stop came first: it is in the cgroup that gets killed
                 return running, []
-            return (running, []) if running.service.pid_file else main_runs(running, now)
+            service = running.service
+            told_later = service.pid_file or (service.is_container and service.readiness is Readiness.NOTIFY)
+            return (running, []) if told_later else main_runs(running, now)
 
 
 def main_runs(running: Running, now: float) -> Outcome:
@@ -106,6 +108,10 @@ def notified(running: Running, event: Notified, now: float) -> Outcome:
         if first:
             running, actions = main_runs(running, now)
     if event.ready and running.state is State.STARTING and running.service.readiness is Readiness.NOTIFY:
+        if running.service.is_container:  # what was started is a client: now the container itself runs
+            running, actions = main_runs(replace(running, started=now), now)
+            if running.service.probe is None:
+                return running, actions  # it settles
         running, more = become_ready(running)
         actions += more
     return running, actions

@@ -65,6 +65,22 @@ SERVICES = tuple(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("probe", [None, PROBE])
+def test_a_container_behind_a_client_counts_from_when_that_tells(probe):
+    """Until then its health is not asked, and time alone makes it neither started nor healthy."""
+    subject = Running(service=make(readiness=Readiness.NOTIFY, is_container=True, probe=probe))
+    running, said = drive(subject, life.Start(), life.Spawned(role=Role.MAIN, pid=10))
+    assert (running.state, running.ready, actions_of(life.Emit, said)) == (State.STARTING, False, [])
+    assert {action.timer for action in actions_of(life.Arm, said)} == {Timer.STEP}
+    running, said = drive(running, life.Notified(ready=True), now=60.0)
+    assert [action.event for action in actions_of(life.Emit, said)] == [events.CONTAINER_STARTED]
+    assert (running.started, running.health) == (60.0, Health.STARTING)
+    if probe is None:
+        running, said = drive(running, life.Elapsed(timer=Timer.SETTLE))
+        assert events.CONTAINER_HEALTHY in [action.event for action in actions_of(life.Emit, said)]
+    assert (running.state, running.ready) == (State.RUNNING, True)
+
+
 @pytest.mark.parametrize("state", list(State))
 def test_every_event_is_taken_in_every_state(state):
     for subject in (SERVICES[0], SERVICES[-1], SERVICES[37], make(probe=PROBE)):
