@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -19,3 +21,11 @@ _ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow
 settings.register_profile("same", _ANY_SPEED, derandomize=True, database=None)
 settings.register_profile("new", _ANY_SPEED, print_blob=True)
 settings.load_profile("new" if os.environ.get("BERTH_TEST_ALL") else "same")
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A verb that is called in this process may ignore SIGTERM for good, and whatever is started later would, too."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
