@@ -1,8 +1,9 @@
 """The child that PID 1 starts to read the configuration: one JSON object on stdout, whatever it finds.
 
     config --default FILE [--file FILE] [--cmdline FILE] [--smbios DIR] [--seed DIR]… [--medium FILE] [--last-good DIR]
-           [--instance ID]
+           [--instance ID] [--network SECONDS]
 
+`--network` says that the network is up, and how long addresses may be asked; without it they count for nothing.
 The first source that is there wins. Where it is refused, the last good one stays in force; where there is none, the
 recipe's, with the lifeline of the refused one.
 """
@@ -15,6 +16,7 @@ import json
 import resource
 import signal
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from init.dialects.compile import Compiled, compile_documents
 from init.dialects.diagnostic import Diagnostic, Place, Severity
-from init.dialects.sources import Found, Places, candidates
+from init.dialects.netseed import Address, Fetched, fetch, shown
+from init.dialects.sources import Found, Places, candidates, remote
 from init.formats.machine import Machine, encode
 from init.formats.sha256 import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SECONDS = 5
 MEMORY = 256 * 1024 * 1024
@@ -39,17 +42,58 @@ class TookTooLong(Exception):
 
 def main(argv: list[str]) -> int:
     """Read, compile, print. Returns 0 whenever an object was printed."""
-    with _bounds():
-        answer = decide(_places(argv), _default(argv))
+    places, seconds = _places(argv), _parse(argv).network
+    fetched: dict[Address, Fetched] = {}
+    if seconds is not None:
+        with _bounds(seconds + 1):
+            fetched = ask(remote(places), seconds)
+    with _bounds(SECONDS):
+        answer = decide(places, _default(argv), fetched)
     json.dump(answer, sys.stdout)
     sys.stdout.write("\n")
     return 0
 
 
-def decide(places: Places, default: bytes | None) -> dict[str, Any]:
-    """Return the object that PID 1 reads."""
+def ask(addresses: tuple[Address, ...], seconds: float) -> dict[Address, Fetched]:
+    """Ask all addresses within `seconds`, each with a fair share of what is left; the first that gives ends it."""
+    fetched: dict[Address, Fetched] = {}
+    end = time.monotonic() + seconds
+    for number, address in enumerate(addresses):
+        share = (end - time.monotonic()) / (len(addresses) - number)
+        try:
+            fetched[address] = fetch(address, share)
+        except TookTooLong:
+            fetched[address] = Fetched(seed=None, reason=f"no answer within {seconds:g} s")
+            break
+        if fetched[address].seed is not None:
+            break
+    return fetched
+
+
+def decide(places: Places, default: bytes | None, fetched: Mapping[Address, Fetched] | None = None) -> dict[str, Any]:
+    """Return the object that PID 1 reads. `fetched` is what addresses gave."""
+    answer = _decided(places, default, fetched or {})
+    silent = [each.to_json() for address in remote(places) if (each := _silence(address, fetched or {})) is not None]
+    return {**answer, "diagnostics": [*silent, *answer["diagnostics"]]}
+
+
+def _silence(address: Address, fetched: Mapping[Address, Fetched]) -> Diagnostic | None:
+    """Say of an address that gave nothing why, and what follows."""
+    had = fetched.get(address)
+    if had is not None and had.seed is not None:
+        return None
+    if had is None and any(each.seed is not None for each in fetched.values()):
+        return None  # another one came first, so it was not asked
+    reason = had.reason if had is not None else "there is no network"
+    message = f"no configuration from {shown(address.url)}: {reason}; the next source counts"
+    return Diagnostic(
+        severity=Severity.WARNING, place=Place(address.source), path="", message=message, code="unreachable"
+    )
+
+
+def _decided(places: Places, default: bytes | None, fetched: Mapping[Address, Fetched]) -> dict[str, Any]:
     try:
-        found = candidates(places)
+        found = candidates(places, fetched)
     except TookTooLong:
         found = []
     recipe = _guarded(None, default)
@@ -164,12 +208,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     for name in ("--default", "--file", "--cmdline", "--smbios", "--medium", "--last-good"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--instance")
+    parser.add_argument("--network", type=float)
     parser.add_argument("--seed", type=Path, action="append", default=[])
     return parser.parse_args(argv)
 
 
 @contextmanager
-def _bounds() -> Iterator[None]:
+def _bounds(seconds: float) -> Iterator[None]:
     """Bound time by a timer and memory by a limit of address space."""
 
     def late(number: int, frame: object) -> None:  # noqa: ARG001 - the signal module's shape
@@ -177,7 +222,7 @@ def _bounds() -> Iterator[None]:
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

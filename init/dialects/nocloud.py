@@ -12,7 +12,6 @@ from pathlib import Path
 from init.dialects.position import LARGEST
 
 _KEYS = {"s": "seedfrom", "h": "local-hostname", "i": "instance-id"}
-_TIMEOUT = 3.0  # seconds for one address; the whole child has 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,36 +98,9 @@ def read_folder(folder: Path) -> Seed:
 
 
 def read_seed(url: str) -> Seed:
-    """Read a seed by its address: `file://`, a path, `http://` or `https://`. What cannot be read is absent."""
+    """Read a seed on the machine by its address: `file://` or a path. What cannot be read is absent."""
     if url.startswith("file://"):
         url = url.removeprefix("file://")
     if url.startswith("/"):
         return read_folder(Path(url))
-    if not url.startswith(("http://", "https://")):
-        return Seed()
-    base = url if url.endswith(("/", "=", "?")) else url + "/"
-    meta = fetch(f"{base}meta-data")
-    if meta is None:
-        return Seed()
-    return Seed(user_data=fetch(f"{base}user-data"), meta_data=meta, network_config=fetch(f"{base}network-config"))
-
-
-def fetch(url: str) -> bytes | None:
-    """Return what an address answers with 200, at most one byte more than a document may have; None otherwise."""
-    import http.client  # noqa: PLC0415 - costs memory and time that few boots need
-    from urllib.parse import urlsplit  # noqa: PLC0415
-
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    try:
-        connection = connect(parts.hostname or "", parts.port, timeout=_TIMEOUT)
-        try:
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target, headers={"User-Agent": "berth"})
-            answer = connection.getresponse()
-            return answer.read(LARGEST + 1) if answer.status == 200 else None
-        finally:
-            connection.close()
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
+    return Seed()

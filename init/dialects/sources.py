@@ -13,16 +13,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from init.dialects import nocloud
 from init.dialects.compile import Document
+from init.dialects.netseed import Address, Fetched, is_remote
 from init.dialects.nocloud import Line, Seed
 from init.formats import cmdline
 
 BUNDLE = "berth.seed/1"
+_URL_KEYS = ("cloud-config-url", "url")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,25 +83,41 @@ class Found:
         return "\n".join([*kept, *lines, ""]).encode()
 
 
-def candidates(places: Places) -> list[Found]:
-    """Return every configuration that is there, the one that counts first; the last good one is the last."""
+def remote(places: Places) -> tuple[Address, ...]:
+    """Return the addresses that the command line and the firmware name, the one that counts first."""
+    found = []
+    for source, text in _texts(places):
+        said = nocloud.parse_line(text.get("ds", ""))
+        if said is not None and said.seed is not None:
+            url = nocloud.with_dmi(said.seed, places.smbios)
+            found.append(Address(url=url, kind="seed", source=source))
+        found += [Address(url=text[key], kind="document", source=source) for key in _URL_KEYS if key in text]
+    return tuple(address for address in found if is_remote(address.url))
+
+
+def candidates(places: Places, fetched: Mapping[Address, Fetched] | None = None) -> list[Found]:
+    """Return every configuration that is there, the one that counts first; the last good one is the last.
+
+    `fetched` is what the addresses of `remote` gave.
+    """
+    had = fetched or {}
     found: list[Found] = []
     line = Line()
     if places.file is not None:
         found.append(_file(places.file, places))
-    for source, text in (("cmdline", _command_line(places.cmdline)), ("smbios", _serial(places.smbios))):
+    for source, text in _texts(places):
         said = nocloud.parse_line(text.get("ds", ""))
         if said is not None:
             line = said if line == Line() else line
             if said.seed is not None:
-                seed = nocloud.read_seed(nocloud.with_dmi(said.seed, places.smbios))
-                found.append(Found(source=source, seed=seed, line=said))
-        for key in ("cloud-config-url", "url"):
-            if key in text:
-                data = nocloud.fetch(text[key])
-                # As cloud-init: whatever else answers there is no configuration.
-                if data is not None and data.startswith((b"#cloud-config", b"#berth")):
-                    found.append(Found(source=source, seed=Seed(user_data=data)))
+                url = nocloud.with_dmi(said.seed, places.smbios)
+                there = had.get(Address(url=url, kind="seed", source=source))
+                seed = there.seed if there is not None else nocloud.read_seed(url)
+                found.append(Found(source=source, seed=seed or Seed(), line=said))
+        for key in _URL_KEYS:
+            there = had.get(Address(url=text.get(key, ""), kind="document", source=source))
+            if there is not None and there.seed is not None:
+                found.append(Found(source=source, seed=there.seed))
         if "berth.config" in text:
             found.append(Found(source=source, seed=Seed(user_data=_base64(text["berth.config"]))))
     found.extend(Found(source="cidata", seed=nocloud.read_folder(folder), line=line) for folder in places.seeds)
@@ -118,6 +137,11 @@ def _file(path: Path, places: Places) -> Found:
         network_config=beside.network_config,
     )
     return Found(source="file", seed=seed, line=Line(instance_id=places.instance))
+
+
+def _texts(places: Places) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "cmdline", _command_line(places.cmdline)
+    yield "smbios", _serial(places.smbios)
 
 
 def _command_line(path: Path | None) -> dict[str, str]:

@@ -111,7 +111,7 @@ class Applier:
                 self.insist("network", lambda: self._network(machine))
             case Stage.SERVICES:
                 self._services(machine)
-            case Stage.CONFIG | Stage.SETTLED:
+            case Stage.SEED | Stage.CONFIG | Stage.SETTLED:
                 return
 
     # --- identity ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ The sequence is a value, `SEQUENCE`: stages in order, each with what it does and
 boot: a stage that waits has a bound, and a stage that fails leaves a sentence behind and goes on.
 
     stage     does                                                      waits for
+    seed      DHCP on all cards, where the config lies at an address    an address, at most 20 s
     config    starts the config child over the sources that there are   its report, at most 30 s
     identity  host name, time zone, accounts, modules, sysctls          –
     bootcmd   the commands of `bootcmd`, one script                     its end, at most 120 s
@@ -29,6 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SEED_BOUND = 20.0  # a switch port that learns its spanning tree first takes 15 s
+FETCH_BOUND = 15.0  # more for the config child where it asks the network
 CONFIG_BOUND = 30.0  # an emulated machine on a busy host took 13 s; a config that is lost is worse than a wait
 BOOTCMD_BOUND = 120.0
 ERRORS_MOST = 20  # error messages of a refused config that go into the event
@@ -37,6 +40,7 @@ ERRORS_MOST = 20  # error messages of a refused config that go into the event
 class Stage(enum.StrEnum):
     """The stages of `SEQUENCE`."""
 
+    SEED = "seed"
     CONFIG = "config"
     IDENTITY = "identity"
     BOOTCMD = "bootcmd"
@@ -56,6 +60,7 @@ class Step:
 
 
 SEQUENCE = (
+    Step(stage=Stage.SEED, phase="config", bound=SEED_BOUND),
     Step(stage=Stage.CONFIG, phase="config", bound=CONFIG_BOUND),
     Step(stage=Stage.IDENTITY, phase="config"),
     Step(stage=Stage.BOOTCMD, phase="config", bound=BOOTCMD_BOUND),
@@ -103,6 +108,7 @@ class Boot:
     stage: Stage = Stage.CONFIG
     waiting: bool = False
     in_force: InForce = field(default_factory=InForce)
+    config_bound: float = CONFIG_BOUND
 
 
 # --- events and actions ---------------------------------------------------------------------------------------
@@ -110,9 +116,18 @@ class Boot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Begun:
-    """The root is there; `sources`: something besides the recipe's default may hold a configuration."""
+    """The root is there; `sources`: something besides the recipe's default may hold a configuration.
+
+    `network`: one of them lies at an address.
+    """
 
     sources: bool = True
+    network: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkUp:
+    """A card has an address."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +156,7 @@ class Late:
     stage: Stage
 
 
-Event = Begun | ConfigRead | ConfigLost | BootcmdEnded | Late
+Event = Begun | NetworkUp | ConfigRead | ConfigLost | BootcmdEnded | Late
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,9 +218,19 @@ Outcome = tuple[Boot, list[Action]]
 def step(boot: Boot, event: Event) -> Outcome:
     """Return the boot after the event, and what to do. What a stage doesn't wait for changes nothing."""
     match event:
+        case Begun(sources=True, network=True) if boot.stage is Stage.CONFIG and not boot.waiting:
+            actions: list[Action] = [EnterPhase(phase="config"), Perform(stage=Stage.SEED)]
+            after = replace(boot, stage=Stage.SEED, waiting=True)
+            return after, [*actions, Bound(stage=Stage.SEED, seconds=SEED_BOUND)]
+        case NetworkUp() if boot.stage is Stage.SEED:
+            return _ask(replace(boot, config_bound=CONFIG_BOUND + FETCH_BOUND))
+        case Late(stage=Stage.SEED) if boot.stage is Stage.SEED:
+            after, actions = _ask(boot)
+            text = f"no card has an address after {SEED_BOUND:g} s, so no configuration is fetched from the network"
+            return after, [Note(text=text), *actions]
         case Begun(sources=True) if boot.stage is Stage.CONFIG and not boot.waiting:
-            actions: list[Action] = [EnterPhase(phase="config"), Perform(stage=Stage.CONFIG)]
-            return replace(boot, waiting=True), [*actions, Bound(stage=Stage.CONFIG, seconds=CONFIG_BOUND)]
+            after, actions = _ask(boot)
+            return after, [EnterPhase(phase="config"), *actions]
         case Begun() if boot.stage is Stage.CONFIG and not boot.waiting:
             report = Report(machine=boot.default, source="recipe")
             after, more = _read(boot, report)
@@ -215,7 +240,7 @@ def step(boot: Boot, event: Event) -> Outcome:
         case ConfigLost(reason=reason) if boot.stage is Stage.CONFIG:
             return _lost(boot, reason)
         case Late(stage=Stage.CONFIG) if boot.stage is Stage.CONFIG:
-            after, actions = _lost(boot, f"the config child took longer than {CONFIG_BOUND:g} s")
+            after, actions = _lost(boot, f"the config child took longer than {boot.config_bound:g} s")
             return after, [Abandon(stage=Stage.CONFIG), *actions]
         case BootcmdEnded() if boot.stage is Stage.BOOTCMD:
             return _go_on(boot)
@@ -224,6 +249,12 @@ def step(boot: Boot, event: Event) -> Outcome:
             return after, [Note(text=f"bootcmd runs longer than {BOOTCMD_BOUND:g} s: going on without it"), *actions]
         case _:
             return boot, []
+
+
+def _ask(boot: Boot) -> Outcome:
+    """Start the config child."""
+    after = replace(boot, stage=Stage.CONFIG, waiting=True)
+    return after, [Perform(stage=Stage.CONFIG), Bound(stage=Stage.CONFIG, seconds=boot.config_bound)]
 
 
 def _read(boot: Boot, report: Report) -> Outcome:

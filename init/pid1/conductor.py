@@ -34,6 +34,7 @@ from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
 from init.pid1.returned import Returned
 from init.pid1.scripts import BOOTCMD, KEY_SERVICE
+from init.pid1.seednetwork import SeedNetwork
 from init.pid1.sshd import KEY, SshDoor, fingerprint
 from init.pid1.updates import Updates
 from init.pid1.upkeep import Upkeep
@@ -131,6 +132,7 @@ class Conductor:
         self.configuring = Configuring(self)
         self.control = Control(system, self.loop, self.reporter.answer)
         self._config: ConfigChild | None = None
+        self._seed = SeedNetwork(system, self.loop, self.performer, self.logs)
         self._bootcmd_told = False
         self._ssh_told = False
         self._settled = False
@@ -190,7 +192,7 @@ class Conductor:
         self.applier.on_change = self._on_change
         self.performer.on_change = self._on_change
         found = self._find_sources()
-        self._boot(boot.Begun(sources=bool(found)))
+        self._boot(boot.Begun(sources=bool(found.found), network=found.network))
 
     def run(self) -> None:
         """Go on until the machine is off."""
@@ -241,7 +243,7 @@ class Conductor:
             self.boot = replace(self.boot, default=decode(value))
             return
 
-    def _find_sources(self) -> tuple[str, ...]:
+    def _find_sources(self) -> sources.Sources:
         seed: list[str | None] = [None]
 
         def mount() -> None:
@@ -251,7 +253,7 @@ class Conductor:
             self.applier.problem("the disk labelled cidata can't be read")
         found = sources.collect(self.system, self.early, seed[0])
         self._argv = found.argv
-        return found.found
+        return found
 
     def _boot(self, event: boot.Event) -> None:
         self.boot, actions = boot.step(self.boot, event)
@@ -269,7 +271,13 @@ class Conductor:
                 self._enter_phase(phase)
             case boot.Perform(stage=boot.Stage.CONFIG):
                 self._config = ConfigChild(self.system, self.loop, self.performer, self.logs, self._boot)
-                self._config.start(self._argv)
+                asks = ("--network", f"{boot.FETCH_BOUND:g}") if self._seed.is_up else ()
+                self._config.start((*self._argv, *asks))
+            case boot.Perform(stage=boot.Stage.SEED):
+                self._seed.begin(lambda: self._boot(boot.NetworkUp()))
+            case boot.Perform(stage=boot.Stage.NETWORK):
+                machine = self.boot.in_force.machine
+                self._seed.end(lambda: self.applier.perform(boot.Stage.NETWORK, machine))
             case boot.Perform(stage=boot.Stage.SERVICES):
                 if not self.installation.begins(self.boot.in_force.machine):
                     self._serve()

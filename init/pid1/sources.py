@@ -23,7 +23,8 @@ LAST_GOOD = "/var/lib/berth/config"
 LAST_GOOD_SHA256 = f"{LAST_GOOD}/sha256"  # of the source that was applied, as the child told it
 _SMBIOS = "/sys/class/dmi/id"
 _CHILD = ("/usr/bin/python3", "-I", "-B", release.APP_PATH, "config")
-_LINE_WORDS = ("ds", "ci.", "cc", "cloud-", "k3os.", "k3os", "rancher.", "coreos.", "berth.config")
+_LINE_WORDS = ("ds", "ci.", "cc", "cloud-", "k3os.", "k3os", "rancher.", "coreos.", "berth.config", "url")
+_ADDRESS_WORDS = ("ds", "ci.ds", "cloud-config-url", "url")
 _LABELS = (b"cidata", b"CIDATA")
 _ISO_LABEL = (32768 + 40, 32)  # ECMA-119, 8.4.7: the primary volume descriptor's volume identifier
 _FAT_LABELS = (43, 71)  # Microsoft's FAT specification: BS_VolLab of FAT12 and FAT16, of FAT32; 11 bytes
@@ -32,10 +33,14 @@ _MODULES = {"vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"), "iso966
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The child's `argv`; `found`: something besides the recipe's default may hold a configuration."""
+    """The child's `argv`; `found`: something besides the recipe's default may hold a configuration.
+
+    `network`: one of them lies at an address, so that the child can't do without a network.
+    """
 
     argv: tuple[str, ...]
     found: tuple[str, ...]
+    network: bool = False
 
 
 def label_kind(head: bytes) -> str | None:
@@ -83,12 +88,16 @@ def collect(system: System, early: EarlyResult, seed: str | None) -> Sources:
     """Return what to start the child with. `seed` is the device that is mounted at `SEED_FOLDER`."""
     argv = [*_CHILD, "--default", release.DEFAULT_DOCUMENT_PATH, "--cmdline", "/proc/cmdline"]
     found = []
-    if any(key.startswith(_LINE_WORDS) for key in early.command_line.parameters):
+    parameters = early.command_line.parameters
+    network = any(_is_remote(parameters.get(key, "")) for key in _ADDRESS_WORDS)
+    if any(key.startswith(_LINE_WORDS) for key in parameters):
         found.append("cmdline")
     if system.exists(_SMBIOS):
         argv += ["--smbios", _SMBIOS]
-        if _smbios_speaks(system):
+        serial = _serial(system)
+        if "ds=" in serial:
             found.append("smbios")
+            network = network or _is_remote(serial)
     if seed is not None:
         argv += ["--seed", SEED_FOLDER]
         found.append(f"cidata:{seed}")
@@ -99,7 +108,7 @@ def collect(system: System, early: EarlyResult, seed: str | None) -> Sources:
     if system.exists(f"{LAST_GOOD}/user-data"):
         argv += ["--last-good", LAST_GOOD]
         found.append("last-good")
-    return Sources(argv=tuple(argv), found=tuple(found))
+    return Sources(argv=tuple(argv), found=tuple(found), network=network)
 
 
 def document_argv(system: System, path: str, instance_id: str) -> tuple[str, ...]:
@@ -108,8 +117,13 @@ def document_argv(system: System, path: str, instance_id: str) -> tuple[str, ...
     return (*_CHILD, "--default", release.DEFAULT_DOCUMENT_PATH, "--file", path, "--instance", instance_id, *kept)
 
 
-def _smbios_speaks(system: System) -> bool:
+def _serial(system: System) -> str:
     try:
-        return b"ds=" in system.read(f"{_SMBIOS}/product_serial", 4096)
+        return system.read(f"{_SMBIOS}/product_serial", 4096).decode("utf-8", "replace")
     except OSError:
-        return False
+        return ""
+
+
+def _is_remote(text: str) -> bool:
+    """Tell whether a text names an address; what exactly it says is the child's to read."""
+    return "http://" in text or "https://" in text

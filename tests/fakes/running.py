@@ -148,6 +148,8 @@ class RunningSystem(FakeSystem):
     @recorded
     def close(self, descriptor: int) -> None:
         self._descriptors.pop(descriptor, None)
+        self.watched.discard(descriptor)  # epoll(7) forgets what is closed
+        self.readable.discard(descriptor)
         for pipe in self.pipes:
             if pipe.writing == descriptor:
                 pipe.writers.discard(1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from init.formats import events, machine
 from init.formats.machine import Command, Machine
 from init.pid1 import boot
-from init.pid1.boot import Begun, Boot, BootcmdEnded, ConfigLost, ConfigRead, Late, Report, Stage
+from init.pid1.boot import Begun, Boot, BootcmdEnded, ConfigLost, ConfigRead, Late, NetworkUp, Report, Stage
 
 DEFAULT = Machine(hostname="recipe")
 GIVEN = Machine(hostname="given")
@@ -25,6 +25,8 @@ ALL = (
     ConfigRead(report=Report(machine=None, source="cidata", errors=("broken",))),
     ConfigLost(reason="it died"),
     BootcmdEnded(),
+    Begun(sources=True, network=True),
+    NetworkUp(),
     *(Late(stage=stage) for stage in Stage),
 )
 
@@ -55,6 +57,21 @@ def test_time_alone_brings_it_up():
     assert end.in_force.machine == DEFAULT
     assert end.in_force.refused is not None
     assert boot.Abandon(stage=Stage.CONFIG) in actions
+
+
+def test_a_network_seed_waits_for_an_address_and_no_longer_than_its_bound():
+    now, actions = run(Begun(network=True))
+    assert now.stage is Stage.SEED
+    assert boot.Bound(stage=Stage.SEED, seconds=boot.SEED_BOUND) in actions
+    asked = boot.Perform(stage=Stage.CONFIG)
+    assert asked not in actions
+    up, actions = boot.step(now, NetworkUp())
+    assert (up.stage, up.config_bound) == (Stage.CONFIG, boot.CONFIG_BOUND + boot.FETCH_BOUND)
+    assert asked in actions
+    late, actions = boot.step(now, Late(stage=Stage.SEED))
+    assert (late.stage, late.config_bound) == (Stage.CONFIG, boot.CONFIG_BOUND)
+    assert asked in actions
+    assert boot.step(late, NetworkUp()) == (late, [])
 
 
 def test_without_a_source_no_child_is_started():
