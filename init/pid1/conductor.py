@@ -8,7 +8,6 @@ its own: a machine without a control socket, or without a kernel log, still runs
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import replace
 
 from init.formats import events, release
@@ -48,14 +47,6 @@ if TYPE_CHECKING:
     from init.pid1.events import Announcer
     from init.pid1.system import System
 
-# busybox's words to PID 1: its reboot sends TERM, poweroff USR2, halt USR1; the kernel sends INT for Ctrl-Alt-Del.
-SIGNALS: dict[int, tuple[str, str]] = {
-    signal.SIGTERM: ("reboot", "SIGTERM"),
-    signal.SIGUSR2: ("poweroff", "SIGUSR2"),
-    signal.SIGUSR1: ("halt", "SIGUSR1"),
-    signal.SIGINT: ("reboot", "Ctrl-Alt-Del"),
-    signal.SIGPWR: ("poweroff", "power failure"),
-}
 OPEN_FILES = (1024, 524288)  # soft, hard: the kernel's own hard limit of 4096 is too small for engines
 
 
@@ -112,6 +103,7 @@ class Conductor:
             self.loop,
             early,
             reap=self.performer.reap,
+            ask=self.ask,
             is_up=lambda: self.descent.is_up,
             on_devices=self._on_devices,
         )
@@ -137,7 +129,6 @@ class Conductor:
         self._ssh_told = False
         self._settled = False
         self._argv: tuple[str, ...] = ()
-        self._signals: int | None = None
         self._look: gate.Look | None = None
 
     # --- telling -----------------------------------------------------------------------------------------
@@ -164,7 +155,7 @@ class Conductor:
     def begin(self) -> None:
         """Start everything, each under a net of its own, and the boot's machine at the end."""
         parts: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("signals", self._open_signals),
+            ("signals", self.upkeep.open_signals),
             ("early messages", self._take_over_messages),
             ("console", self.console.open),
             ("watchdog", self.upkeep.feed),
@@ -197,19 +188,6 @@ class Conductor:
     def run(self) -> None:
         """Go on until the machine is off."""
         self.loop.run()
-
-    def _open_signals(self) -> None:
-        if self._signals is None:
-            self._signals = self.system.open_signals((signal.SIGCHLD, *SIGNALS))
-        descriptor = self._signals
-
-        def on_signal() -> None:
-            for number in self.system.read_signals(descriptor):
-                if number in SIGNALS:
-                    self.ask(*SIGNALS[number])
-            self.performer.reap()
-
-        self.loop.watch(descriptor, "signals", on_signal)
 
     def _take_over_messages(self) -> None:
         for message in self.early.messages:

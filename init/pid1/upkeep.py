@@ -1,6 +1,8 @@
-"""What the loop does again and again: watchdog, reaping, clock, the kernel's news of devices."""
+"""What the loop does again and again: signals, watchdog, reaping, clock, the kernel's news of devices."""
 
 from __future__ import annotations
+
+import signal
 
 from init.pid1 import identity
 
@@ -13,12 +15,23 @@ if TYPE_CHECKING:
     from init.pid1.loop import Loop
     from init.pid1.system import System
 
+# busybox's words to PID 1: its reboot sends TERM, poweroff USR2, halt USR1; the kernel sends INT for Ctrl-Alt-Del.
+SIGNALS: dict[int, tuple[str, str]] = {
+    signal.SIGTERM: ("reboot", "SIGTERM"),
+    signal.SIGUSR2: ("poweroff", "SIGUSR2"),
+    signal.SIGUSR1: ("halt", "SIGUSR1"),
+    signal.SIGINT: ("reboot", "Ctrl-Alt-Del"),
+    signal.SIGPWR: ("poweroff", "power failure"),
+}
 REAP_EVERY = 5.0  # seconds: should a SIGCHLD ever be lost
 CLOCK_EVERY = 3600.0
 
 
 class Upkeep:
-    """Each method begins one of these and lets it come again. `on_devices` is called when devices came or went."""
+    """Each method begins one of these and lets it come again.
+
+    `on_devices` is called when devices came or went, `ask` when somebody wants the machine down.
+    """
 
     def __init__(
         self,
@@ -27,6 +40,7 @@ class Upkeep:
         early: EarlyResult,
         *,
         reap: Callable[[], None],
+        ask: Callable[[str, str], None],
         is_up: Callable[[], bool],
         on_devices: Callable[[], None],
     ) -> None:
@@ -34,8 +48,24 @@ class Upkeep:
         self.loop = loop
         self.early = early
         self._reap = reap
+        self._ask = ask
+        self._signals: int | None = None
         self._is_up = is_up
         self._on_devices = on_devices
+
+    def open_signals(self) -> None:
+        """Hear of children that ended, and of who wants the machine down. Raise OSError; then it may be tried again."""
+        if self._signals is None:
+            self._signals = self.system.open_signals((signal.SIGCHLD, *SIGNALS))
+        descriptor = self._signals
+
+        def on_signal() -> None:
+            for number in self.system.read_signals(descriptor):
+                if number in SIGNALS:
+                    self._ask(*SIGNALS[number])
+            self._reap()
+
+        self.loop.watch(descriptor, "signals", on_signal)
 
     def reap(self) -> None:
         """Ask who ended, also without a signal."""
