@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.artifact.inspect import read_manifest
-from builder.bench import boots, builds, host, least, restart
+from builder.bench import boots, builds, configs, host, least, restart
 from builder.bench.goals import GOALS
 from builder.bench.report import Figures, report
 from builder.bench.sizes import sizes
@@ -27,7 +27,7 @@ from builder.lock.select import for_build
 from builder.recipe import find, load
 from builder.tools.call import Tools
 
-PARTS = ("sizes", "builds", "boots", "restarts", "least")
+PARTS = ("sizes", "builds", "boots", "restarts", "least", "configs")
 FORMAT = "berth.bench/1"
 
 
@@ -110,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = host.look(tools, accelerator.choose(tools))
     figures: list[Figures] = []
     status = 0
-    for kernel in words(options.kernels, ("cloud", "full")):
+    # Configurations are read the same way in every recipe.
+    for kernel in () if parts == ("configs",) else words(options.kernels, ("cloud", "full")):
         for recipe in words(options.recipes, tuple(GOALS)):
             say(f"measuring {recipe} with the {kernel} kernel: {', '.join(parts)}")
             found = Figures(recipe=recipe, kernel=kernel)
@@ -123,8 +124,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             figures.append(found)
     sys.stdout.write(f"{machine.line()}; {boots.CPUS} virtual CPUs, {boots.MEMORY} MiB, direct kernel boot.\n\n")
     sys.stdout.write(report(figures))
+    read = None
+    if "configs" in parts:
+        say("measuring configurations: minimal with the cloud kernel")
+        read = configs.configs(image("minimal", "cloud", context.build_root / "bench"), tools)
+        sys.stdout.write("\n" + "\n".join(configs.lines(read)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     value = {"format": FORMAT, "host": asdict(machine), "figures": [asdict(each) for each in figures]}
+    value |= {"configs": asdict(read)} if read is not None else {}
     options.out.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return status
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.bench import floor, guest, host, least, measured, restart
+from builder.bench import configs, floor, guest, host, least, measured, restart
 from builder.bench.boots import Boot, middle, ratio
 from builder.bench.builds import Builds
 from builder.bench.goals import GOALS, verdict
@@ -20,6 +20,7 @@ from builder.bench.guest import Mark
 from builder.bench.measured import Measured
 from builder.bench.report import Figures, report
 from builder.bench.sizes import Sizes
+from init.dialects.compile import compile_document
 from init.formats import events
 
 
@@ -136,3 +137,14 @@ def test_a_container_is_away_from_its_end_to_its_next_first_word():
         event("container.exited", 31.5),
     ]
     assert restart.away(seen) == (0.5,)
+
+
+def test_a_configuration_of_so_many_lines_is_valid_and_stands_beside_its_goal() -> None:
+    text = configs.document(configs.LINES)
+    assert abs(text.count("\n") - configs.LINES) < 10
+    compiled = compile_document(text.encode(), file="x")
+    assert (compiled.machine is not None, compiled.diagnostics) == (True, ())
+    one = Measured(seconds=1.0, processor=0.2, memory=30 << 20)
+    table = "\n".join(configs.lines(configs.Configs(check=one, empty=one, short=1.25, long=3.0)))
+    assert "| `berth check`, processor s | 0.20 | 0.20 (≤ 0.3) |" in table
+    assert "| 1.2 | 3.0 |" in table
