@@ -62,7 +62,7 @@ class Applier:
         self.say = say
         self._etc = EtcWriter(system, self, early)
         self._network_news: int | None = None
-        self._cards: frozenset[str] = frozenset()
+        self._cards: frozenset[int] = frozenset()
         self.up: dict[str, tuple[str, ...]] = {}
         self.consoles: tuple[str, ...] = ()
         self._problems: dict[str, str] = {}
@@ -337,9 +337,9 @@ def sysctl_path(key: str) -> str:
     return "/proc/sys/" + "/".join(parts)
 
 
-def hardware(links: tuple[LinkState, ...]) -> frozenset[str]:
-    """Return the MACs of the network cards."""
-    return frozenset(link.mac for link in links if not link.kind and not link.loopback)
+def hardware(links: tuple[LinkState, ...]) -> frozenset[int]:
+    """Return the numbers of the network cards. Not their MACs: a bond changes those."""
+    return frozenset(link.index for link in links if not link.kind and not link.loopback)
 
 
 def _words(error: Exception) -> str:

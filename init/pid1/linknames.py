@@ -65,7 +65,7 @@ def read(system: Early, links: Iterable[LinkState]) -> dict[str, tuple[str, ...]
             continue
         address = _address(system, link.name)
         several = address is not None and _has_several(system, address)
-        found = [by_mac(link.mac)]
+        found = [by_mac(link.permanent or link.mac)]
         if address is not None:
             found += [by_place(address, several=several), by_slot(address, slots, several=several)]
         names[link.name] = tuple(name for name in found if name)

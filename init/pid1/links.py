@@ -14,7 +14,10 @@ else:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinkState:
-    """A network interface. `kind` is rtnetlink's (`bridge`, `veth`, …), empty for hardware."""
+    """A network interface. `kind` is rtnetlink's (`bridge`, `veth`, …), empty for hardware.
+
+    `permanent` is the card's own MAC, whatever it has now: a bond gives all its members the same one.
+    """
 
     index: int
     name: str
@@ -27,6 +30,7 @@ class LinkState:
     master: int  # index of the bridge or bond that it belongs to, 0 for none
     ethernet: bool
     alternative_names: tuple[str, ...] = ()
+    permanent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

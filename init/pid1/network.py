@@ -127,7 +127,7 @@ def plan(network: Network, links: tuple[LinkState, ...], names: Mapping[str, tup
     ]
     actions += _renames(final)
     actions += [SetLink(link="lo", up=True)]
-    actions += _virtual(present, called, missing)
+    actions += _virtual(present, called, missing, _already(links))
     for link in present:
         actions += _settings(link, called[link.name])
     matched = {final.get(state.name, state.name) for state in found.values()}
@@ -177,7 +177,7 @@ def _looseness(link: Link) -> int:
 
 def _fits(link: Link, state: LinkState, others: tuple[str, ...]) -> bool:
     if link.match_mac is not None:
-        return state.mac.lower() == link.match_mac.lower()
+        return (state.permanent or state.mac).lower() == link.match_mac.lower()
     everything = (state.name, *state.alternative_names, *others)
     if link.match_name is not None:
         return any(matches(link.match_name, name) for name in everything)
@@ -218,11 +218,19 @@ def _renames(final: Mapping[str, str]) -> list[Action]:
     return steps + [Rename(link=f"moving{n}", name=new) for n, new in enumerate(final.values())]
 
 
-def _virtual(present: list[Link], called: Mapping[str, str], missing: list[str]) -> list[Action]:
+def _already(links: tuple[LinkState, ...]) -> dict[str, frozenset[str]]:
+    """Return the members of each bond that is there: it takes no new mode, and a member must not go down for it."""
+    names = {link.index: link.name for link in links if link.kind == "bond"}
+    return {bond: frozenset(link.name for link in links if link.master == index) for index, bond in names.items()}
+
+
+def _virtual(
+    present: list[Link], called: Mapping[str, str], missing: list[str], there: Mapping[str, frozenset[str]]
+) -> list[Action]:
     """Make bonds and bridges, put members into bonds, make VLANs, put members into bridges."""
     actions: list[Action] = []
     for link in present:
-        if link.kind in ("bond", "bridge"):
+        if link.kind in ("bond", "bridge") and link.name not in there:
             actions.append(MakeLink(name=link.name, kind=link.kind))
             texts, problems = linkparameters.texts(link, called)
             actions += [WriteText(path=path, text=text) for path, text in texts]
@@ -230,7 +238,8 @@ def _virtual(present: list[Link], called: Mapping[str, str], missing: list[str])
     for link in present:
         if link.kind == "bond":
             for member in _members(link, called):
-                actions += [SetLink(link=member, up=False), SetLink(link=member, master=link.name)]
+                if member not in there.get(link.name, ()):
+                    actions += [SetLink(link=member, up=False), SetLink(link=member, master=link.name)]
     # A VLAN may stand on another one: those whose parent is there come first.
     waiting = [link for link in present if link.kind == "vlan"]
     while waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from fakes.network import fake_link
@@ -12,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from init.formats.machine import Link, Network, Route
-from init.pid1 import dhcp, linknames, network
+from init.pid1 import apply, dhcp, linknames, network
 from init.pid1.linkparameters import texts
 from init.pid1.links import AddressState
 from init.pid1.linux import attributes
 
 LO = fake_link(1, "lo")
 CARDS = (LO, fake_link(2, "eth0"), fake_link(3, "eth1"), fake_link(4, "eth2"))
+LATE = fake_link(9, "eth9")
 NAMES = {"eth0": ("enp0s3",), "eth1": ("enp1s0", "ens5"), "eth2": ()}
 
 
@@ -126,6 +128,28 @@ def test_a_bond_with_a_vlan_in_a_bridge() -> None:
     assert text(system, "/sys/class/net/vlan7/brport/path_cost") == "4"
     written = [call.arguments[0] for call in system.calls if call.name == "write"]
     assert written.index("/sys/class/net/bond0/bonding/mode") < written.index("/sys/class/net/bond0/bonding/lacp_rate")
+
+
+def test_a_card_that_comes_late_leaves_a_bond_as_it_is() -> None:
+    """The kernel has given its members one MAC by then, and takes no mode any more."""
+    links = (
+        Link(name="bond0", kind="bond", members=("left", "right"), parameters=(("mode", "802.3ad"),)),
+        Link(name="left", match_mac=CARDS[1].mac, rename=True),
+        Link(name="right", match_mac=CARDS[2].mac, rename=True),
+    )
+    wanted = Network(default_dhcp=False, links=links)
+    system, _ = carried_out(wanted)
+    own = {"left": CARDS[1].mac, "right": CARDS[2].mac}
+    now = tuple(
+        replace(link, mac=CARDS[1].mac, permanent=own.get(link.name, link.mac)) for link in (*system.interfaces, LATE)
+    )
+    again = network.plan(wanted, now, {})
+    assert again.missing == ()
+    assert not [action for action in again.actions if isinstance(action, network.MakeLink | network.Rename)]
+    assert not [action for action in again.actions if getattr(action, "path", "").startswith("/sys/class/net")]
+    assert not [action for action in again.actions if getattr(action, "up", None) is False]
+    before, after = apply.hardware(tuple(system.interfaces)), apply.hardware(now)
+    assert len(after - before) == 1, "and only the new one is new"
 
 
 def test_dhcp_on_a_bridge_is_not_asked_for_on_its_members() -> None:

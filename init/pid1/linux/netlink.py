@@ -25,7 +25,7 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 1, 8, 0x10000
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
-_IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 52, 53
+_IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_PERM_ADDRESS = 52, 53, 54
 _INFO_KIND, _INFO_DATA, _VLAN_ID, _VETH_PEER = 1, 2, 1, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _TENTATIVE = 1, 2, 8, 0x40
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTNH_F_ONLINK = 1, 4, 5, 6, 4
@@ -178,6 +178,7 @@ def _read_link(body: bytes) -> LinkState:
         master=int.from_bytes(found.get(_IFLA_MASTER, b""), "little"),
         ethernet=kind == _ARPHRD_ETHER,
         alternative_names=tuple(_text(value) for number, value in names if number == _IFLA_ALT_IFNAME),
+        permanent=found.get(_IFLA_PERM_ADDRESS, b"").hex(":"),
     )
 
 
