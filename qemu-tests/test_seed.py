@@ -16,7 +16,11 @@ from init.formats import events
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("running-machine")]
 
-DOCUMENTS = {"/box/user-data": b"#cloud-config\nhostname: seeded\n", "/box/meta-data": b"instance-id: i-seed\n"}
+DOCUMENTS = {
+    "/box/user-data": b"#cloud-config\nhostname: seeded\n",
+    "/box/meta-data": b"instance-id: i-seed\n",
+    "/box/network-config": b'version: 2\nethernets: {card: {match: {name: "e*"}, addresses: [10.0.2.77/24]}}\n',
+}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -58,7 +62,8 @@ def test_a_seed_on_a_server(
         applied = machine.wait(events.CONFIG_APPLIED)
         assert (applied["source"], applied["warnings"]) == ("smbios", 0)
         up = machine.wait(events.NETWORK_UP)
-        assert any(address.startswith("10.0.2.15/") for address in up["addresses"])
+        # The address by DHCP, which the fetch was made with, was given back.
+        assert [address for address in up["addresses"] if ":" not in address] == ["10.0.2.77/24"]
         machine.wait(events.CONTAINER_STARTED)
         machine.wait_for_line("seeded")  # the status page has the host name
         machine.power_off()
