@@ -32,6 +32,7 @@ class Installed:
     """An installed disk (qcow2, not to be written), what the installation said, and the key of its root."""
 
     disk: Path
+    iso: Path
     firmware: str
     key: Key
     events: tuple[dict[str, Any], ...]
@@ -58,11 +59,24 @@ def blank(tools: Tools, path: Path, size: int = DISK_BYTES) -> Path:
 
 
 def with_disks(*disks: tuple[Path, str]) -> Callable[[Guest], Guest]:
-    """Return a change that adds disks with their serial numbers (none where that is empty)."""
-    drives = tuple(
-        Drive(path=path, format="qcow2", serial=serial, boot_index=5 + n) for n, (path, serial) in enumerate(disks)
-    )
+    """Return a change that adds disks (qcow2) with their serial numbers, none where that is empty."""
+    drives = tuple(Drive(path=path, format="qcow2", serial=serial) for path, serial in disks)
     return lambda guest: replace(guest, drives=(*guest.drives, *drives))
+
+
+def with_large_sectors(path: Path, serial: str) -> Callable[[Guest], Guest]:
+    """Return a change that adds a disk whose sectors are 4 KiB."""
+    sectors = "logical_block_size=4096,physical_block_size=4096"
+    words = (
+        "-drive", f"if=none,id=large,format=qcow2,file={path}",
+        "-device", f"virtio-blk-pci,drive=large,serial={serial},{sectors}",
+    )  # fmt: skip
+    return lambda guest: replace(guest, extra=(*guest.extra, *words))
+
+
+def is_unchanged(tools: Tools, overlay: Path, base: Path) -> bool:
+    """Tell whether an overlay still begins and ends as what it lies over, to the last bit."""
+    return b"identical" in tools.run("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", str(overlay), str(base))
 
 
 def install(iso: Path, *, tools: Tools, folder: Path, firmware: str, key: Key) -> Installed:
@@ -74,4 +88,4 @@ def install(iso: Path, *, tools: Tools, folder: Path, firmware: str, key: Key) -
         machine.wait(events.INSTALL_DONE)
         machine.wait(events.SHUTDOWN_CLEAN)
         machine.wait_until_off()
-        return Installed(disk=disk, firmware=firmware, key=key, events=tuple(machine.seen), tools=tools)
+        return Installed(disk=disk, iso=iso, firmware=firmware, key=key, events=tuple(machine.seen), tools=tools)

@@ -169,9 +169,9 @@ class Machine:
         """Press the reset button; what was seen stays, use `after` to wait for what comes."""
         self.session.ask("system_reset")
 
-    def hear(self) -> None:
-        """Take in what the machine has said so far, without waiting."""
-        self._listen(0.0)
+    def hear(self, seconds: float = 0.0) -> None:
+        """Take in what the machine has said so far; wait at most so long for more."""
+        self._listen(seconds)
 
     def port(self, guest: int) -> int:
         """Return the port of this computer that leads to a guest's."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from installed import Installed
+from installed import CONFIG, SERIAL, Installed, blank, is_unchanged, with_disks, with_large_sectors
+from machine import PATIENCE, Machine
 from remote import Client, Login
 
+from builder.emulate.command import Guest
+from builder.tools.call import Tools
 from init.formats import events
+from init.installer.mark import is_marked
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
-
-Built = Callable[..., dict[str, Path]]
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
@@ -36,6 +41,8 @@ def test_the_installed_machine_boots_from_its_disk(
         assert "install" not in login.out("cat /var/lib/berth/config/user-data")
         refused = login.run("berthctl install --yes")
         assert (refused.status, "from the live ISO" in refused.err) == (1, True)
+        renewed = login.json("berthctl install --loader --yes --json")  # the reboot shows whether it is whole
+        assert (renewed["state"], renewed["disk"]) == ("done", "/dev/vda")
         login.out("echo kept > /var/lib/mine && sync")
         after = len(machine.seen)
         login.out("berthctl reboot")
@@ -43,3 +50,102 @@ def test_the_installed_machine_boots_from_its_disk(
         machine.wait(events.HEALTH_PASSED, after=after)  # confirmed before, so not once more
         assert login.out("cat /var/lib/mine") == "kept\n"
         machine.power_off()
+
+
+def test_what_is_refused_stays_as_it_is_and_what_is_named_is_installed(
+    installed: Callable[[str], Installed], tools: Tools, client: Client, tmp_path: Path
+) -> None:
+    """A live ISO beside an installed disk, two empty ones and others; then two Berth disks in one machine."""
+    box = installed("bios")
+    data = blank(tools, tmp_path / "data.qcow2")
+    tools.run("qemu-io", "-f", "qcow2", "-c", "write -P 0x61 64k 64k", str(data))
+    beside = box.overlay(tmp_path, "beside")
+    disks = (
+        (beside, "BERTHBOX"), (data, "DATA"),
+        (blank(tools, tmp_path / "one.qcow2"), "EMPTY1"), (blank(tools, tmp_path / "two.qcow2"), ""),
+    )  # fmt: skip
+    large = with_large_sectors(blank(tools, tmp_path / "large.qcow2"), "LARGE")
+
+    def changed(guest: Guest) -> Guest:
+        return large(with_disks(*disks)(guest))
+
+    key = client.key("by-hand")
+    config = CONFIG.format(key=key.public).replace("box1", "box2")
+    with Machine(box.iso, tools=tools, folder=tmp_path, config=config, changed=changed, forwards=(22,)) as machine:
+        refused = machine.wait(events.INSTALL_REFUSED)
+        assert refused["reason"].startswith("2 disks are empty: ")
+        assert "serial EMPTY1" in refused["reason"]
+        assert "no serial number" in refused["reason"]
+        machine.wait(events.CONTAINER_HEALTHY)
+        login = Login(client=client, machine=machine, user="root", key=key)
+        for asked, words in (
+            ("--disk serial:DATA", "it holds data"),
+            ("--disk serial:BERTHBOX --wipe DATA", "a Berth machine is installed on it"),
+            ("--disk /dev/sr0", "the medium that this system was started from"),
+            ("--disk serial:LARGE --wipe LARGE", "its sectors are 4096 bytes"),
+            ("--disk largest", "disks are the largest"),
+        ):
+            said = login.run(f"berthctl install --yes {asked}")
+            assert (said.status, words in said.err) == (1, True), said
+        assert login.run("berthctl install --disk serial:EMPTY1").status == 2, "without a terminal nobody is asked"
+        plan = login.json("berthctl install --disk serial:EMPTY1 --dry-run --json")
+        assert (plan["format"], plan["state"], plan["serial"]) == ("berth.install/1", "planned", "EMPTY1")
+        done = login.json("berthctl install --disk serial:DATA --wipe DATA --yes --json")
+        assert (done["state"], done["serial"]) == ("done", "DATA")
+        print(f"installed by hand in {done['seconds']} s")
+        assert "Traceback" not in login.out("berthctl logs install")
+        machine.power_off()
+    assert is_unchanged(tools, beside, box.disk)
+
+    other = tmp_path / "other.qcow2"
+    tools.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(data), "-F", "qcow2", str(other))
+    with box.machine(tmp_path, changed=with_disks((other, "DATA")), forwards=(22,)) as machine:
+        machine.wait(events.HEALTH_PASSED)
+        login = Login(client=client, machine=machine, user="root", key=box.key)
+        status = login.json("berthctl status --json")
+        assert (status["hostname"], status["state"]["kind"]) == ("box1", "ext4")
+        assert "/dev/vda9 /run/berth/state " in login.out("cat /proc/mounts")
+        machine.power_off()
+    assert is_unchanged(tools, other, data)
+
+
+def first_sector(tools: Tools, disk: Path, folder: Path) -> bytes:
+    """Read sector 0 of a qcow2 disk."""
+    out = folder / "sector"
+    out.unlink(missing_ok=True)
+    tools.run("qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", "count=1", f"if={disk}", f"of={out}")
+    return out.read_bytes()[:512]
+
+
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+def test_power_cut_while_installing(
+    seed: int, installed: Callable[[str], Installed], tools: Tools, client: Client, tmp_path: Path
+) -> None:
+    """The disk is marked as half installed, and the next unattended installation finishes it; or it is installed.
+
+    The instant is a seeded share of what an installation writes, so that no clock is read.
+    """
+    box = installed("bios")
+    share = random.Random(seed).uniform(0.02, 1.0)
+    disk = blank(tools, tmp_path / "disk.qcow2")
+    enough = disk.stat().st_size + share * (box.disk.stat().st_size - disk.stat().st_size)
+    key = client.key(f"cut-{seed}")
+    options = {"tools": tools, "folder": tmp_path, "config": CONFIG.format(key=key.public)}
+    with Machine(box.iso, **options, changed=with_disks((disk, SERIAL))) as machine:
+        machine.wait(events.INSTALL_PLANNED)
+        deadline = time.monotonic() + PATIENCE
+        while disk.stat().st_size < enough and events.INSTALL_DONE not in machine.names():
+            assert time.monotonic() < deadline, machine.explain("the installation stands still")
+            machine.hear(0.05)
+        machine.cut_power()
+        first = first_sector(tools, disk, tmp_path)
+        print(f"cut at {share:.2f} of the bytes: {'half installed' if is_marked(first) else 'installed'}")
+        if is_marked(first):
+            machine.start()
+            planned = machine.wait(events.INSTALL_PLANNED)
+            assert "an interrupted installation begins anew" in planned["reason"]
+            machine.wait(events.SHUTDOWN_CLEAN)
+            machine.wait_until_off()
+    with replace(box, disk=disk, key=key).machine(tmp_path) as machine:
+        assert machine.wait(events.CONFIG_APPLIED)["source"] == "last-good"
+        machine.wait(events.BOOT_GOOD)

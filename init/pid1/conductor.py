@@ -366,7 +366,7 @@ class Conductor:
     def look(self) -> None:
         """Tell the gates how things stand, when that changed."""
         services = self.performer.supervisor
-        waiting = supervisor.waiting(services)
+        waiting = (*self.installation.waiting, *supervisor.waiting(services))
         wrong = supervisor.wrong(services)
         refused = self.boot.in_force.refused
         config = (f"config refused: {refused}",) if refused else ()
@@ -380,7 +380,7 @@ class Conductor:
 
     def _finally(self) -> None:
         """All is up for the first time, or has had `settle` seconds."""
-        if self._settled and not self.installation.running:
+        if self._settled and not self.installation.waiting:
             self.last_word.tell()
 
     def _show_event(self, name: str, line: bytes) -> None:

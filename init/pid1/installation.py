@@ -72,6 +72,11 @@ class Installation:
         self._last = ""
         self.running = False
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Say that the config's services wait for an installation, where they do: until then all is not well yet."""
+        return ("an installation is under way",) if self.running and self._unattended else ()
+
     def begins(self, machine: Machine) -> bool:
         """Install unattended where that is asked for, and tell so. On an installed machine the words mean nothing."""
         wanted = machine.install

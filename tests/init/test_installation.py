@@ -66,7 +66,8 @@ class Life:
                 return Program(seconds=9.9, output=output, status=status)
             if {"container", "run"} <= set(argv):
                 return Program(output=b"hello\n")
-            return Program() if "chronyd" in argv[0] else Program(seconds=0.02)
+            lasts = "chronyd" in argv[0] or "dhcpcd" in argv[0]
+            return Program() if lasts else Program(seconds=0.02)
 
         return of
 
@@ -80,6 +81,9 @@ class Life:
 
     def named(self, *names: str) -> list[dict]:
         return [event for event in self.events if event["event"] in names]
+
+    def names(self) -> list[str]:
+        return [event["event"] for event in self.events]
 
     @property
     def installers(self) -> list[tuple[str, ...]]:
@@ -117,6 +121,11 @@ def test_where_nothing_was_installed_the_live_system_goes_on(said: tuple, status
     life = Life(*said, status=status, install=Install(disk="only-empty"))
     [refused] = life.named(events.INSTALL_REFUSED)
     assert refused["reason"] == reason
+    assert life.named(events.HEALTH_DEGRADED) == []
+    names = life.names()
+    assert (
+        names.index(events.INSTALL_REFUSED) < names.index(events.CONTAINER_HEALTHY) < names.index(events.HEALTH_PASSED)
+    )
     assert life.named(events.CONTAINER_HEALTHY)
     assert life.system.powered == "poweroff"
     assert "installation" not in life.why
