@@ -125,6 +125,7 @@ class Running:
     phone: Phone
     host_public: str
     instance_id: str
+    config: str
 
     def login(self, user: str) -> Login:
         """Return a user's way in."""
@@ -193,7 +194,7 @@ def running(
         machine.wait(events.HEALTH_PASSED, after=after)
         yield Running(
             machine=machine, client=client, keys=keys, phone=phone, host_public=host.public,
-            instance_id=nocloud.instance_id(config.encode()),
+            instance_id=nocloud.instance_id(config.encode()), config=config,
         )  # fmt: skip
 
 
@@ -365,9 +366,11 @@ def test_another_config_is_checked_and_planned_but_the_disk_comes_first(running:
     assert "$6$" not in said
 
 
-def test_a_bomb_on_the_disk_leaves_the_last_good_config(running: Running, tools: Tools) -> None:
+def test_a_bomb_leaves_the_last_good_config_which_may_be_changed_and_outlives_a_reset(
+    running: Running, tools: Tools
+) -> None:
     """Last in the file, for it starts the machine again. Who may log in may still do so, and the console says why."""
-    machine = running.machine
+    machine, root = running.machine, running.root
     machine.cut_power()
     nocloud.make_disk(BOMB.encode(), machine.folder / "cidata.img", tools)
     machine.start()
@@ -376,6 +379,40 @@ def test_a_bomb_on_the_disk_leaves_the_last_good_config(running: Running, tools:
     assert machine.wait(events.CONFIG_APPLIED)["source"] == "last-good"
     machine.wait_for_line("config refused (cidata)")
     status = running.login("berth").json("berthctl status --json")
-    assert status["hostname"] == "box7"
-    assert status["config"]["source"] == "last-good"
+    assert (status["hostname"], status["config"]["source"]) == ("box7", "last-good")
     assert "alias" in status["config"]["refused"], status["config"]
+    applied(running)
+    root.out("echo mine > /home/ann-was-here; mkdir -p /var/lib/berth/volumes/data; echo x > /opt/x")
+    after = len(machine.seen)
+    assert root.json("berthctl reset --yes --json")["accepted"] is True
+    machine.wait(events.SHUTDOWN_CLEAN, after=after)
+    machine.wait(events.CONFIG_APPLIED, after=after, source="last-good")
+    machine.wait(events.CONTAINER_HEALTHY, after=after, name="reader")
+    machine.wait_for_line("state was reset: the ways in were kept")
+    assert root.out("hostname").strip() == "box9"
+    assert root.run("ls /opt/x").status != 0
+    assert root.run("ls /home/ann-was-here /var/lib/berth/volumes/data").status != 0
+    assert root.out("cat /var/ran").splitlines() == ["ran as root", "two words"], "a new machine's first boot"
+
+
+def applied(running: Running) -> None:
+    """Change the configuration of the running machine, and see what changed."""
+    machine, root = running.machine, running.root
+    dropped = ("power_state:", "phone_home:", "chpasswd:")
+    new = "\n".join(line for line in running.config.splitlines() if not line.startswith(dropped))
+    new = (
+        new.replace("box7", "box9").replace("name: carl", "name: dora").replace("vm.swappiness: 7", "vm.swappiness: 9")
+    )
+    new = new.replace("{name: dora}", f'{{name: dora, ssh_authorized_keys: ["{running.keys["ann"].public}"]}}')
+    before = next(one["restarts"] for one in root.json("berthctl status --json")["containers"])
+    text = base64.b64encode(new.encode()).decode()
+    answer = root.json(f"echo {text} | base64 -d | berthctl config apply - --json")
+    assert (answer["valid"], answer["applied"]) == (True, True), answer
+    changes = {each["key"]: each["when"] for each in answer["changes"]}
+    assert changes.items() >= {"hostname": "now", "users.dora": "now", "power_state": "next boot"}.items(), changes
+    dora = Login(client=running.client, machine=machine, user="dora", key=running.keys["ann"])
+    assert dora.out("hostname; cat /proc/sys/vm/swappiness").split() == ["box9", "9"]
+    assert next(one["restarts"] for one in root.json("berthctl status --json")["containers"]) == before
+    shown = root.json("berthctl config show --json")
+    assert (shown["source"], shown["machine"]["fqdn"]) == ("last-good", "box9.example.org")
+    assert "$6$" not in json.dumps(shown)

@@ -132,10 +132,12 @@ def mounts(wanted: Iterable[Mount]) -> tuple[Service, ...]:
 def swap(wanted: Swap) -> Service:
     """Return the one-shot that makes a swap file (whole blocks, no holes) and uses it."""
     mebibytes = max(wanted.size >> 20, 1)
-    name = quote(wanted.filename)
+    name, new = quote(wanted.filename), quote(f"{wanted.filename}.new")
+    # Under its own name only when it is whole: one that a cut left without its signature would never be used.
     make = (
         f"test $(stat -c %s {name} 2>/dev/null || echo 0) -eq {mebibytes << 20} || "
-        f"{{ rm -f {name} && (umask 077; dd if=/dev/zero of={name} bs=1M count={mebibytes}) && mkswap {name}; }}"
+        f"{{ rm -f {name} {new} && (umask 077; dd if=/dev/zero of={new} bs=1M count={mebibytes}) && "
+        f"mkswap {new} && sync && mv {new} {name}; }}"
     )
     return Service(
         name="swap",

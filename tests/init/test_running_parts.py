@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import struct
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from init.formats.machine import Command, Machine, User
+from init.formats.machine import Command, Machine, Swap, User
 from init.formats.service import Limits, Service
 from init.pid1 import apply, buttons, cgroups, leave, scripts, sources, sshd, written
 from init.pid1.perform import read_notification
@@ -68,6 +69,26 @@ def test_a_script_goes_on_after_a_failure():
     )
     done = subprocess.run(["/bin/sh", "-c", text], capture_output=True, check=True)
     assert done.stdout == b"2\na b\n"
+
+
+def test_a_swap_file_has_its_name_only_when_it_is_whole(tmp_path):
+    """`mkswap` fails here the first time, as if the power had gone."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "mkswap").write_text(f"#!/bin/sh\ntest -e {tmp_path}/power && echo sign >> {tmp_path}/calls\n")
+    (tools / "mkswap").chmod(0o755)
+    [[shell, flag, make]] = scripts.swap(Swap(filename=f"{tmp_path}/a swap", size=2 << 20)).prepare
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}"}
+
+    def run():
+        return subprocess.run([shell, flag, make], env=environment, capture_output=True, check=False).returncode
+
+    assert run() != 0
+    assert not (tmp_path / "a swap").exists()
+    (tmp_path / "power").touch()
+    assert [run(), run()] == [0, 0]
+    assert (tmp_path / "a swap").stat().st_size == 2 << 20
+    assert (tmp_path / "calls").read_text() == "sign\n", "one that is there is left alone"
 
 
 def test_markers_stay_in_their_folder():
