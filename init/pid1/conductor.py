@@ -21,6 +21,7 @@ from init.pid1.configuring import Configuring
 from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.descent import Descent
+from init.pid1.faults import Faults
 from init.pid1.formerboots import put_away
 from init.pid1.installation import Installation
 from init.pid1.kernellog import KernelLog
@@ -121,6 +122,7 @@ class Conductor:
         )
         self.reporter = Reporter(self)
         self.last_word = LastWord(self)
+        self.faults = Faults(self.console, self.logs)
         self.configuring = Configuring(self)
         self.control = Control(system, self.loop, self.reporter.answer)
         self._config: ConfigChild | None = None
@@ -370,7 +372,8 @@ class Conductor:
         wrong = supervisor.wrong(services)
         refused = self.boot.in_force.refused
         config = (f"config refused: {refused}",) if refused else ()
-        now = gate.Look(reasons=(*self.applier.problems, *config, *wrong), waiting=waiting)
+        self.faults.tell(wrong)
+        now = gate.Look(reasons=(*self.applier.problems, *config, *wrong.values()), waiting=waiting)
         if now != self._look:
             self._look = now
             self._gate(now)

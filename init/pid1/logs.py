@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LINE_MOST = 8192  # bytes
 READ_MOST = 65536  # bytes of one pipe in one turn: a chatty service must not starve the others
 RING_MOST = 256 * 1024  # bytes of text in memory
+LAST_MOST = 300  # letters
 FILE_MOST_DISK = 4 << 20
 FILE_MOST_MEMORY = 128 << 10
 
@@ -131,6 +132,7 @@ class Logs:
         self._loop = loop
         self.ring = Ring()
         self.lost = 0  # lines that could not be written to their file
+        self.last: dict[str, str] = {}  # each service's last line of its own, cut to `LAST_MOST`
         self._number = 0
         self._pipes: dict[tuple[str, str], tuple[int, int]] = {}
         self._splitters: dict[tuple[str, str], Splitter] = {}
@@ -178,6 +180,9 @@ class Logs:
     def _said(self, key: tuple[str, str], lines: list[str]) -> None:
         name, aside = key
         self._add(name, lines)
+        said = [line for line in lines if line.strip()]
+        if said:
+            self.last[name] = said[-1][:LAST_MOST]
         if lines and not aside:
             self.on_output(name)
 

@@ -185,17 +185,17 @@ def is_up(supervisor: Supervisor) -> bool:
     )
 
 
-def wrong(supervisor: Supervisor) -> tuple[str, ...]:
-    """Return one sentence for each service that failed, ends again and again, or is unhealthy."""
-    said = []
+def wrong(supervisor: Supervisor) -> dict[str, str]:
+    """Return one sentence for each service, by name, that failed, ends again and again, or is unhealthy."""
+    said = {}
     for name, running in supervisor.services.items():
         if running.state is State.FAILED and not _is_advice(running):
-            said.append(f"{name} failed ({lifecycle.describe(running.status)})")
+            said[name] = f"{name} failed ({lifecycle.describe(running.status)})"
         elif running.health is Health.UNHEALTHY:
-            said.append(f"{name} is unhealthy")
+            said[name] = f"{name} is unhealthy"
         elif running.attempt > OFTEN and running.health is not Health.HEALTHY:
-            said.append(f"{name} ends again and again ({lifecycle.describe(running.status)})")
-    return tuple(said)
+            said[name] = f"{name} ends again and again ({lifecycle.describe(running.status)})"
+    return said
 
 
 def _is_advice(running: Running) -> bool:

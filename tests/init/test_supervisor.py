@@ -117,4 +117,4 @@ def test_what_is_wrong_and_what_is_waited_for():
     wanted = [make("web", "network", is_container=True, required=True), make("once", restart="no", readiness="exit")]
     world.take(supervisor.load(world.state, wanted, 0))
     assert supervisor.waiting(world.state) == ("container web is waiting, not healthy",)
-    assert supervisor.wrong(world.state) == ()
+    assert supervisor.wrong(world.state) == {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from fakes import machine
@@ -67,8 +67,18 @@ def programs(argv: Sequence[str]) -> Program:
             return Program(seconds=0.02)
 
 
-def make(*, fail_at: int | None = None, fail_with: int = errno.EIO) -> RunningSystem:
-    system = running(machine.installed(fail_at=fail_at), programs)
+def without_the_image(argv: Sequence[str]) -> Program:
+    match list(argv):
+        case ["/usr/bin/python3", _, _, "container", "fetch", _]:
+            return Program(seconds=0.05, status=125, output=b"berth: web can't be started: no /demo.tar\n")
+        case _:
+            return programs(argv)
+
+
+def make(
+    *, fail_at: int | None = None, fail_with: int = errno.EIO, does: Callable[[Sequence[str]], Program] = programs
+) -> RunningSystem:
+    system = running(machine.installed(fail_at=fail_at), does)
     system.fail_with = fail_with
     root = system.filesystems["/dev/vda7"]
     root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(CONFIGURED)).encode()
@@ -84,8 +94,14 @@ def make(*, fail_at: int | None = None, fail_with: int = errno.EIO) -> RunningSy
 class Life:
     """One life, and what was seen of it."""
 
-    def __init__(self, *, fail_at: int | None = None, fail_with: int = errno.EIO) -> None:
-        self.system = system = make(fail_at=fail_at, fail_with=fail_with)
+    def __init__(
+        self,
+        *,
+        fail_at: int | None = None,
+        fail_with: int = errno.EIO,
+        does: Callable[[Sequence[str]], Program] = programs,
+    ) -> None:
+        self.system = system = make(fail_at=fail_at, fail_with=fail_with, does=does)
         self.events: list[dict] = []
         self.clients: list[Connection | None] = []
         announcer = Announcer(system)
@@ -127,6 +143,12 @@ def test_a_life_as_it_should_be():
     assert status["state"]["kind"] == "ext4"
     assert status["slots"]["a"] == {"version": "1", "tries": 3, "good": True, "booted": True}
     assert status["containers"][0]["health"] == "healthy"
+
+
+def test_what_keeps_a_container_from_starting_is_read_on_the_console():
+    said = Life(does=without_the_image).system.said.decode()
+    line = "berth: web ends again and again (status 125): berth: web can't be started: no /demo.tar"
+    assert said.count(line) == 2, "once on each of two consoles, and long before the release gate gives up"
 
 
 def whole() -> tuple[int, int]:
