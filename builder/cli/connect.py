@@ -13,7 +13,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 from builder.cli.arguments import number
 from builder.cli.context import Context
@@ -25,12 +26,18 @@ EXAMPLES = """\
   berth connect 127.0.0.1 -p 2222 -i ~/.ssh/box1 service restart web
   berth connect root@box1 --json ps                 for programs: berthctl's JSON and its exit status
   berth connect box1 --fingerprint SHA256:… status  as shown on the machine's console; no question is asked
+  berth connect box1 --wait 300 update status --wait  across the machine's reboot: how did its update end?
 
 The user is `berth` where HOST names none. Options stand before the verb; all behind it is berthctl's.
 """
 USER = "berth"
 _UNREACHED = 255  # ssh(1): its own failure, not the command's
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+# Verbs that change nothing: where a machine goes down in the middle of one, it may be asked again.
+_READING = frozenset(("status", "ps", "logs", "events", "timeline"))
+_READING_TWO = frozenset((("update", "status"), ("update", "history"), ("config", "show")))
+_PAUSE = 1.0  # seconds between two tries
+_KNOCK_BOUND = 10  # seconds that one of them may take
 # ssh_config(5), KnownHostsCommand: asked with the key that the machine shows; prints it where it is the expected one
 _PINNED = """/bin/sh -c '[ "%f" = "$0" ] && printf "%%s %%s %%s\\n" "%H" "%t" "%K"; :' """
 
@@ -55,6 +62,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fingerprint", metavar="SHA256:…", default=none, help="of the host key, from its console; no other is taken"
     )
+    parser.add_argument(
+        "--wait", metavar="S", type=number(1, 86400), default=none,
+        help="try for S seconds until the machine answers; what only reads is asked again where the connection breaks",
+    )  # fmt: skip
     parser.add_argument("-o", "--option", metavar="SETTING", action="append", default=none, help="as ssh's own -o")
 
 
@@ -70,7 +81,10 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         )
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json
     try:
-        status = subprocess.run((program, *command(target, terminal=terminal)), check=False).returncode
+        if target.wait is not None:
+            status = _patiently(program, target, terminal=terminal)
+        else:
+            status = subprocess.run((program, *command(target, terminal=terminal)), check=False).returncode
     except KeyboardInterrupt:
         return 130
     if status == _UNREACHED:
@@ -79,6 +93,34 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             hint="the machine's console shows its addresses and the fingerprint of its host key",
         )
     return status if status >= 0 else 128 - status
+
+
+def _patiently(program: str, target: Target, *, terminal: bool) -> int:
+    """Run it once the machine lets us in, which is asked without running anything; return ssh's exit status."""
+    deadline = time.monotonic() + (target.wait or 0)
+    bounded = replace(target, options=(*target.options, f"ConnectTimeout={_KNOCK_BOUND}"))
+    knock = (program, *command(bounded, terminal=False, remote="true"))
+    while True:
+        told = subprocess.run(knock, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        status = told.returncode
+        if status == 0:
+            status = subprocess.run((program, *command(target, terminal=terminal)), check=False).returncode
+            if status != _UNREACHED or not only_reads(target.words):
+                return status
+        if not _may_pass(told.stderr) or time.monotonic() >= deadline:
+            sys.stderr.write(told.stderr)
+            return status
+        time.sleep(_PAUSE)
+
+
+def _may_pass(told: str) -> bool:
+    """Tell whether waiting helps: it does not where the machine is there and refuses this key, or shows another."""
+    return "Permission denied" not in told and "verification failed" not in told
+
+
+def only_reads(words: tuple[str, ...]) -> bool:
+    """Tell whether a verb of berthctl changes nothing."""
+    return words[0] in _READING or words[:2] in _READING_TWO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +133,7 @@ class Target:
     identity: str | None = None
     fingerprint: str | None = None
     options: tuple[str, ...] = ()
+    wait: int | None = None  # seconds
     words: tuple[str, ...] = ("status",)
 
 
@@ -116,12 +159,13 @@ def read(arguments: argparse.Namespace) -> Target:
         identity=getattr(arguments, "identity", None),
         fingerprint=fingerprint,
         options=tuple(getattr(arguments, "option", ())),
+        wait=getattr(arguments, "wait", None),
         words=tuple(words),
     )
 
 
-def command(target: Target, *, terminal: bool) -> list[str]:
-    """Return ssh's arguments. Pure."""
+def command(target: Target, *, terminal: bool, remote: str | None = None) -> list[str]:
+    """Return ssh's arguments; `remote` is run instead of berthctl's verb. Pure."""
     argv = ["-o", "LogLevel=ERROR"]
     if target.fingerprint is not None:
         # nothing that was learnt before counts, and nobody is asked
@@ -135,4 +179,4 @@ def command(target: Target, *, terminal: bool) -> list[str]:
     for option in target.options:
         argv += ["-o", option]
     argv += ["-t"] if terminal else ["-T"]
-    return [*argv, "-l", target.user, "--", target.host, shlex.join(["berthctl", *target.words])]
+    return [*argv, "-l", target.user, "--", target.host, remote or shlex.join(["berthctl", *target.words])]

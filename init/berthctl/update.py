@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 
 from init.berthctl import show, talk
 
@@ -12,8 +14,16 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "look for a newer release, take it, see how the last one ended"
-EXAMPLES = ("berthctl update check", "berthctl update apply --reboot", "berthctl update history")
+EXAMPLES = (
+    "berthctl update check",
+    "berthctl update apply --reboot",
+    "berthctl update status --wait",
+    "berthctl update history",
+)
 WELL = ("current", "available", "switched")
+UNDER_WAY = ("checking", "downloading", "written", "switched")
+BADLY = ("returned", "refused", "failed")
+PAUSE = 1.0  # seconds between two looks
 _WORDS = {
     "none": "this machine was never updated",
     "checking": "looking into the repository",
@@ -34,15 +44,26 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "apply", "status", "history"), help="what to do")
     parser.add_argument("--reboot", action="store_true", help="apply: reboot into the new release, in order")
     parser.add_argument("--again", action="store_true", help="apply: take a release that is held, too")
+    parser.add_argument(
+        "--wait", action="store_true", help="status: until the update has ended; status 1 where it did not end well"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask PID 1, tell how it goes, show how it ended."""
+    if arguments.wait and arguments.action != "status":
+        raise talk.Failure("usage", "--wait goes with `status`", "berthctl update status --wait", usage=True)
     if arguments.action not in ("check", "apply"):
-        answer = talk.one({"verb": "update-show", "action": arguments.action}, arguments.socket)
+        request: dict[str, object] = {"verb": "update-show", "action": arguments.action}
+        answer = talk.one(request, arguments.socket)
+        while arguments.wait and answer.get("state") in UNDER_WAY:
+            time.sleep(PAUSE)
+            # A machine that goes down takes this program with it: whoever asked from afar asks again after the boot.
+            with contextlib.suppress(talk.Failure):
+                answer = talk.one(request, arguments.socket)
         _show(answer, as_json=arguments.json)
-        return 0
-    request: dict[str, object] = {"verb": "update", "action": arguments.action}
+        return 1 if arguments.wait and answer.get("state") in BADLY else 0
+    request = {"verb": "update", "action": arguments.action}
     if arguments.action == "apply":
         request |= {"reboot": arguments.reboot, "again": arguments.again}
     for answer in talk.ask(request, arguments.socket):

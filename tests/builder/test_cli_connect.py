@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli import connect
 from builder.cli.main import main
 
 FINGERPRINT = "SHA256:" + "a" * 43
@@ -92,3 +93,51 @@ def test_a_wrong_command_line(ssh: Path, words: list[str], capsys: pytest.Captur
     assert status == 2
     assert not (ssh / "words").exists()
     assert "berth: " in capsys.readouterr().err
+
+
+def answers(ssh: Path, *steps: tuple[int, str]) -> None:
+    """Let ssh end and speak so, one call after the other; the last for good."""
+    lines = "\n".join(f"{at}) echo {shlex.quote(text)} >&2; exit {status};;" for at, (status, text) in enumerate(steps))
+    last = f"*) exit {steps[-1][0]};;"
+    (ssh / "bin/ssh").write_text(
+        f"#!/bin/sh\nat=$(cat {ssh}/at 2>/dev/null || echo 0); echo $((at + 1)) > {ssh}/at\n"
+        f'printf "%s\\n" "$*" >> {ssh}/calls\ncase $at in\n{lines}\n{last}\nesac\n'
+    )
+
+
+def calls(ssh: Path) -> list[str]:
+    """Return the last word of each call of ssh."""
+    return [line.partition(" -- box1 ")[2] for line in (ssh / "calls").read_text().splitlines()]
+
+
+REFUSED = (255, "ssh: connect to host box1 port 22: Connection refused")
+BROKEN = (255, "Connection to box1 closed by remote host.")
+
+
+def test_a_machine_that_boots_is_waited_for(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "_PAUSE", 0.0)
+    answers(ssh, REFUSED, REFUSED, (0, ""), (1, ""))
+    assert main(["connect", "box1", "--wait", "60", "service", "restart", "web"]) == 1
+    assert calls(ssh) == ["true", "true", "true", "berthctl service restart web"]
+
+
+def test_what_only_reads_is_asked_again_after_a_reboot(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "_PAUSE", 0.0)
+    answers(ssh, (0, ""), BROKEN, REFUSED, (0, ""), (0, ""))
+    assert main(["connect", "--wait", "60", "box1", "update", "status", "--wait"]) == 0
+    ask = "berthctl update status --wait"
+    assert calls(ssh) == ["true", ask, "true", "true", ask]
+
+
+@pytest.mark.parametrize("words", [["reboot"], ["update", "apply"], ["service", "stop", "web"], ["reset"]])
+def test_what_changes_a_machine_is_asked_once(ssh: Path, words: list[str]) -> None:
+    answers(ssh, (0, ""), BROKEN)
+    assert main(["connect", "--wait", "60", "box1", *words]) == 1
+    assert calls(ssh) == ["true", f"berthctl {shlex.join(words)}"]
+
+
+def test_who_is_refused_does_not_wait(ssh: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    answers(ssh, (255, "berth@box1: Permission denied (publickey)."))
+    assert main(["connect", "--wait", "60", "box1"]) == 1
+    assert calls(ssh) == ["true"]
+    assert "Permission denied" in capfd.readouterr().err
