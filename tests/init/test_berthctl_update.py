@@ -1,0 +1,73 @@
+"""`berthctl update`: what it shows of PID 1's answers, and how it waits for an update's end."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from init.berthctl import main, update
+
+
+class Answering:
+    """A control socket that gives one answer to each question; None closes without one, as PID 1 going down does."""
+
+    def __init__(self, path: Path, answers: list[dict[str, object] | None]) -> None:
+        self.path = str(path)
+        self.asked: list[dict[str, object]] = []
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(self.path)
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve, args=(answers,))
+        self._thread.start()
+
+    def _serve(self, answers: list[dict[str, object] | None]) -> None:
+        for answer in answers:
+            connection, _ = self._socket.accept()
+            with connection, connection.makefile("rwb") as stream:
+                self.asked.append(json.loads(stream.readline()))
+                if answer is not None:
+                    stream.write(json.dumps({"format": "berth.update/1", **answer}).encode() + b"\n")
+
+    def close(self) -> None:
+        self._thread.join(30)
+        self._socket.close()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "PAUSE", 0.0)
+
+
+def ask(tmp_path: Path, words: list[str], answers: list[dict[str, object] | None]) -> tuple[int, Answering]:
+    answering = Answering(tmp_path / "control", answers)
+    try:
+        return main.main(["update", *words, "--socket", answering.path]), answering
+    finally:
+        answering.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("good", 0), ("none", 0), ("current", 0), ("returned", 1), ("refused", 1), ("failed", 1)]
+)
+def test_an_updates_end_is_waited_for(
+    tmp_path: Path, end: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while PID 1 gives no answer."""
+    answers = [{"state": "downloading"}, {"state": "switched"}, None, {"state": end, "version": "2", "reason": "why"}]
+    found, answering = ask(tmp_path, ["status", "--wait"], answers)
+    assert found == status
+    assert len(answering.asked) == len(answers)
+    assert update.sentence(answers[-1] or {}) in capsys.readouterr().out
+
+
+def test_without_wait_it_is_only_told(tmp_path: Path) -> None:
+    assert ask(tmp_path, ["status"], [{"state": "returned", "version": "2"}])[0] == 0
+
+
+def test_wait_goes_with_status_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(tmp_path, ["apply", "--wait"], [])[0] == 2
+    assert "update status --wait" in capsys.readouterr().err
