@@ -34,6 +34,10 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("connect", "run a verb of berthctl on a machine, through SSH"),
     ("inspect", "say what an artifact holds"),
     ("diff", "compare two artifacts: packages, files, bytes"),
+    ("keys", "make, replace and show the keys of an update repository"),
+    ("publish", "put a release into a repository that machines update from"),
+    ("serve", "serve a repository over HTTP, for trying out and small fleets"),
+    ("repo", "check a repository: all that machines would verify"),
     ("completion", "print the script that lets a shell complete `berth`"),
     ("man", "print the man page of `berth` or `berthctl`"),
 )

@@ -27,6 +27,9 @@ class Files(Protocol):
     def size(self, path: str) -> int | None:
         """Return a file's size in bytes, None where there is none."""
 
+    def modified(self, path: str) -> float:
+        """Return when a file was written, seconds since 1970; 0 where there is none."""
+
     def write(self, path: str, data: bytes) -> None:
         """Put a file there, whole or not at all, also when the power fails."""
 
@@ -56,6 +59,13 @@ class Folder:
             return (self.root / path).stat().st_size
         except FileNotFoundError:
             return None
+
+    def modified(self, path: str) -> float:
+        """Return when a file was written, seconds since 1970; 0 where there is none."""
+        try:
+            return (self.root / path).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def write(self, path: str, data: bytes) -> None:
         """Put a file there: a temporary name, synced, renamed, and the folder synced."""

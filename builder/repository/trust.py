@@ -6,6 +6,7 @@ machines that know any earlier version come along, one version after the other.
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -44,21 +45,23 @@ def next_root(
     before: Metadata[Root],
     signing: Sequence[Ed25519PrivateKey],
     *,
-    replaced: Iterable[tuple[str, str, Key]] = (),
+    revoked: Iterable[tuple[str, str]] = (),
+    added: Iterable[tuple[str, Key]] = (),
     threshold: int | None = None,
     now: datetime.datetime,
     days: int | None = None,
 ) -> Metadata[Root]:
     """Return the version after `before`, signed by what is given of its keys.
 
-    `replaced`: role, id of the old key, the new key. Raise RepositoryError where the keys at hand are too few.
+    `revoked`: roles and ids of keys, `added`: roles and keys. Raise RepositoryError where the keys at hand are too few.
     """
-    root = Root.from_dict(before.signed.to_dict())
+    root = copy.deepcopy(before.signed)
     root.version += 1
     root.expires = now + lifetime("root", days)
-    for role, old, new in replaced:
-        root.revoke_key(old, role)
-        root.add_key(new, role)
+    for role, keyid in revoked:
+        root.revoke_key(keyid, role)
+    for role, key in added:
+        root.add_key(key, role)
     if threshold is not None:
         root.roles["root"].threshold = checked_threshold(threshold, len(root.roles["root"].keyids))
     return signed(root, before.signed, signing)

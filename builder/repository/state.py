@@ -1,0 +1,150 @@
+"""What a repository holds now, read by its publisher and verified with the keys' own roots.
+
+Expired metadata is no fault here: whoever publishes is about to renew it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tuf.api.exceptions import RepositoryError as TufError
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from builder.errors import RepositoryError
+from builder.repository.folder import Files
+from init.formats import offer as offers
+from init.formats.offer import Offer
+
+TIMESTAMP = f"{offers.METADATA_PATH}timestamp.json"
+SEQUENCES = "x-berth-sequences"  # in the signed targets: the last sequence of each class, also of withdrawn releases
+_HINT = "berth repo check tells each fault"
+Role = TypeVar("Role", Root, Timestamp, Snapshot, Targets)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signed:
+    """One role's newest metadata."""
+
+    version: int
+    expires: datetime.datetime
+    file: MetaFile  # how the next role names it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """A repository. `roots`: the newest root's version in it, 0 for a folder that holds nothing yet."""
+
+    roots: int = 0
+    signed: Mapping[str, Signed] = field(default_factory=dict)  # by role
+    targets: Mapping[str, TargetFile] = field(default_factory=dict)
+    offers: Mapping[str, Offer] = field(default_factory=dict)  # by the target's path
+    sequences: Mapping[str, int] = field(default_factory=dict)  # by class
+
+    def newest(self, machine_class: str, channel: str) -> Offer | None:
+        """Return a channel's newest offer."""
+        return self.offers.get(offers.channel_target(machine_class, channel))
+
+    def releases(self) -> dict[str, Offer]:
+        """Return the kept releases, each once on each channel that it is on, by the target's path."""
+        return {path: offer for path, offer in self.offers.items() if path.count("/") > 1}
+
+
+def metadata_path(role: str, version: int) -> str:
+    """Return where a version of a role's metadata lies."""
+    return f"{offers.METADATA_PATH}{version}.{role}.json"
+
+
+def target_file_path(path: str, target: TargetFile) -> str:
+    """Return where a target's bytes lie: consistent snapshots put the hash before the name."""
+    head, _, name = path.rpartition("/")
+    return f"{offers.TARGETS_PATH}{head}/{target.hashes['sha256']}.{name}"
+
+
+def read_state(files: Files, roots: Sequence[Metadata[Root]]) -> State:
+    """Read a repository; raise RepositoryError where it is another's, or damaged."""
+    held = 0
+    while data := files.read(metadata_path("root", held + 1)):
+        held += 1
+        if held > len(roots):
+            raise RepositoryError(
+                f"the repository has version {held} of the root, the folder of keys only {len(roots)}",
+                hint="use the newest folder of keys, or copy the missing roots/N.root.json into it",
+            )
+        if parsed(data, Root, metadata_path("root", held)).signed != roots[held - 1].signed:
+            raise RepositoryError(
+                "the repository was made with other keys: its root is not this folder's",
+                hint="give the folder of keys that it was made with, or another --repo",
+            )
+    data = files.read(TIMESTAMP)
+    if data is None:
+        return State(roots=held)
+    root = roots[held - 1].signed
+    timestamp = verified(data, Timestamp, root, TIMESTAMP).signed
+    snapshot_data = _needed(files, metadata_path("snapshot", timestamp.snapshot_meta.version))
+    snapshot = verified(snapshot_data, Snapshot, root, "snapshot").signed
+    targets_data = _needed(files, metadata_path("targets", snapshot.meta["targets.json"].version))
+    targets = verified(targets_data, Targets, root, "targets").signed
+    found = {path: read_offer(files, path, target) for path, target in targets.targets.items()}
+    return State(
+        roots=held,
+        signed={
+            "timestamp": Signed(version=timestamp.version, expires=timestamp.expires, file=MetaFile(timestamp.version)),
+            "snapshot": Signed(version=snapshot.version, expires=snapshot.expires, file=timestamp.snapshot_meta),
+            "targets": Signed(version=targets.version, expires=targets.expires, file=snapshot.meta["targets.json"]),
+        },
+        targets=dict(targets.targets),
+        offers=found,
+        sequences=_sequences(targets, found.values()),
+    )
+
+
+def parsed(data: bytes, kind: type[Role], name: str) -> Metadata[Role]:
+    """Read a role's metadata; raise RepositoryError for what is none."""
+    try:
+        metadata = Metadata[Role].from_bytes(data)
+    except TufError as error:
+        raise RepositoryError(f"{name} is not TUF metadata: {error}", hint=_HINT) from error
+    if not isinstance(metadata.signed, kind):
+        raise RepositoryError(f"{name} is another role's metadata: {metadata.signed.type}", hint=_HINT)
+    return metadata
+
+
+def verified(data: bytes, kind: type[Role], root: Root, name: str) -> Metadata[Role]:
+    """Read a role's metadata that enough of its keys signed; raise RepositoryError."""
+    metadata = parsed(data, kind, name)
+    try:
+        root.verify_delegate(kind.type, metadata.signed_bytes, metadata.signatures)
+    except TufError as error:
+        raise RepositoryError(f"{name} has a bad signature: {error}", hint=_HINT) from error
+    return metadata
+
+
+def read_offer(files: Files, path: str, target: TargetFile) -> Offer:
+    """Read a target; raise RepositoryError where it is away, altered or no offer."""
+    where = target_file_path(path, target)
+    data = _needed(files, where)
+    if len(data) != target.length or hashlib.sha256(data).hexdigest() != target.hashes.get("sha256"):
+        raise RepositoryError(f"{where} is altered: it is not what was signed", hint=_HINT)
+    try:
+        return Offer.from_json(data)
+    except ValueError as error:
+        raise RepositoryError(f"{where}: {error}", hint=_HINT) from error
+
+
+def _needed(files: Files, path: str) -> bytes:
+    data = files.read(path)
+    if data is None:
+        raise RepositoryError(f"{path} is missing from the repository", hint=_HINT)
+    return data
+
+
+def _sequences(targets: Targets, known: Any) -> dict[str, int]:
+    said = targets.unrecognized_fields.get(SEQUENCES)
+    sequences = {str(name): int(last) for name, last in said.items()} if isinstance(said, dict) else {}
+    for offer in known:
+        sequences[offer.machine_class] = max(sequences.get(offer.machine_class, 0), offer.sequence)
+    return sequences
