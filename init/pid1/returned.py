@@ -56,6 +56,11 @@ class Returned:
             self.versions[slot] = version
             self._keep(VERSIONS, self.versions)
 
+    def forget(self, slot: str) -> None:
+        """Keep that it is not known what a slot holds: it is about to be written over. Raise OSError."""
+        if self.versions.pop(slot, None) is not None:
+            self._keep(VERSIONS, self.versions)
+
     def _tell(self, came: bootrecord.Slot, mine: str) -> None:
         reason, detail = why_back(self._early.last_phase, came, watchdog=watchdog.has_fired(self._system))
         other = self.versions.get(came, "")

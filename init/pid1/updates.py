@@ -250,12 +250,11 @@ class Updates:
         self._loop.guard("keeping an update's end", lambda: _ignore(self.kept.change(rule)))
 
     def _follow_up(self) -> None:
-        """What comes after an update: the new release's name, the reboot, the next look."""
+        """What comes after an update: the reboot, the next look."""
         by_policy, self._by_policy = self._by_policy, False
         reboot, self._reboot = self._reboot, False
         if self._now.get("state") == "switched":
-            slot, version = str(self._now.get("slot", "")), str(self._now.get("version", ""))
-            self._loop.guard("slot's version", lambda: self._returned.learn(slot, version))
+            version = str(self._now.get("version", ""))
             if by_policy or reboot:
                 self._reboot_into(version, hold=by_policy and not reboot)
                 return
@@ -303,6 +302,7 @@ class Updates:
         if rule is None or slot is None or request.get("slot") != bootrecord.other(slot):
             client.fail("rule", "only the slot that does not run can be changed", "this is a fault of the updater")
             return
+        self._loop.guard("slot's version", lambda: self._name(str(request["rule"]), bootrecord.other(slot)))
         try:
             self._record.change(lambda record, own: rule(record, bootrecord.other(own)))
         except OSError as error:
@@ -310,6 +310,13 @@ class Updates:
             return
         client.send({"format": "berth.update-record/1", "done": True})
         client.finish()
+
+    def _name(self, rule: str, slot: str) -> None:
+        """Keep what a slot holds before the record changes: whatever is cut short, no release has another's name."""
+        if rule == "vacate":
+            self._returned.forget(slot)
+        else:
+            self._returned.learn(slot, str(self._now.get("version", "")))
 
     def _emit(self, state: object, version: object, reason: object = "") -> None:
         self._announcer.emit(events.UPDATE_STATE, state=state, version=version, reason=reason)

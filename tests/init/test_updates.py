@@ -197,6 +197,19 @@ def test_what_can_not_begin_says_why(box: Box, reason: str) -> None:
     assert reason in answer["message"]
 
 
+@pytest.mark.parametrize(("rules", "held"), [((), "1"), (("vacate",), None), (("vacate", "prefer"), "2")])
+def test_a_slot_has_the_name_of_what_it_holds_also_when_an_update_is_cut_short(
+    rules: Sequence[str], held: str | None
+) -> None:
+    """Else a release that is half there would be shown as the one before, and one that comes back under its name."""
+    box = Box(BOTH)
+    box.system.filesystems["/dev/vda7"]["/usr/share/factory/var/lib/berth/slots.json"] = b'{"b": "1"}'
+    asks = [{"verb": "update-record", "rule": rule, "slot": "b"} for rule in rules]
+    box.says({"state": "checking"}, {"state": "downloading", "version": "2"}, asks=asks, status=-9)
+    box.live(APPLY, {"verb": "status"})
+    assert box.answers(len(box.clients) - 1)[0]["slots"]["b"]["version"] == held
+
+
 def test_an_updater_that_dies_is_an_update_that_failed() -> None:
     box = Box()
     box.keeps(UpdateRecord(attempts=(Attempt(**{**vars_of(ATTEMPT), "state": updates.DOWNLOADING}),)))
