@@ -43,3 +43,9 @@ def folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an empty text is no folder")
     return Path(text)
+
+
+def add_behind(parser: argparse.ArgumentParser) -> None:
+    """Let `--json` and `--quiet` stand behind a verb of a verb, too."""
+    for flags, text in (("--json",), "print the result as JSON"), (("--quiet", "-q"), "no progress on standard error"):
+        parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuf.api.metadata import Metadata, Root
 
-from builder.cli.arguments import folder, number
+from builder.cli.arguments import add_behind, folder, number
 from builder.cli.context import Context
 from builder.errors import InputError, UsageError
 from builder.repository import keys, rotation, trust
@@ -72,7 +72,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     sub.add_argument("folder", metavar="DIR", type=folder, help="the folder of keys")
-    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+    add_behind(sub)
     return sub
 
 

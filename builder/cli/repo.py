@@ -7,7 +7,7 @@ import datetime
 import json
 from pathlib import Path
 
-from builder.cli.arguments import folder
+from builder.cli.arguments import add_behind, folder
 from builder.cli.context import Context
 from builder.cli.watch import show_bytes
 from builder.errors import InputError, Place
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--root", metavar="FILE", type=folder, help="the root that machines trust (default: its own first)"
     )
-    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+    add_behind(sub)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 - `--json` may stand behind the verb

@@ -15,7 +15,8 @@ from tuf.api.exceptions import RepositoryError as TufError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from builder.errors import BerthError
-from builder.repository.images import Images
+from builder.fetch.http import Gone, Refused
+from builder.repository.images import MISSING, Images
 from builder.repository.source import Source
 from builder.repository.state import TIMESTAMP, Role, metadata_path, parsed, target_file_path, verified
 from init.formats import offer as offers
@@ -23,8 +24,9 @@ from init.formats.offer import Offer
 
 LARGEST = 4 << 20  # bytes of a metadata file
 ROOT_LARGEST = 1 << 19  # what machines read of a root
-PUBLISH_AGAIN = "publish the release's bundle again, or withdraw the release: berth publish"
+_NAMED = 3  # releases in a cure
 REFRESH = "berth publish --refresh"
+OFFERS_ANEW = f"{REFRESH}: offers are written anew, those that are lost for good are taken off"
 _ROOTS_MOST = 1024  # machines follow no more
 
 
@@ -181,35 +183,41 @@ class _Reader:
     def offer(self, path: str, target: TargetFile) -> None:
         """Read a target, and compare it with its name."""
         where = target_file_path(path, target)
-        data = self.read(where, offers.LARGEST, PUBLISH_AGAIN)
+        data = self.read(where, offers.LARGEST, OFFERS_ANEW)
         if data is None:
             return
         if len(data) != target.length or hashlib.sha256(data).hexdigest() != target.hashes.get("sha256"):
-            self.found.fault(where, "is not what was signed", PUBLISH_AGAIN)
+            self.found.fault(where, "is not what was signed", OFFERS_ANEW)
             return
         try:
             one = Offer.from_json(data)
         except ValueError as error:
-            self.found.fault(where, f"is no offer: {error}", PUBLISH_AGAIN)
+            self.found.fault(where, f"is no offer: {error}", OFFERS_ANEW)
             return
         names = (
             offers.channel_target(one.machine_class, one.channel),
             offers.release_target(one.machine_class, one.channel, one.sequence),
         )
         if path not in names:
-            self.found.fault(where, f"is offered as {path}, and speaks of {names[1]}", PUBLISH_AGAIN)
+            self.found.fault(where, f"is offered as {path}, and speaks of {names[1]}", OFFERS_ANEW)
         self.found.offers[path] = one
 
     def images(self) -> None:
         """Check indexes and packs; of each channel's newest release the images as a whole, too."""
-        images = Images(read=lambda path, limit: self.read(path, limit, PUBLISH_AGAIN), fault=self.packed_fault)
+        images = Images(read=self._stored)
         for path, one in sorted(self.found.offers.items(), key=lambda item: item[0].count("/")):
             images.check(one, whole=path.count("/") == 1)
+        for path, (message, needed_by) in images.wrong.items():
+            which = f"{', '.join(sorted(needed_by)[:_NAMED])}{' and others' if len(needed_by) > _NAMED else ''}"
+            again = f"publish the bundle of {which} again there (its sequence stays), or withdraw it"
+            self.found.fault(path, message, again if message == MISSING else f"delete it, then {again}")
 
-    def packed_fault(self, path: str, message: str) -> None:
-        """Note a fault of an index or a pack."""
-        cure = f"delete it, then {PUBLISH_AGAIN}" if path.startswith(("packs/", "indexes/")) else PUBLISH_AGAIN
-        self.found.fault(path, message, cure)
+    def _stored(self, path: str, limit: int) -> bytes | None:
+        self.found.wanted.add(path)
+        try:
+            return self.source.read(path, limit)
+        except (Gone, Refused):
+            return b""  # more than may come, or none: altered
 
 
 def _check_newest(found: Findings) -> None:
@@ -221,7 +229,7 @@ def _check_newest(found: Findings) -> None:
             highest[name] = max(highest.get(name, 0), one.sequence)
     for name, sequence in _newest(found.offers):
         if highest.get(name, sequence) != sequence:
-            found.fault(name, f"offers {sequence}, while {highest[name]} is on the channel", PUBLISH_AGAIN)
+            found.fault(name, f"offers {sequence}, while {highest[name]} is on the channel", OFFERS_ANEW)
 
 
 def _newest(known: Mapping[str, Offer]) -> Iterator[tuple[str, int]]:

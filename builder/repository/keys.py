@@ -64,12 +64,23 @@ def store_key(path: Path, key: Ed25519PrivateKey, passphrase: bytes = b"") -> No
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(path.parent)  # a root that names a lost key could never be replaced
+        sync_folder(path.parent.parent)
     except FileExistsError as error:
         raise RepositoryError(
             f"{path} exists already; a key is never written over", hint="give another folder, or `berth keys rotate`"
         ) from error
     except OSError as error:
         raise RepositoryError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a folder's names outlive a power cut; raise OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_key(path: Path, passphrase: Passphrase) -> Ed25519PrivateKey:

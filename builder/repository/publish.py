@@ -63,10 +63,10 @@ class Publisher:
         _verify(bundle)
         release = bundle.manifest.release
         known = state.newest(release.machine_class, _name("channel", channel))
-        same = _same(state, bundle, known, channel)
+        same, whole = self._known(state, bundle, known, channel)
         if same is not None and sequence not in (None, same.sequence):
             raise InputError(f"it is published already, as {same.machine_class}/{same.sequence}")
-        if same is not None and self._is_whole(same):
+        if same is not None and whole:
             if same == known:
                 return Outcome(changed=False, offers=(same,), stored=Stored(image=same.boot.size + same.root.size))
             return self.promote(same.machine_class, same.sequence, channel)
@@ -74,7 +74,7 @@ class Publisher:
         last = state.sequences.get(release.machine_class, 0)
         if same is not None:
             given = same.sequence
-            notes = ["some of its blocks were missing from the repository, or altered in length: they are stored again"]
+            notes = ["some of its blocks were missing from the repository: they are stored again"]
         elif sequence is not None and sequence <= last:
             raise InputError(f"--sequence {sequence}: the class {release.machine_class} is at {last} already")
         else:
@@ -123,6 +123,28 @@ class Publisher:
 
     def _state(self) -> State:
         return read_state(self.files, self.private.roots)
+
+    def _known(self, state: State, bundle: Bundle, newest: Offer | None, channel: str) -> tuple[Offer | None, bool]:
+        """Return the release that a bundle is already, and whether all of it is there.
+
+        It is one of the channel's that lost blocks, the channel's newest, or a newer one from another channel.
+        """
+        release, boot = bundle.manifest.release, bundle.manifest.part("boot").sha256
+        same = [
+            one
+            for one in state.releases().values()
+            if (one.machine_class, one.slot_hash, one.version) == (release.machine_class, boot, release.version)
+        ]
+        for one in same:
+            if one.channel == channel and not self._is_whole(one):
+                return one, False
+        found = [
+            one
+            for one in same
+            if (one == newest if one.channel == channel else newest is None or one.sequence > newest.sequence)
+        ]
+        best = max(found, key=lambda one: (one.channel == channel, one.sequence), default=None)
+        return best, best is not None and self._is_whole(best)
 
     def _is_whole(self, one: Offer) -> bool:
         """Tell whether a release's indexes and packs are all there, each as long as it has to be."""
@@ -201,12 +223,13 @@ class Publisher:
             data = one.to_json()
             targets[path] = TargetFile.from_data(path, data, ["sha256"])
             where = target_file_path(path, targets[path])
-            if self.files.size(where) != len(data):
+            if self.files.read(where) != data:
                 self.files.write(where, data)
         sequences = dict(state.sequences)
         for one in put:
             sequences[one.machine_class] = max(sequences.get(one.machine_class, 0), one.sequence)
         said = store_signed(self.files, state, self.private, targets=targets, sequences=sequences, now=self.now)
+        said += [f"{path} was lost, and is offered no more" for path in state.lost if path not in targets]
         return Outcome(
             changed=True, offers=put, swept=sweep(self.files, self._state(), self.now), notes=(*notes, *said)
         )
@@ -224,18 +247,6 @@ def _verify(bundle: Bundle) -> None:
                 hint="copy the bundle again, or build it again",
                 place=Place(file=str(bundle.path)),
             )
-
-
-def _same(state: State, bundle: Bundle, known: Offer | None, channel: str) -> Offer | None:
-    """Return the release that a bundle is already: the channel's newest, or a newer one from another channel."""
-    release, boot = bundle.manifest.release, bundle.manifest.part("boot").sha256
-    found = [
-        one
-        for one in state.releases().values()
-        if (one.machine_class, one.slot_hash, one.version) == (release.machine_class, boot, release.version)
-        and (one == known if one.channel == channel else known is None or one.sequence > known.sequence)
-    ]
-    return max(found, key=lambda one: (one.channel == channel, one.sequence), default=None)
 
 
 def _offer(bundle: Bundle, packed: dict[str, Packed], *, channel: str, sequence: int, published: int) -> Offer:

@@ -7,9 +7,11 @@ the old ones go to `retired/`. Where that was cut short, the newest root tells w
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tuf.api.metadata import Metadata, Root
@@ -23,6 +25,7 @@ from builder.repository.keys import Passphrase
 MOST_ROOT_KEYS = 9
 _EXPIRES = "expires.json"  # days that each role's metadata lasts, where the user chose others than ours
 _NEXT = "next-"
+_LOCK = ".lock"
 
 
 def initialise(
@@ -88,37 +91,45 @@ def rotate(
     `others`: files of private root keys that are not in the folder. `root` replaces all its keys by `root_keys` new
     ones (as many as there were). Raise RepositoryError where too few root keys are at hand: then nothing changed.
     """
-    settle(folder)
-    before = trust.load_roots(folder)[-1]
-    signing = [keys.load_key(path, passphrase) for path in keys.root_key_paths(folder, others)]
-    made = [(role, keys.new_key()) for role in roles if role != "root"]
-    if "root" in roles:
-        known = before.signed.roles["root"]
-        count = len(known.keyids) if root_keys is None else root_keys
-        _check_count(count)
-        threshold = trust.checked_threshold(known.threshold if threshold is None else threshold, count)
-        made += [(f"root-{number}", keys.new_key()) for number in range(1, count + 1)]
-    elif root_keys is not None:
-        raise InputError("--root-keys is for new root keys", hint="berth keys rotate root --root-keys N")
-    metadata = trust.next_root(
-        before,
-        [*signing, *(key for name, key in made if _role(name) == "root")],
-        revoked=[(role, keyid) for role in {*roles} for keyid in before.signed.roles[role].keyids],
-        added=[(_role(name), keys.public(key)) for name, key in made],
-        threshold=threshold,
-        now=now,
-        days=lifetimes(folder)["root"] if days is None else days,
-    )
-    for name, key in made:
-        path = folder / f"{_NEXT}{metadata.signed.version}" / f"{name}.pem"
-        keys.store_key(path, key, fresh_passphrase if _role(name) == "root" else b"")
-    trust.store_root(folder, metadata)
-    settle(folder)
-    return metadata
+    trust.load_roots(folder)  # a folder without keys is left as it is
+    with _alone(folder):
+        _settle(folder)
+        before = trust.load_roots(folder)[-1]
+        signing = [keys.load_key(path, passphrase) for path in keys.root_key_paths(folder, others)]
+        made = [(role, keys.new_key()) for role in roles if role != "root"]
+        if "root" in roles:
+            known = before.signed.roles["root"]
+            count = len(known.keyids) if root_keys is None else root_keys
+            _check_count(count)
+            threshold = trust.checked_threshold(known.threshold if threshold is None else threshold, count)
+            made += [(f"root-{number}", keys.new_key()) for number in range(1, count + 1)]
+        elif root_keys is not None:
+            raise InputError("--root-keys is for new root keys", hint="berth keys rotate root --root-keys N")
+        metadata = trust.next_root(
+            before,
+            [*signing, *(key for name, key in made if _role(name) == "root")],
+            revoked=[(role, keyid) for role in {*roles} for keyid in before.signed.roles[role].keyids],
+            added=[(_role(name), keys.public(key)) for name, key in made],
+            threshold=threshold,
+            now=now,
+            days=lifetimes(folder)["root"] if days is None else days,
+        )
+        for name, key in made:
+            path = folder / f"{_NEXT}{metadata.signed.version}" / f"{name}.pem"
+            keys.store_key(path, key, fresh_passphrase if _role(name) == "root" else b"")
+        trust.store_root(folder, metadata)
+        _settle(folder)
+        return metadata
 
 
 def settle(folder: Path) -> None:
-    """Bring a rotation that was cut short to its end, or take it back; raise RepositoryError."""
+    """Bring a rotation that was cut short to its end, or take it back; raise RepositoryError, also while one runs."""
+    if any(folder.glob(f"{_NEXT}*")):
+        with _alone(folder):
+            _settle(folder)
+
+
+def _settle(folder: Path) -> None:
     for waiting in sorted(folder.glob(f"{_NEXT}*")):
         newest = trust.load_roots(folder)[-1].signed
         if waiting.name != f"{_NEXT}{newest.version}":
@@ -134,6 +145,20 @@ def settle(folder: Path) -> None:
                 _retire(folder, folder / name, newest.version)
             (waiting / name).replace(folder / name)
         waiting.rmdir()
+        keys.sync_folder(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; raise RepositoryError where another has it."""
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RepositoryError(
+                f"another `berth keys` works on {folder}", hint="wait for it, then run the same command again"
+            ) from None
+        yield
 
 
 def _retire(folder: Path, path: Path, version: int) -> None:

@@ -63,8 +63,11 @@ def found(folder: Path, url_path: str) -> Path | None:
     first, *rest = path.removeprefix("/").split("/")
     if first not in FOLDERS or not rest or not all(_PART.fullmatch(part) for part in rest):
         return None
-    real = Path(os.path.realpath(folder / first / "/".join(rest)))
-    return real if real.is_relative_to(folder) and real.is_file() else None
+    try:
+        real = Path(os.path.realpath(folder / first / "/".join(rest)))
+        return real if real.is_relative_to(folder) and real.is_file() else None
+    except OSError:  # a name too long to be one
+        return None
 
 
 def asked_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -43,6 +43,7 @@ class State:
     targets: Mapping[str, TargetFile] = field(default_factory=dict)
     offers: Mapping[str, Offer] = field(default_factory=dict)  # by the target's path
     sequences: Mapping[str, int] = field(default_factory=dict)  # by class
+    lost: tuple[str, ...] = ()  # targets that are signed, and whose bytes are nowhere any more
 
     def newest(self, machine_class: str, channel: str) -> Offer | None:
         """Return a channel's newest offer."""
@@ -88,7 +89,7 @@ def read_state(files: Files, roots: Sequence[Metadata[Root]]) -> State:
     snapshot = verified(snapshot_data, Snapshot, root, "snapshot").signed
     targets_data = _needed(files, metadata_path("targets", snapshot.meta["targets.json"].version))
     targets = verified(targets_data, Targets, root, "targets").signed
-    found = {path: read_offer(files, path, target) for path, target in targets.targets.items()}
+    found, lost = _read_offers(files, targets.targets)
     return State(
         roots=held,
         signed={
@@ -99,6 +100,7 @@ def read_state(files: Files, roots: Sequence[Metadata[Root]]) -> State:
         targets=dict(targets.targets),
         offers=found,
         sequences=_sequences(targets, found.values()),
+        lost=lost,
     )
 
 
@@ -123,16 +125,18 @@ def verified(data: bytes, kind: type[Role], root: Root, name: str) -> Metadata[R
     return metadata
 
 
-def read_offer(files: Files, path: str, target: TargetFile) -> Offer:
-    """Read a target; raise RepositoryError where it is away, altered or no offer."""
-    where = target_file_path(path, target)
-    data = _needed(files, where)
-    if len(data) != target.length or hashlib.sha256(data).hexdigest() != target.hashes.get("sha256"):
-        raise RepositoryError(f"{where} is altered: it is not what was signed", hint=_HINT)
-    try:
-        return Offer.from_json(data)
-    except ValueError as error:
-        raise RepositoryError(f"{where}: {error}", hint=_HINT) from error
+def _read_offers(files: Files, targets: Mapping[str, TargetFile]) -> tuple[dict[str, Offer], tuple[str, ...]]:
+    """Read the targets; one that is lost is found as another with the same bytes: a channel's newest is there twice."""
+    known: dict[str, Offer] = {}
+    for path, target in targets.items():
+        data = files.read(target_file_path(path, target))
+        if data is not None and hashlib.sha256(data).hexdigest() == target.hashes["sha256"]:
+            try:
+                known[target.hashes["sha256"]] = Offer.from_json(data)
+            except ValueError as error:
+                raise RepositoryError(f"{target_file_path(path, target)}: {error}", hint=_HINT) from error
+    found = {path: known[one.hashes["sha256"]] for path, one in targets.items() if one.hashes["sha256"] in known}
+    return found, tuple(path for path in targets if path not in found)
 
 
 def _needed(files: Files, path: str) -> bytes:

@@ -122,5 +122,6 @@ def store_root(folder: Path, metadata: Metadata[Root]) -> Path:
     path = folder / keys.ROOTS / f"{metadata.signed.version}.root.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, data)
+    keys.sync_folder(path.parent)
     write_bytes(folder / "root.json", data)
     return folder / "root.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from fakes.published import Published, pages, release
@@ -12,30 +13,40 @@ from builder.image.slot import SlotImage
 from init.formats.release import Release
 
 
-def bundle(folder: Path, made: Published, *, name: str = "") -> Path:
+def bundle(folder: Path, made: Published) -> Path:
     """Write a bundle of a release into a folder, and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     known = made.offer
-    boot, root = folder / "boot.img", folder / "root.img"
-    boot.write_bytes(made.boot)
-    root.write_bytes(made.root)
+    return images_bundle(
+        folder, made.boot, made.root, machine_class=known.machine_class, version=known.version, epoch=known.epoch,
+        loader=known.loader, root_hash=known.root_hash, hash_offset=known.hash_offset,
+    )  # fmt: skip
+
+
+def images_bundle(
+    folder: Path, boot: bytes, root: bytes, *, machine_class: str, version: str, epoch: int, root_hash: str,
+    hash_offset: int, loader: int = 1,
+) -> Path:  # fmt: skip
+    """Write a bundle of two images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"boot": folder / "boot.img", "root": folder / "root.img"}
+    files["boot"].write_bytes(boot)
+    files["root"].write_bytes(root)
     told = Release(
-        name="minimal", version=known.version, machine_class=known.machine_class, engine="crun", kernel="6",
-        epoch=known.epoch, loader=known.loader,
+        name="minimal", version=version, machine_class=machine_class, engine="crun", kernel="6", epoch=epoch,
+        loader=loader,
     )  # fmt: skip
     manifest = Manifest(
-        recipe="minimal", lock_sha256="0" * 64, release=told, root_hash=known.root_hash, hash_offset=known.hash_offset,
-        cmdline="quiet", parts=(_part("boot", known.boot), _part("root", known.root)), packages=(), savings=(),
-        entries=(),
+        recipe="minimal", lock_sha256="0" * 64, release=told, root_hash=root_hash, hash_offset=hash_offset,
+        cmdline="quiet", parts=(_part("boot", boot), _part("root", root)), packages=(), savings=(), entries=(),
     )  # fmt: skip
     slot = SlotImage(
-        boot=boot, root=root, vmlinuz=boot, initramfs=boot, root_hash=known.root_hash, hash_offset=known.hash_offset,
+        **files, vmlinuz=files["boot"], initramfs=files["boot"], root_hash=root_hash, hash_offset=hash_offset,
         cmdline="quiet",
     )  # fmt: skip
-    path = folder / f"{name or known.version}.bundle"
+    path = folder / f"{version}.bundle"
     write_bundle(slot=slot, release=told, manifest=manifest.to_json(), out=path)
-    boot.unlink()
-    root.unlink()
+    for file in files.values():
+        file.unlink()
     return path
 
 
@@ -44,5 +55,5 @@ def numbered(number: int, *, changed: int = 4, **said: int | str) -> Published:
     return release(number, pages(changed, number) + pages(60, 0), kernel=b"kernel %d" % number, **said)
 
 
-def _part(name: str, image: object) -> Part:
-    return Part(name=name, size=image.size, sha256=image.sha256)  # type: ignore[attr-defined]
+def _part(name: str, image: bytes) -> Part:
+    return Part(name=name, size=len(image), sha256=hashlib.sha256(image).hexdigest())
