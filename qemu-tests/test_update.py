@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,14 @@ from machine import Machine
 from releases import HOST, Workshop, publish
 from remote import Client, Key, Login
 
+from builder.emulate.image import members
 from builder.tools.call import Tools
+from init.blockdevice.device import Part
+from init.blockdevice.direct import DirectDevice
+from init.formats import disk as layouts
 from init.formats import events, updates
+from init.formats.offer import Image
+from init.updater import slot as slots
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
@@ -132,3 +140,74 @@ def test_a_release_is_taken_rolled_back_and_a_bad_one_comes_back(  # noqa: PLR09
         history = box.update("history")[1]["attempts"]
         assert [one["state"] for one in history if one["version"] == "3"][-1] == updates.RETURNED
         machine.power_off()
+
+
+def test_what_must_not_be_taken_is_refused_with_its_reason(
+    built: Built, tools: Tools, client: Client, shop: Shop, tmp_path: Path
+) -> None:
+    """One machine, one boot: each reason is said by the verb, by the event and later; the slot that runs stays."""
+    key = client.key("of-refusing")
+    made = built(*CLOUD)
+    disk = tmp_path / "disk.raw"
+    options = {"config": config(shop, key), "disk": disk, "forwards": (22,)}
+    with Machine(made["raw"], tools=tools, folder=tmp_path, **options) as machine:
+        box = Box(machine, Login(client=client, machine=machine, user="root", key=key))
+        version = machine.wait(events.BOOT_GOOD)["version"]
+        facts = {"machine_class": box.status()["class"], "epoch": 2**32, "published": 2**32,
+                 "root_hash": "0" * 64, "hash_offset": 4096}  # fmt: skip
+
+        def put(name: str, **said: Any) -> None:
+            """Publish something small that no machine has."""
+            chance = random.Random(name)
+            shop.publish(chance.randbytes(8192), chance.randbytes(65536), version=name, **{**facts, **said})
+
+        def refused(words: str, name: str = "") -> None:
+            after = len(machine.seen)
+            status, answer = box.update("apply")
+            assert (status, answer["state"], words in answer["reason"]) == (1, updates.REFUSED, True), answer
+            machine.wait_for(
+                lambda one: (one["event"], one.get("state"), one.get("reason"))
+                == (events.UPDATE_STATE, updates.REFUSED, answer["reason"]),
+                what=words, after=after,
+            )  # fmt: skip
+            _, later = box.update("status")
+            assert (later["state"], later["version"], later["reason"]) == (updates.REFUSED, name, answer["reason"])
+
+        put("expired")
+        shop.sign(expires=datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(days=1))
+        refused("expired")
+        put("unsigned")
+        signed = shop.folder / "metadata/timestamp.json"
+        signed.write_bytes(signed.read_bytes().replace(b'"spec_version":', b'"unsigned": 1, "spec_version":'))
+        refused("signature")
+        put("loader", loader=2)
+        refused("loader format 2", "loader")
+        put("large", root=Image(size=2 << 30, sha256="1" * 64, index_size=100, index_sha256="1" * 64))
+        refused("no space", "large")
+
+        bundle = made["bundle"].read_bytes()
+        boot, root = (
+            bundle[at : at + size] for at, size in (members(made["bundle"])[f"{what}.img"] for what in ("boot", "root"))
+        )
+        running = shop.publish(boot, root, version=version, **{**facts, "hash_offset": 4096})
+        assert box.update("check")[1]["state"] == updates.CURRENT  # from now on its sequence is the least
+        shop.sequence = 0
+        put("older")
+        refused("older", "older")
+
+        shop.sequence = running.sequence
+        packs = set(shop.folder.glob("packs/*/*"))
+        put("altered")
+        for pack in set(shop.folder.glob("packs/*/*")) - packs:
+            pack.write_bytes(bytes(pack.stat().st_size))
+        refused("altered", "altered")
+
+        status = box.status()
+        assert (status["health"]["state"], status["slots"]["a"]["booted"], status["slots"]["b"]["tries"]) == (
+            "healthy", True, 0,
+        )  # fmt: skip
+        machine.power_off()
+    with DirectDevice(str(disk)) as device:
+        for number, image in ((layouts.BOOTS["a"], running.boot), (layouts.ROOTS["a"], running.root)):
+            part = layouts.lay_out(device.size // layouts.SECTOR).number(number)
+            assert slots.digest(Part(device, part.offset_bytes, part.size_bytes), image.size) == image.sha256

@@ -36,12 +36,13 @@ class Shop:
         self._targets: dict[str, TargetFile] = {}
         self._version = 0
         self.sequence = 0
+        self.asked: list[str] = []  # the paths that were asked for, in order, without the leading slash
         root = Root(expires=_later(days=300))
         for role in self._keys:
             root.add_key(self._signer(role).public_key, role)
         self.root = self._signed(root)
         self._write("metadata/1.root.json", self.root)
-        handler = partial(_Quiet, directory=str(folder))
+        handler = partial(_Quiet, directory=str(folder), asked=self.asked)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -59,7 +60,7 @@ class Shop:
         """The port on this computer's own address."""
         return int(self._server.server_address[1])
 
-    def publish(self, boot: bytes, root: bytes, **said: Any) -> Offer:
+    def publish(self, boot: bytes, root: bytes, /, **said: Any) -> Offer:
         """Publish a release as the channel's newest; `said` is what its offer says besides."""
         images = {}
         for what, image in (("boot", boot), ("root", root)):
@@ -112,6 +113,14 @@ class Shop:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *words: Any, asked: list[str], **options: Any) -> None:
+        self._asked = asked
+        super().__init__(*words, **options)
+
+    def do_GET(self) -> None:
+        self._asked.append(self.path.lstrip("/"))
+        super().do_GET()
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
