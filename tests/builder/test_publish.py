@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +26,8 @@ from init.formats import offer
 from init.updater.errors import RefusedError
 
 RELEASES = {number: numbered(number) for number in (1, 2, 3)}
+CLONE = Path(__file__).resolve().parents[2]
+FALLING = CLONE / "tests/fakes/falling.py"
 DAY = datetime.timedelta(days=1)
 
 
@@ -307,6 +314,50 @@ def test_a_folder_is_a_repository(desk: Desk, tmp_path: Path) -> None:
     files = Folder(tmp_path / "www")
     desk.files.files = {path: files.read(path) or b"" for path in files.names(".") if path != ".lock"}
     desk.sees(1)
+
+
+def test_kill_9_at_any_file_leaves_the_old_release_or_the_new_one(desk: Desk, tmp_path: Path) -> None:
+    """The verb itself, in a process that ends in the middle of a real folder; at some instants of many."""
+    www = tmp_path / "www"
+    words = {
+        number: ["publish", str(bundle(tmp_path / "bundles", RELEASES[number])), "--repo", str(www), "--keys",
+                 str(desk.keys), "--quiet"] for number in (1, 2)
+    }  # fmt: skip
+
+    def berth(number: int, last: int) -> int:
+        program = [sys.executable, str(FALLING), "main", str(last), str(tmp_path / "note"), *words[number]]
+        done = subprocess.run(
+            program,
+            env={**os.environ, "PYTHONPATH": str(CLONE)},
+            start_new_session=True,
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode
+
+    def sees() -> int:
+        files = Folder(www)
+        desk.files.files = {path: files.read(path) or b"" for path in files.names(".")}
+        number = int(desk.reader().look().version[1:])
+        desk.sees(number)
+        return number
+
+    assert berth(1, 0) == 0
+    before = tmp_path / "before"
+    shutil.copytree(www, before)
+    assert berth(2, 0) == 0
+    things = len((tmp_path / "note").read_text().splitlines())
+    found = []
+    for last in sorted({*range(things - 1, things - 24, -4), things // 2}):
+        shutil.rmtree(www)
+        shutil.copytree(before, www)
+        assert berth(2, last) == -signal.SIGKILL
+        found.append(sees())
+        assert berth(2, 0) == 0
+        assert sees() == 2
+        assert not list(www.rglob("*.part"))
+    assert found == sorted(found)  # first the old one, from some instant on the new one
+    assert set(found) == {1, 2}
 
 
 # Bundles ----------------------------------------------------------------------------------------------------
