@@ -18,7 +18,7 @@ from builder.errors import InputError, Place, RepositoryError
 from builder.repository.folder import Files
 from builder.repository.packs import Packed, pack
 from builder.repository.signing import KeyFolder, store_signed
-from builder.repository.state import State, read_state, target_file_path
+from builder.repository.state import State, line, read_state, target_file_path
 from builder.repository.sweep import Swept, sweep
 from init.formats import blocks, offer
 from init.formats.blocks import Index, Pack
@@ -71,7 +71,7 @@ class Publisher:
                 return Outcome(changed=False, offers=(same,), stored=Stored(image=same.boot.size + same.root.size))
             return self.promote(same.machine_class, same.sequence, channel)
         packed, stored = self._pack(bundle, state)
-        last = state.sequences.get(release.machine_class, 0)
+        last = state.last(release.machine_class)
         if same is not None:
             given = same.sequence
             notes = ["some of its blocks were missing from the repository: they are stored again"]
@@ -100,7 +100,9 @@ class Publisher:
                 f" {sequence}",
                 hint="publish the older bundle again: it gets a new sequence",
             )
-        return self._store(state, put=(moved,), notes=[])
+        highest = state.highest(machine_class, channel)
+        notes = [f"machines that took {highest}, which was withdrawn, stay on it"] if highest > sequence else []
+        return self._store(state, put=(moved,), notes=notes)
 
     def withdraw(self, machine_class: str, sequence: int) -> Outcome:
         """Take a release from all channels; each goes back to the newest that is left."""
@@ -127,7 +129,8 @@ class Publisher:
     def _known(self, state: State, bundle: Bundle, newest: Offer | None, channel: str) -> tuple[Offer | None, bool]:
         """Return the release that a bundle is already, and whether all of it is there.
 
-        It is one of the channel's that lost blocks, the channel's newest, or a newer one from another channel.
+        It is one of the channel's that lost blocks, the channel's newest (unless a newer one was withdrawn: who
+        publishes it again wants machines to go back to it), or a newer one from another channel.
         """
         release, boot = bundle.manifest.release, bundle.manifest.part("boot").sha256
         same = [
@@ -141,7 +144,7 @@ class Publisher:
         found = [
             one
             for one in same
-            if (one == newest if one.channel == channel else newest is None or one.sequence > newest.sequence)
+            if one.sequence >= state.highest(one.machine_class, channel) and (one.channel != channel or one == newest)
         ]
         best = max(found, key=lambda one: (one.channel == channel, one.sequence), default=None)
         return best, best is not None and self._is_whole(best)
@@ -227,7 +230,8 @@ class Publisher:
                 self.files.write(where, data)
         sequences = dict(state.sequences)
         for one in put:
-            sequences[one.machine_class] = max(sequences.get(one.machine_class, 0), one.sequence)
+            name = line(one.machine_class, one.channel)
+            sequences[name] = max(sequences.get(name, 0), one.sequence)
         said = store_signed(self.files, state, self.private, targets=targets, sequences=sequences, now=self.now)
         said += [f"{path} was lost, and is offered no more" for path in state.lost if path not in targets]
         return Outcome(

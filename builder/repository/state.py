@@ -20,7 +20,8 @@ from init.formats import offer as offers
 from init.formats.offer import Offer
 
 TIMESTAMP = f"{offers.METADATA_PATH}timestamp.json"
-SEQUENCES = "x-berth-sequences"  # in the signed targets: the last sequence of each class, also of withdrawn releases
+# In the signed targets: the highest sequence that each CLASS/CHANNEL ever had, withdrawn or not.
+SEQUENCES = "x-berth-sequences"
 _HINT = "berth repo check tells each fault"
 Role = TypeVar("Role", Root, Timestamp, Snapshot, Targets)
 
@@ -42,16 +43,29 @@ class State:
     signed: Mapping[str, Signed] = field(default_factory=dict)  # by role
     targets: Mapping[str, TargetFile] = field(default_factory=dict)
     offers: Mapping[str, Offer] = field(default_factory=dict)  # by the target's path
-    sequences: Mapping[str, int] = field(default_factory=dict)  # by class
+    sequences: Mapping[str, int] = field(default_factory=dict)  # by `line`: the highest that was ever offered
     lost: tuple[str, ...] = ()  # targets that are signed, and whose bytes are nowhere any more
 
     def newest(self, machine_class: str, channel: str) -> Offer | None:
         """Return a channel's newest offer."""
         return self.offers.get(offers.channel_target(machine_class, channel))
 
+    def highest(self, machine_class: str, channel: str) -> int:
+        """Return the highest sequence that was ever offered on a channel, 0 for none."""
+        return self.sequences.get(line(machine_class, channel), 0)
+
+    def last(self, machine_class: str) -> int:
+        """Return the highest sequence that was ever given to a class, 0 for none."""
+        return max((last for name, last in self.sequences.items() if name.startswith(f"{machine_class}/")), default=0)
+
     def releases(self) -> dict[str, Offer]:
         """Return the kept releases, each once on each channel that it is on, by the target's path."""
         return {path: offer for path, offer in self.offers.items() if path.count("/") > 1}
+
+
+def line(machine_class: str, channel: str) -> str:
+    """Name a class's line of releases on a channel."""
+    return f"{machine_class}/{channel}"
 
 
 def metadata_path(role: str, version: int) -> str:
@@ -150,5 +164,6 @@ def _sequences(targets: Targets, known: Any) -> dict[str, int]:
     said = targets.unrecognized_fields.get(SEQUENCES)
     sequences = {str(name): int(last) for name, last in said.items()} if isinstance(said, dict) else {}
     for offer in known:
-        sequences[offer.machine_class] = max(sequences.get(offer.machine_class, 0), offer.sequence)
+        name = line(offer.machine_class, offer.channel)
+        sequences[name] = max(sequences.get(name, 0), offer.sequence)
     return sequences

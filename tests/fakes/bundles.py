@@ -50,9 +50,9 @@ def images_bundle(
     return path
 
 
-def numbered(number: int, *, changed: int = 4, **said: int | str) -> Published:
+def numbered(number: int, *, changed: int = 4, same: int = 40, **said: int | str) -> Published:
     """Return a release whose root differs from any other's in its first pages; `said` of its offer."""
-    return release(number, pages(changed, number) + pages(60, 0), kernel=b"kernel %d" % number, **said)
+    return release(number, pages(changed, number) + pages(same, 0), kernel=b"kernel %d" % number, **said)
 
 
 def _part(name: str, image: bytes) -> Part:

@@ -1,20 +1,21 @@
-"""What the updater believes of a repository: a real one on loopback, real python-tuf, and whoever would deceive it."""
+"""How the updater reads a repository: a real one on loopback, and servers that misbehave."""
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import http.server
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from fakes.published import pages, release
-from fakes.shop import Shop
+from fakes.bundles import numbered
+from fakes.forger import Forged
+from fakes.repositories import CLASS
 
+from builder.repository.server import Server
 from init.formats import blocks
 from init.formats.offer import Offer
 from init.updater import check
@@ -22,110 +23,51 @@ from init.updater.errors import FailedError, RefusedError
 from init.updater.fetch import Repository
 from init.updater.http import REDIRECTS, NotFoundError, TooLargeError, Web
 
-CLASS = "minimal-amd64"
-ONE = release(1, pages(20, 1))
-TWO = release(2, pages(20, 2))
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """A repository that the product made and serves."""
+
+    forged: Forged
+    url: str
+
+    def look(self, kept: Path) -> Offer:
+        return check.newest(
+            repository=self.url, machine_class=CLASS, channel="stable", root=self.forged.root, kept=kept / "kept",
+            floor=0.0, fetcher=check.Fetcher(Web(), sleep=lambda _: None),
+        )  # fmt: skip
+
+    def source(self) -> Repository:
+        return Repository(self.url, Web(), sleep=lambda _: None, alive=lambda: None)
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    with Shop(tmp_path / "repository") as shop:
-        yield shop
-
-
-def put(shop: Shop, made=ONE, **said) -> Offer:
-    known = made.offer
-    facts = {
-        "machine_class": known.machine_class, "version": known.version, "epoch": known.epoch,
-        "published": known.published, "root_hash": known.root_hash, "hash_offset": known.hash_offset, **said,
-    }  # fmt: skip
-    return shop.publish(made.boot, made.root, **facts)
-
-
-def look(shop: Shop, kept: Path, *, root: bytes | None = None, floor: float = 0.0, **asked: str) -> Offer:
-    wanted = {"machine_class": CLASS, "channel": "stable", **asked}
-    return check.newest(
-        repository=f"http://127.0.0.1:{shop.port}/", root=root or shop.root, kept=kept / "kept", floor=floor,
-        fetcher=check.Fetcher(Web(), sleep=lambda _: None), **wanted,
-    )  # fmt: skip
+    forged = Forged(tmp_path)
+    with Server(forged.folder, "127.0.0.1", 0, lambda *_: None, lambda: None) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield Shop(forged=forged, url=f"http://127.0.0.1:{served.port}/")
+        served.shutdown()
+        thread.join()
 
 
 def test_the_newest_offer_is_read_and_its_images_come(shop: Shop, tmp_path: Path) -> None:
-    put(shop)
-    expected = put(shop, TWO)
-    assert look(shop, tmp_path) == expected
-    source = Repository(f"http://127.0.0.1:{shop.port}", Web(), alive=lambda: None)
+    shop.forged.publish(1)
+    expected = shop.forged.publish(2)
+    assert shop.look(tmp_path) == expected
+    source = shop.source()
     index = source.index(expected.root.index_sha256, expected.root.index_size)
     whole = b"".join(source.block(block) if block.sha256 else bytes(block.size) for block in index.blocks)
-    assert whole == TWO.root
-    assert source.fetched < len(TWO.root) + expected.root.index_size + blocks.LARGEST_PACK
+    assert whole == numbered(2).root
+    assert source.fetched < len(whole) + expected.root.index_size + blocks.LARGEST_PACK
 
 
-def test_another_root_of_trust_refuses_it(shop: Shop, tmp_path: Path) -> None:
-    put(shop)
-    with Shop(tmp_path / "stranger") as stranger, pytest.raises(RefusedError, match=r"bad signature|does not verify"):
-        look(shop, tmp_path, root=stranger.root)
-
-
-def altered(path: Path, old: bytes, new: bytes) -> None:
-    data = path.read_bytes()
-    assert old in data
-    path.write_bytes(data.replace(old, new))
-
-
-ALTERED: dict[str, Callable[[Shop], None]] = {
-    "timestamp": lambda shop: altered(shop.folder / "metadata/timestamp.json", b'"version":1', b'"version":7'),
-    "snapshot": lambda shop: altered(shop.folder / "metadata/1.snapshot.json", b'"version":1', b'"version":7'),
-    "targets": lambda shop: altered(shop.folder / "metadata/1.targets.json", b'"length":', b'"length":1'),
-    "offer": lambda shop: altered(next((shop.folder / "targets").rglob("*.json")), b'"v1"', b'"v9"'),
-    "junk": lambda shop: (shop.folder / "metadata/timestamp.json").write_bytes(b"{" * 5000) and None,
-}
-
-
-@pytest.mark.parametrize("what", ALTERED)
-def test_what_was_altered_after_it_was_signed_is_refused(what: str, shop: Shop, tmp_path: Path) -> None:
-    put(shop)
-    ALTERED[what](shop)
-    with pytest.raises((RefusedError, FailedError), match=r"signature|verify|metadata|can't be read"):
-        look(shop, tmp_path)
-
-
-def test_an_older_view_than_was_seen_is_refused(shop: Shop, tmp_path: Path) -> None:
-    """The old files are well signed; only who was here before knows that they are old."""
-    put(shop)
-    old = (shop.folder / "metadata/timestamp.json").read_bytes()
-    put(shop, TWO)
-    look(shop, tmp_path)
-    (shop.folder / "metadata/timestamp.json").write_bytes(old)
-    with pytest.raises(RefusedError, match="verify"):
-        look(shop, tmp_path)
-
-
-def test_expired_metadata_is_refused_also_by_a_clock_that_runs_behind(shop: Shop, tmp_path: Path) -> None:
-    put(shop)
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    shop.sign(expires=now - datetime.timedelta(days=1))
-    with pytest.raises(RefusedError, match="expired"):
-        look(shop, tmp_path)
-    shop.sign(expires=now + datetime.timedelta(days=1))
-    assert look(shop, tmp_path).version == "v1"
-    with pytest.raises(RefusedError, match="expired"):  # state's stamp is two days ahead of this computer's clock
-        look(shop, tmp_path, floor=time.time() + 2 * 86400)
-
-
-def test_a_class_or_channel_without_releases_is_said(shop: Shop, tmp_path: Path) -> None:
-    put(shop)
-    with pytest.raises(RefusedError, match="no release of the class docker-amd64"):
-        look(shop, tmp_path, machine_class="docker-amd64")
-    with pytest.raises(RefusedError, match="channel edge"):
-        look(shop, tmp_path, channel="edge")
-
-
-def test_a_repository_that_is_away_is_a_failure_not_a_refusal(tmp_path: Path) -> None:
-    with Shop(tmp_path / "gone") as shop:
-        pass
+def test_a_repository_that_is_away_is_a_failure_not_a_refusal(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(FailedError, match="can't be read"):
-        look(shop, tmp_path)
+        replace(shop, url="http://127.0.0.1:1/").look(tmp_path)
+    with pytest.raises(FailedError, match="can't be read"):
+        shop.look(tmp_path)  # a server with nothing published
 
 
 def test_without_a_trusted_root_it_is_said(tmp_path: Path) -> None:
@@ -138,12 +80,12 @@ def test_without_a_trusted_root_it_is_said(tmp_path: Path) -> None:
 
 
 def test_an_altered_pack_is_refused_and_a_lost_one_is_a_failure(shop: Shop) -> None:
-    known = put(shop)
-    source = Repository(f"http://127.0.0.1:{shop.port}", Web(), sleep=lambda _: None, alive=lambda: None)
+    known = shop.forged.publish(1)
+    source = shop.source()
     index = source.index(known.root.index_sha256, known.root.index_size)
     block = next(block for block in index.blocks if block.pack)
     assert block.pack
-    path = shop.folder / blocks.pack_path(block.pack.sha256)
+    path = shop.forged.folder / blocks.pack_path(block.pack.sha256)
     good = path.read_bytes()
     for bad in (good[:-1] + bytes([good[-1] ^ 1]), good[:-1], good + b"x"):
         path.write_bytes(bad)
