@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.bench.boots import guest_for
+from builder.bench.boots import ON_CONSOLE, guest_for
 from builder.bench.guest import Watched
 from builder.errors import GuestFailed
 from init.formats import events
@@ -40,8 +40,8 @@ def search(works: Callable[[int], bool], *, low: int, high: int, step: int = STE
 def reaches(image: Path, tools: Tools, memory: int) -> bool:
     """Tell whether the container becomes healthy with `memory` MB."""
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
-        guest = guest_for(image, tools, Path(name), memory=memory)
-        with Watched(guest, tools) as watched:
+        guest = guest_for(image, tools, Path(name), memory=memory, cmdline=(ON_CONSOLE,))
+        with Watched(guest, tools, channel=False) as watched:
             healthy = events.CONTAINER_HEALTHY
             try:
                 watched.until(

@@ -169,8 +169,8 @@ def _memory(figures: Sequence[Figures]) -> list[str]:
             ]
         )
     return [
-        "Memory (MemTotal - MemAvailable 25 s after the container is healthy, without the 8 MiB of the bench's own",
-        "event channel; the least that reaches it) and power-off",
+        "Memory (MemTotal - MemAvailable 25 s after the container is healthy, and the least that reaches it, both of a",
+        "machine without the bench's event port) and power-off",
         "",
         *table(("recipe, kernel", "at rest, MiB", "least, MiB", "power-off, s"), rows),
     ]

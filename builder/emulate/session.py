@@ -59,13 +59,18 @@ def _end_with_parent() -> None:
 class Session:
     """A guest under way. Use it as a context: leaving it ends QEMU in any case."""
 
-    def __init__(self, guest: Guest, tools: Starter, *, attach: bool = False) -> None:
-        """Start QEMU; `attach` gives it this terminal as the guest's console. Raises ToolError."""
+    def __init__(self, guest: Guest, tools: Starter, *, attach: bool = False, channel: bool = True) -> None:
+        """Start QEMU; `attach` gives it this terminal as the guest's console. Raises ToolError.
+
+        Without `channel` the guest has no event port, which costs it 12 MiB; events are then looked for among the
+        console's lines, where `berth.console=events` on its command line puts them.
+        """
+        self._channel = channel
         ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
         self._events, self._console, control = ours
         wired = replace(
             guest,
-            events=theirs[0].fileno(),
+            events=theirs[0].fileno() if channel else None,
             console=TERMINAL if attach else theirs[1].fileno(),
             control=theirs[2].fileno(),
         )
@@ -190,14 +195,19 @@ class Session:
     def _report(self, stream: Any, line: str) -> Report | None:
         if stream is self._console:
             self.console.append(line)
-            return Report(at=self.elapsed, line=line)
+            event = None if self._channel else _event(line)
+            return Report(at=self.elapsed, line=line) if event is None else Report(at=self.elapsed, event=event)
         if stream is self._stderr:
             self.complaints.append(line)
             return None
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return None
-        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-            return None  # the stream's first line, or another format's
-        return Report(at=self.elapsed, event=event)
+        event = _event(line)
+        return None if event is None else Report(at=self.elapsed, event=event)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """Return a line's event; None for what is none: the stream's first line, or another format's."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
