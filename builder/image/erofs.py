@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from builder.recipe.model import Compression
 
+_DICTIONARY_MOST = 1 << 20  # bytes: zstd's limit in the kernel
 WORKERS = 4  # fixed: mkfs.erofs places data differently with another number
 
 
@@ -30,8 +31,13 @@ def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
     match compression.algorithm:
         case "none":
             how: list[str] = []
-        case "zstd" | "lzma" | "lz4hc" as algorithm:
-            how = [f"-z{algorithm},level={compression.level}", f"-C{compression.cluster}"]
+        case "lz4hc":
+            how = [f"-zlz4hc,level={compression.level}", f"-C{compression.cluster}"]
+        case "zstd" | "lzma" as algorithm:
+            # The kernel keeps a dictionary for each processor as long as the root is mounted. By default it has 1 MiB;
+            # one of a cluster's size costs 0.3 % of the image and gives 0.8 MiB a processor back.
+            dictionary = min(compression.cluster, _DICTIONARY_MOST)
+            how = [f"-z{algorithm},level={compression.level},dictsize={dictionary}", f"-C{compression.cluster}"]
             if algorithm == "lzma":
                 # Ends of files go beside their inodes: 4 % fewer bytes, where size comes first; with zstd it doubles
                 # the time. Never `fragments`, which packs the ends of all files together: one changed file would
