@@ -19,6 +19,9 @@ from builder.stages.draft import Draft
 
 # what /usr/lib/modules/VERSION holds beside the modules and that depmod reads
 _INPUTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+# What nothing on the machine reads: input of depmod alone, and what only `modinfo` of built-in code and loading by a
+# symbol's name ask for (50 kB of a compressed image).
+_UNREAD = ("modules.builtin.modinfo", "modules.order", "modules.symbols", "modules.symbols.bin")
 
 
 def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa: ARG001 - every stage's shape
@@ -35,7 +38,12 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
     if known is None or not all(context.store.has(sha256) for _, sha256 in known.values()):
         known = _depmod(context, version, nodes)
         kept.save(context.store, "depmod", key, known)
+    for name in _UNREAD:
+        if f"{folder}/{name}" in draft:
+            draft.remove(f"{folder}/{name}")
     for name, (size, sha256) in sorted(known.items()):
+        if name in _UNREAD:
+            continue
         draft.put(
             Entry(path=f"{folder}/{name}", kind=Kind.FILE, mode=0o644, origin=draft.origin, size=size, sha256=sha256)
         )
