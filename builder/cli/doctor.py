@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.cli.context import Context
-from builder.cli.inputs import Network, add_network, network_of, open_source, ready_tools
+from builder.cli.inputs import Network, add_network, network_of, open_source, working_tools
 from builder.emulate import accelerator
 from builder.errors import BerthError
 from builder.lock.archive import open_archive
@@ -141,7 +141,7 @@ def check_clock(source: Source, network: Network) -> Finding:
 
 def check_accelerator(context: Context, network: Network) -> Finding:
     """Start a tiny guest: a /dev/kvm that opens is not yet one that works."""
-    chosen = accelerator.choose(ready_tools(context, network))
+    chosen = accelerator.choose(working_tools(context, network))
     if chosen.name == "kvm":
         return Finding(name="accelerator", level="ok", message=f"KVM: {chosen.reason}")
     cure = (

@@ -99,6 +99,15 @@ def ready_tools(context: Context, network: Network) -> Tools:
     return tools_tree(lock, context.store, root, context.progress)
 
 
+def working_tools(context: Context, network: Network) -> Tools:
+    """Return the tools tree for work that leaves nothing behind, healed without being asked where its lock is stale.
+
+    What is built may hang on the version of a tool, so `berth build` heals only with leave. A machine that runs, a
+    solver's answer that is verified, and a doctor's trial do not.
+    """
+    return ready_tools(context, replace(network, heal=True))
+
+
 def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:
     """Return the recipe's lock with every package that a build of it needs in the store."""
     build = recipe.build

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from builder.cli.context import Context
-from builder.cli.inputs import Network, add_network, load_recipe, network_of, open_source, ready_tools
+from builder.cli.inputs import Network, add_network, load_recipe, network_of, open_source, working_tools
 from builder.cli.watch import show_bytes
 from builder.errors import InputError, LockError, UsageError
 from builder.lock.apt import AptSolver
@@ -81,7 +81,7 @@ def fits(recipe: Recipe, lock: Lock) -> bool:
 def lock_anew(recipe: Recipe, old: Lock | None, context: Context, network: Network, *, update: bool) -> Lock:
     """Solve; without `update` what was locked before keeps its version."""
     source = open_source(context, network)
-    tools = ready_tools(context, replace(network, heal=True))
+    tools = working_tools(context, network)
     build = recipe.build
     archive = open_archive(source, build.suite, build.architecture, previous=old.releases if old else ())
     if old is not None and not update:

@@ -10,7 +10,7 @@ from builder.artifact.inspect import inspect
 from builder.cli.arguments import number
 from builder.cli.configfile import checked, read_config
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, network_of, ready_tools
+from builder.cli.inputs import add_network, network_of, working_tools
 from builder.emulate.image import Image, Kind, detect
 from builder.emulate.options import Options, parse_forward, parse_until
 from builder.emulate.ports import of_machine
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         direct=arguments.direct,
         cmdline=tuple(arguments.append.split()),
     )
-    tools = ready_tools(context, network_of(arguments))
+    tools = working_tools(context, network_of(arguments))
     publishes = of_machine(machine) if machine is not None else ()
     return run_guest(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
 

@@ -7,7 +7,7 @@ import json
 import sys
 
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, network_of, ready_tools
+from builder.cli.inputs import add_network, network_of, working_tools
 
 EXAMPLES = """\
   berth tools              list the packages of the tools tree, with versions
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print what is in the tools tree, unpacking it first where needed."""
-    tools = ready_tools(context, network_of(arguments))
+    tools = working_tools(context, network_of(arguments))
     if context.as_json:
         packages = [{"name": name, "version": version} for name, version in tools.versions()]
         print(json.dumps({"format": "berth.tools/1", "root": str(tools.root), "packages": packages}))
