@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from init.berthctl import show, talk
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -10,24 +12,34 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "the machine on one screen: release, slots, health, config, containers"
-EXAMPLES = ("berthctl status", "berthctl status --json")
+EXAMPLES = ("berthctl status", "berthctl status --json", "berthctl status --wait && echo all is well")
+PAUSE = 1.0  # seconds between two looks
 SCREEN = 24  # lines
 _CONTAINERS_LEAST = 3
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """`status` has no arguments of its own."""
-    del parser
+    """Add the argument."""
+    parser.add_argument(
+        "--wait", action="store_true", help="until it is known whether all is well; status 1 where it is not"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and show."""
     answer = talk.one({"verb": "status"}, arguments.socket)
+    while arguments.wait and _health_of(answer) == "pending":
+        time.sleep(PAUSE)
+        answer = talk.one({"verb": "status"}, arguments.socket)
     if arguments.json:
         show.as_json(answer)
     else:
         print("\n".join(screen(answer)))
-    return 0
+    return 1 if arguments.wait and _health_of(answer) != "healthy" else 0
+
+
+def _health_of(answer: dict[str, object]) -> str:
+    return str(show.mapping(answer.get("health")).get("state"))
 
 
 def screen(answer: dict[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`berthctl update`: what it shows of PID 1's answers, and how it waits for an update's end."""
+"""`berthctl update status --wait` and `status --wait`: how they wait for PID 1, and end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from init.berthctl import main, update
+from init.berthctl import main, status, update
 
 
 class Answering:
@@ -30,7 +30,7 @@ class Answering:
             with connection, connection.makefile("rwb") as stream:
                 self.asked.append(json.loads(stream.readline()))
                 if answer is not None:
-                    stream.write(json.dumps({"format": "berth.update/1", **answer}).encode() + b"\n")
+                    stream.write(json.dumps({"format": "berth.any/1", **answer}).encode() + b"\n")
 
     def close(self) -> None:
         self._thread.join(30)
@@ -40,34 +40,43 @@ class Answering:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(update, "PAUSE", 0.0)
+    monkeypatch.setattr(status, "PAUSE", 0.0)
 
 
 def ask(tmp_path: Path, words: list[str], answers: list[dict[str, object] | None]) -> tuple[int, Answering]:
     answering = Answering(tmp_path / "control", answers)
     try:
-        return main.main(["update", *words, "--socket", answering.path]), answering
+        return main.main([*words, "--socket", answering.path]), answering
     finally:
         answering.close()
 
 
 @pytest.mark.parametrize(
-    ("end", "status"), [("good", 0), ("none", 0), ("current", 0), ("returned", 1), ("refused", 1), ("failed", 1)]
+    ("end", "expected"), [("good", 0), ("none", 0), ("current", 0), ("returned", 1), ("refused", 1), ("failed", 1)]
 )
 def test_an_updates_end_is_waited_for(
-    tmp_path: Path, end: str, status: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, end: str, expected: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also while PID 1 gives no answer."""
     answers = [{"state": "downloading"}, {"state": "switched"}, None, {"state": end, "version": "2", "reason": "why"}]
-    found, answering = ask(tmp_path, ["status", "--wait"], answers)
-    assert found == status
+    found, answering = ask(tmp_path, ["update", "status", "--wait"], answers)
+    assert found == expected
     assert len(answering.asked) == len(answers)
     assert update.sentence(answers[-1] or {}) in capsys.readouterr().out
 
 
 def test_without_wait_it_is_only_told(tmp_path: Path) -> None:
-    assert ask(tmp_path, ["status"], [{"state": "returned", "version": "2"}])[0] == 0
+    assert ask(tmp_path, ["update", "status"], [{"state": "returned", "version": "2"}])[0] == 0
 
 
 def test_wait_goes_with_status_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ask(tmp_path, ["apply", "--wait"], [])[0] == 2
+    assert ask(tmp_path, ["update", "apply", "--wait"], [])[0] == 2
     assert "update status --wait" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("end", "expected"), [("healthy", 0), ("degraded", 1)])
+def test_a_machines_health_is_waited_for(tmp_path: Path, end: str, expected: int) -> None:
+    answers: list[dict[str, object] | None] = [{"health": {"state": state}} for state in ("pending", "pending", end)]
+    found, answering = ask(tmp_path, ["status", "--wait", "--json"], answers)
+    assert found == expected
+    assert len(answering.asked) == len(answers)
