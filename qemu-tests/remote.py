@@ -75,12 +75,13 @@ class Client:
         )
 
     def on_path(self) -> Path:
-        """Return a folder with `ssh` as a program that any other can start, as on a computer where it is installed."""
+        """Return a folder with `ssh` and `ssh-keygen` as programs that any other can start."""
         folder = self.folder / "bin"
         folder.mkdir(exist_ok=True)
-        program = folder / "ssh"
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(self.tools.argv("ssh", "-F", "/dev/null"))} "$@"\n')
-        program.chmod(0o755)
+        for name, options in (("ssh", ("-F", "/dev/null")), ("ssh-keygen", ())):
+            program = folder / name
+            program.write_text(f'#!/bin/sh\nexec {shlex.join(self.tools.argv(name, *options))} "$@"\n')
+            program.chmod(0o755)
         return folder
 
     def run(self, machine: Machine, user: str, key: Key, *command: str, options: tuple[str, ...] = ()) -> Done:

@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from init.formats.events import SHUTDOWN_CLEAN
+from init.formats.events import INIT_STARTED, SHUTDOWN_CLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,9 +42,11 @@ class Watch:
     def on_event(self, event: Mapping[str, Any]) -> Watch:
         """Take an event in."""
         if event["event"] == SHUTDOWN_CLEAN:
+            # Without `until` it may be a reboot as well, of a machine that updates itself: only QEMU's end is one.
             seen = self.until is not None and matches(self.until, event)
-            phase = Phase.STOPPING if seen or self.until is None else self.phase
-            return replace(self, phase=phase, clean=True)
+            return replace(self, phase=Phase.STOPPING if seen else self.phase, clean=True)
+        if event["event"] == INIT_STARTED:
+            return replace(self, clean=False)
         if self.phase is Phase.BOOTING and self.until is not None and matches(self.until, event):
             return replace(self, phase=Phase.STOPPING)
         return self

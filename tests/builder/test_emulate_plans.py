@@ -154,6 +154,19 @@ def test_without_an_event_the_guest_s_own_end_is_what_is_waited_for() -> None:
     assert Watch(until=None).on_end(1).phase is Phase.FAILED
 
 
+def test_a_machine_that_reboots_goes_on() -> None:
+    """It updates itself; the end is QEMU's own, however long the next boot takes."""
+    watch = Watch(until=None).on_event({"event": "shutdown.begun"}).on_event(CLEAN)
+    assert watch.phase is Phase.BOOTING
+    assert watch.on_event({"event": "init.started"}).on_event(HEALTHY).on_event(CLEAN).on_end(0).phase is Phase.STOPPED
+
+
+def test_a_clean_end_before_a_reboot_does_not_count_for_the_boot_after_it() -> None:
+    rebooted = Watch(until=UNTIL).on_event(CLEAN).on_event({"event": "init.started"}).on_event(HEALTHY)
+    assert rebooted.on_end(0).phase is Phase.FAILED
+    assert rebooted.on_event(CLEAN).on_end(0).phase is Phase.STOPPED
+
+
 def test_the_timeline_tells_time_step_and_name() -> None:
     lines = timeline.lines([(3.0, {"t": 2.5, "event": "init.started", "seq": 1}), (4.0, {"event": "container.started", "name": "web", "image": "x"})])  # fmt: skip  # noqa: E501
     assert lines[1].split()[:3] == ["3.00", "2.50", "+3.00"]
