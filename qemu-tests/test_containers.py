@@ -193,9 +193,9 @@ def test_no_secret_is_shown(shop: Shop) -> None:
 
 
 def test_a_power_cut_without_the_registry_brings_all_of_it_back(shop: Shop) -> None:
-    """Images and volumes lie on state: nothing has to be asked of anybody."""
+    """Images and volumes lie on state: nobody has to be asked, and what was loaded needs its archive no more."""
     root, machine = shop.root, shop.machine
-    root.out(f"echo kept > {PAGES}/kept.txt && sync")
+    root.out(f"echo kept > {PAGES}/kept.txt && rm {ARCHIVE} && sync")
     shop.registry.stop()
     machine.start()  # cuts the power first
     for name in ("web", "behind", "saved"):

@@ -21,7 +21,8 @@ EXAMPLES = (
     "berthctl update history",
 )
 WELL = ("current", "available", "switched")
-UNDER_WAY = ("checking", "downloading", "written", "switched")
+PASSING = ("checking", "downloading", "written")  # what follows them is the answer itself
+UNDER_WAY = (*PASSING, "switched")
 BADLY = ("returned", "refused", "failed")
 PAUSE = 1.0  # seconds between two looks
 _WORDS = {
@@ -68,8 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
         request |= {"reboot": arguments.reboot, "again": arguments.again}
     for answer in talk.ask(request, arguments.socket):
         if "progress" in answer and "format" not in answer:
-            if not arguments.json:
-                print(_progress(show.mapping(answer["progress"])), file=sys.stderr, flush=True)
+            progress = show.mapping(answer["progress"])
+            if not arguments.json and progress.get("state") in PASSING:
+                print(_progress(progress), file=sys.stderr, flush=True)
             continue
         _show(answer, as_json=arguments.json)
         return 0 if answer.get("state") in WELL else 1

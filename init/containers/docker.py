@@ -65,7 +65,12 @@ def fetch(order: Order) -> None:
     """Make the container's image known to dockerd. Raise ApiError."""
     api = Api()
     if order.container.image.startswith("archive:"):
-        _load(api, order.container)
+        try:
+            _load(api, order.container)
+        except ApiError as error:
+            if not api.exists(f"/images/{_escaped(archive_reference(order.container.name))}/json"):
+                raise
+            sys.stderr.write(f"berth: {order.container.image} stays as it is here: {error}\n")
     else:
         _pull(api, order)
 

@@ -25,11 +25,17 @@ _ARCHIVE = "archive:"
 def fetch(order: Order, engine: str, images: Images) -> None:
     """Fetch what is not there. Raise ImageError with the reason.
 
-    With `pull: always` a registry that can't be reached is no reason not to start what is here already.
+    With `pull: always` a registry that can't be reached is no reason not to start what is here already, and neither
+    is an archive that is gone or damaged.
     """
     image = order.container.image
     if engine == "podman":
-        _load_into_podman(order.container.name, image.removeprefix(_ARCHIVE))
+        try:
+            _load_into_podman(order.container.name, image.removeprefix(_ARCHIVE))
+        except ImageError as error:
+            if _podman("image", "exists", archive_reference(order.container.name)).returncode != 0:
+                raise
+            _tell_kept(image, error)
         return
     if engine == "docker":
         from init.containers import docker  # noqa: PLC0415 - one engine, one import
@@ -46,8 +52,12 @@ def fetch(order: Order, engine: str, images: Images) -> None:
     except (ImageError, UnpackError) as error:
         if not here:
             raise ImageError(f"the image {image}: {error}") from error
-        sys.stderr.write(f"berth: {image} stays as it is here: {error}\n")
+        _tell_kept(image, error)
     images.prune(order.images)
+
+
+def _tell_kept(image: str, error: Exception) -> None:
+    sys.stderr.write(f"berth: {image} stays as it is here: {error}\n")
 
 
 def _from_archive(image: str, images: Images) -> None:

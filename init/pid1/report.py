@@ -251,7 +251,7 @@ class Reporter:
         fields = {}
         for key, value in json.loads(line).items():
             fields[key] = ", ".join(str(part) for part in value) if isinstance(value, list) else value
-        return form.format_map(fields)
+        return form.format_map(fields).rstrip()
 
     def facts(self) -> dict[str, str]:
         """Return what a `final_message` may name (cloud-init's `cc_final_message`)."""
