@@ -24,6 +24,8 @@ from init.formats import blocks, offer
 from init.formats.blocks import Index, Pack
 from init.formats.offer import Image, Offer
 
+SOON = {"timestamp": 7, "snapshot": 14, "targets": 30}  # days
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
@@ -68,7 +70,12 @@ class Publisher:
             raise InputError(f"it is published already, as {same.machine_class}/{same.sequence}")
         if same is not None and whole:
             if same == known:
-                return Outcome(changed=False, offers=(same,), stored=Stored(image=same.boot.size + same.root.size))
+                return Outcome(
+                    changed=False,
+                    offers=(same,),
+                    stored=Stored(image=same.boot.size + same.root.size),
+                    notes=tuple(_ending(state, self.now)),
+                )
             return self.promote(same.machine_class, same.sequence, channel)
         packed, stored = self._pack(bundle, state)
         last = state.last(release.machine_class)
@@ -317,6 +324,14 @@ def _with_newest(releases: dict[str, Offer]) -> dict[str, Offer]:
     for one in sorted(releases.values(), key=lambda one: one.sequence):
         newest[offer.channel_target(one.machine_class, one.channel)] = one
     return {**releases, **newest}
+
+
+def _ending(state: State, now: datetime.datetime) -> Iterator[str]:
+    """Say what expires within days, where nothing is signed that would renew it."""
+    for role, signed in state.signed.items():
+        left = (signed.expires - now).days
+        if left < SOON[role]:
+            yield f"{role} {'has expired' if signed.expires <= now else f'expires in {left} days'}: --refresh renews it"
 
 
 def _remarks(state: State, known: Offer | None, offered: Offer) -> Iterator[str]:

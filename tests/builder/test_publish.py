@@ -81,11 +81,14 @@ def test_what_a_release_before_has_is_not_stored_again(desk: Desk) -> None:
     desk.sees(2)
 
 
-def test_the_same_bundle_again_changes_nothing(desk: Desk) -> None:
-    desk.publish(1)
+def test_the_same_bundle_again_changes_nothing_and_says_what_expires(desk: Desk) -> None:
+    began = now()
+    desk.publish(1, at=began)
     before = dict(desk.files.files)
-    outcome = desk.publish(1)
-    assert not outcome.changed
+    outcome = desk.publish(1, at=began + DAY)
+    assert (outcome.changed, outcome.notes) == (False, ())
+    assert "timestamp expires in 5 days" in desk.publish(1, at=began + 25 * DAY).notes[0]
+    assert "timestamp has expired" in desk.publish(1, at=began + 31 * DAY).notes[0]
     assert desk.files.files == before
 
 
