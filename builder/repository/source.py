@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from builder.errors import RepositoryError
-from builder.fetch.http import Client, Gone, Limits
+from builder.fetch.download import Patience, wait_before
+from builder.fetch.http import Client, Gone, Interrupted, Limits
 
 
 class Source(Protocol):
@@ -34,11 +35,13 @@ class FolderSource:
 class WebSource:
     """A repository on a web server."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, patience: Patience | None = None) -> None:
         if not base.startswith(("http://", "https://")):
             raise RepositoryError(f"{base!r} is neither a folder nor an address", hint="berth repo check DIR|URL")
         self._base = base.rstrip("/") + "/"
         self._client = Client(Limits())
+        self._patience = patience or Patience()
+        self._reached = False
 
     def close(self) -> None:
         """Close all connections."""
@@ -46,7 +49,17 @@ class WebSource:
 
     def read(self, path: str, limit: int) -> bytes | None:
         """Return a file's bytes; raise FetchError where the server gives neither them nor a no."""
-        try:
-            return self._client.get(self._base + path, limit=limit)
-        except Gone:
-            return None
+        for attempt in range(1, self._patience.attempts + 1):
+            try:
+                data = self._client.get(self._base + path, limit=limit)
+            except Gone:
+                self._reached = True
+                return None
+            except Interrupted as failure:  # an address that never answered is told at once
+                if not self._reached or attempt == self._patience.attempts:
+                    raise
+                wait_before(attempt, self._patience, failure.after)
+            else:
+                self._reached = True
+                return data
+        raise AssertionError("the loop above returns or raises")

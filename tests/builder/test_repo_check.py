@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import http.server
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from fakes.repositories import no_passphrase, now, publisher
 
 from builder.artifact.unbundle import read_bundle
 from builder.cli import main as cli
+from builder.fetch.download import Patience
 from builder.repository.check import Findings, check
 from builder.repository.server import Server
 from builder.repository.signing import KeyFolder
@@ -213,6 +215,37 @@ def test_a_web_server_can_be_asked(forged: Forged) -> None:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_a_server_that_stumbles_is_asked_again(forged: Forged) -> None:
+    stumbled: set[str] = set()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.lstrip("/")
+            data = forged.files.read(path)
+            if path.startswith("packs/") and path not in stumbled:
+                stumbled.add(path)
+                self.send_error(503)
+            elif data is None:
+                self.send_error(404)
+            else:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        source = WebSource(f"http://127.0.0.1:{server.server_address[1]}", Patience(first_wait=0.0))
+        assert check(source, trusted=forged.root, now=now()).faults == []
+        source.close()
+        server.shutdown()
+        thread.join()
+    assert stumbled
 
 
 def test_the_verb_ends_with_1_where_there_is_a_fault(forged: Forged, capsys: pytest.CaptureFixture[str]) -> None:
