@@ -14,6 +14,8 @@ PROGRAMS = {
     "config": ("init.dialects.machine_config", "compiles the machine's configuration; a child of PID 1"),
     "container": ("init.containers.run", "starts one declared container; a child of PID 1"),
     "updater": ("init.updater.main", "takes a release into the other slot; a child of PID 1"),
+    "rescue": ("init.rescue.main", "the way into a machine in rescue; a child of PID 1"),
+    "slot-evidence": ("init.updater.evidence", "reads a slot that came back; a child of PID 1"),
     "phone-home": ("init.phonehome", "tells a URL that the machine is up; a child of PID 1"),
     "former-logs": ("init.berthctl.formerlogs", "reads the logs of a boot before; a child of PID 1"),
     "probe": ("init.containers.probe", "asks a container's health once; a child of PID 1"),
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Start the program that the first word names; return its exit status (2: there is none of that name)."""
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] not in PROGRAMS:
-        known = "\n".join(f"  {name:<10} {purpose}" for name, (_, purpose) in PROGRAMS.items())
+        known = "\n".join(f"  {name:<13} {purpose}" for name, (_, purpose) in PROGRAMS.items())
         sys.stderr.write(f"usage: init PROGRAM …\n\nPrograms:\n{known}\n")
         return 2
     if words[0] in LIGHT:

@@ -55,12 +55,22 @@ class Workshop:
         )  # fmt: skip
         self._unpacked = build_tree(lock, recipe, context.store, context.progress)
 
-    def make(self, version: str, *, files: Mapping[str, bytes] | None = None, without: str = "") -> Made:
+    def make(
+        self,
+        version: str,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        without: str = "",
+        cmdline: tuple[str, ...] = (),
+    ) -> Made:
         """Return a release: `files` by their paths in the root take others' places, what ends with `without` goes.
 
-        A file of our own programs (`…/init/pid1/main.py`) is given as source and put in as byte code.
+        `cmdline` is added to the kernel's words. A file of our own programs (`…/init/pid1/main.py`) is given as source
+        and put in as byte code.
         """
-        order = self._order
+        build = self._order.recipe.build
+        recipe = replace(self._order.recipe, build=replace(build, cmdline=(*build.cmdline, *cmdline)))
+        order = replace(self._order, recipe=recipe)
         release = replace(release_of(order.recipe, order.lock, "", self._unpacked.kernel_version), version=version)
         tree = root_tree(order, self._unpacked, release).by_path()
         if without:

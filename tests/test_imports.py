@@ -44,6 +44,7 @@ RULES = (
     ),
     Rule(package="init.blockdevice", own=("init.blockdevice",)),
     Rule(package="init.updater", own=("init.formats", "init.blockdevice", "init.updater"), others=("tuf",)),
+    Rule(package="init.rescue", own=("init.formats", "init.dialects", "init.pid1", "init.rescue")),
     Rule(package="init.berthctl", own=("init.formats", "init.berthctl")),
     Rule(
         package="builder",

@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from init.formats.release import Release
 
 # A script, because the kernel starts `/init` without arguments, and Python finds a package only through sys.path.
+# The net is for PID 1's own code that can't be imported: past its first lines it has nets of its own.
 INIT = f"""#!/usr/bin/python3 -ISB
-import sys; sys.path.insert(0, {APP_PATH!r}); from init.pid1.main import main; sys.exit(main())
+import sys
+sys.path.insert(0, {APP_PATH!r})
+try:
+    from init.pid1.main import main
+    main()
+except BaseException as error:
+    from init.pid1.broken import end
+    end(error)
 """
 MOUNT_POINTS = ("dev", "proc", "run", "sys", "tmp")
 MERGED = ("bin", "lib", "lib64", "sbin")

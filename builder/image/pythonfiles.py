@@ -14,7 +14,7 @@ from init.formats.release import APP_PATH
 if TYPE_CHECKING:
     from builder.image.treeview import TreeView
 
-ROOT_MODULE = "init.pid1.main"
+ROOT_MODULES = ("init.pid1.main", "init.pid1.broken")  # what `/init` imports
 OWN_PACKAGE = "init."
 # Python's start and text files import these by name, which no import statement shows.
 BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1")
@@ -85,7 +85,7 @@ def modules_below(view: TreeView, folder: str) -> dict[str, Module]:
     return found
 
 
-def find(view: TreeView, runner: Runner, roots: tuple[str, ...] = (ROOT_MODULE,)) -> PythonFiles:
+def find(view: TreeView, runner: Runner, roots: tuple[str, ...] = ROOT_MODULES) -> PythonFiles:
     """Return every Python file that importing `roots` can ask for before the switch of roots.
 
     Raises BuildError where one of our own modules imports what is nowhere.

@@ -321,6 +321,18 @@ def hold(record: Record, slot: Slot) -> Record:
     return replace(_with(held, back, SlotState(tries=MAX_TRIES, good=True)), order=(back, slot))
 
 
+def retried(record: Record, slot: Slot, holds: frozenset[Slot]) -> Record:
+    """Somebody in rescue wants it tried again: all tries to each slot that is good or `holds` a boot image.
+
+    Order and good stay. `slot` is the one whose kernel runs the rescue, so it holds one whatever else is known.
+    """
+    for each in SLOTS:
+        state = record.slot(each)
+        if state.good or each == slot or each in holds:
+            record = _with(record, each, replace(state, tries=MAX_TRIES))
+    return record
+
+
 def came_back(record: Record, booted: Slot) -> Slot | None:
     """Return the slot that was to boot and has used up its tries, when GRUB took `booted` instead of it."""
     first = record.order[0]

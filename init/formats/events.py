@@ -99,7 +99,7 @@ EVENTS: Mapping[str, tuple[Field, ...]] = {
         _text("from", "version that came back"),
         _text("to", "version that runs"),
         _text("reason", "no-init, verity, init-exception, unhealthy, watchdog, unknown"),
-        _text("detail", "the last phase, or what was unhealthy"),
+        _text("detail", "the last phase, what was unhealthy, or what was found damaged"),
     ),
     INSTALL_PLANNED: _INSTALL,
     INSTALL_DONE: _INSTALL,

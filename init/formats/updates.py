@@ -177,6 +177,18 @@ def came_back(record: UpdateRecord, slot: str, reason: str, at: str) -> UpdateRe
     return held(_with(record, number, attempt), attempt.image, attempt.version, reason, at)
 
 
+def explained(record: UpdateRecord, slot: str, reason: str) -> UpdateRecord:
+    """More is known of why the release in `slot` came back, which `came_back` has noted."""
+    for number, attempt in enumerate(record.attempts):
+        if attempt.slot == slot:
+            if attempt.state != RETURNED:
+                break
+            told = _with(record, number, replace(attempt, reason=reason))
+            holds = tuple(replace(one, reason=reason) if one.image == attempt.image else one for one in record.held)
+            return replace(told, held=holds)
+    return record
+
+
 def rolled_back(record: UpdateRecord, slot: str, at: str) -> UpdateRecord:
     """Somebody chose the other slot over the one that runs: that release is held, else policy would take it again."""
     number = _of_slot(record, slot)

@@ -21,6 +21,7 @@ from init.pid1.configuring import Configuring
 from init.pid1.console import Console
 from init.pid1.control import Control
 from init.pid1.descent import Descent
+from init.pid1.evidence import Evidence
 from init.pid1.faults import Faults
 from init.pid1.formerboots import put_away
 from init.pid1.installation import Installation
@@ -85,7 +86,7 @@ class Conductor:
         self.buttons = Buttons(system, self.loop, lambda: self.ask("poweroff", "power button"))
         boot_id = self._text("/proc/sys/kernel/random/boot_id")
         self.record = BootRecord(system, early.record, early.slot, boot_id)
-        self.returned = Returned(system, self.record, early, announcer)
+        self.returned = Returned(self, Evidence(system, self.loop, self.performer, self.logs))
         self.updates = Updates(
             system,
             self.loop,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from init.pid1.system import Peer, System
 
 PATH = "/run/berth/control"
-READING = frozenset(("status", "update-show", "ps", "logs", "events", "timeline"))
+READING = frozenset(("status", "update-show", "rescue-show", "ps", "logs", "events", "timeline"))
 GROUPS = frozenset(("berth", "sudo", "wheel"))
 CLIENTS_MOST = 32
 REQUEST_MOST = 65536  # bytes

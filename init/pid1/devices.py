@@ -19,10 +19,10 @@ _SETTINGS = ("/usr/lib/modprobe.d", "/etc/modprobe.d")
 _TABLES = ("modules.dep", "modules.alias", "modules.softdep")
 
 
-def read_index(system: Early) -> ModuleIndex:
-    """Read depmod's tables for the running kernel; raise OSError when there is no `modules.dep`."""
+def read_index(system: Early, place: str = "") -> ModuleIndex:
+    """Read depmod's tables for the running kernel, in the root at `place`; raise OSError without `modules.dep`."""
     kernel = system.read("/proc/sys/kernel/osrelease").decode().strip()
-    folder = f"{MODULES_PATH}/{kernel}"
+    folder = f"{place}{MODULES_PATH}/{kernel}"
     texts = {"modules.dep": system.read(f"{folder}/modules.dep").decode()}
     for name in _TABLES[1:]:
         try:

@@ -187,7 +187,7 @@ class _Boot:
             if found is not None:
                 return found
             left = deadline - system.now()
-            if left <= 0:
+            if left <= 0 or search.hopeless is not None:
                 break
             if self._watchdog is not None:
                 system.feed_watchdog(self._watchdog)
@@ -196,6 +196,8 @@ class _Boot:
         for line in search.explain():
             self._messages.say(line)
         self._messages.say(f"drivers: {' '.join(devices.loaded) or 'none'}")
+        if search.hopeless is not None:
+            raise _NoRootError(f"no root: {search.hopeless}")
         raise _NoRootError(f"no root was found within {WAIT_SECONDS:.0f} s")
 
     def _take_news(self, search: root.Search | None) -> None:

@@ -129,18 +129,40 @@ def gave_up(phase: bootphase.BootPhase | None, slot: Slot) -> bool:
     return phase is not None and phase.slot != slot and bool(phase.reason)
 
 
+NEVER_BEGAN = "nothing of it came as far as PID 1"
+
+
+def last_phase_of(phase: bootphase.BootPhase | None, returned: Slot) -> str | None:
+    """Return how far a slot's last boot came; None where it left nothing behind (`good` is an older boot's)."""
+    if phase is None or phase.slot != returned or (phase.phase == "good" and not phase.reason):
+        return None
+    return phase.phase
+
+
 def why_back(phase: bootphase.BootPhase | None, returned: Slot, *, watchdog: bool = False) -> tuple[str, str]:
     """Return the reason and the detail for a slot that came back, from the phase that its last boot left behind.
 
     Each boot writes its phase as soon as it has found its disk, and `good` when its gate is passed. So a phase of
-    another slot, or `good`, means that no init of that slot has run since; one that got into the initramfs and no
-    further with the root met verity. What ended a boot later without a word is the watchdog where the hardware says
-    so (`watchdog`), else unknown: a panic leaves nothing.
+    another slot, or `good`, means that no init of that slot has run since. What ended a boot later without a word is
+    the watchdog where the hardware says so (`watchdog`), else unknown: a panic leaves nothing. What lies on the disk
+    may tell more (`with_evidence`).
     """
-    if phase is None or phase.slot != returned or (phase.phase == "good" and not phase.reason):
-        return "no-init", ""
+    if phase is None:
+        return "unknown", ""
+    if last_phase_of(phase, returned) is None:
+        return "no-init", NEVER_BEGAN
     if phase.reason:
         return phase.reason, phase.detail or phase.phase
-    if watchdog:
-        return "watchdog", phase.phase
-    return ("verity" if phase.phase in ("initramfs", "root") else "unknown"), phase.phase
+    return ("watchdog" if watchdog else "unknown"), phase.phase
+
+
+def with_evidence(reason: str, detail: str, boot_fault: str, root_fault: str) -> tuple[str, str]:
+    """Return reason and detail once the slot was read: what is wrong with its two images, "" for nothing.
+
+    A boot that ended without a word over a root that does not match its tree met verity, which panics.
+    """
+    if reason == "no-init" and boot_fault:
+        return reason, boot_fault
+    if reason == "unknown" and root_fault:
+        return "verity", f"{detail}: {root_fault}" if detail else root_fault
+    return reason, detail

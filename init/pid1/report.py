@@ -124,6 +124,8 @@ class Reporter:
                 client.send({"format": f"berth.{how}/1", "accepted": True})
                 client.finish()
                 self._of.loop.soon(how, lambda: self._of.ask(how, f"{how} by {who}"))
+            case "rescue" | "rescue-show":
+                client.fail("rescue", "this machine is not in rescue", "berthctl status tells how it is")
             case verb:
                 client.fail("verb", f"this release does not know {verb}", "see berthctl --help")
 

@@ -1,22 +1,25 @@
 """Rescue: no root, no containers; the initramfs alone, until somebody helps or the missing disk appears.
 
-It says why on every console, brings the links up, listens to the kernel's news (a disk that is put in is tried at
-once), and takes a few words from each of them. The watchdog, if one is open, is fed: rescue is no hang.
+It says why on every console, listens to the kernel's news (a disk that is put in is tried at once), and takes a few
+words from each of them. Where GRUB asked for it, network and SSH come by what can be borrowed from a slot
+(`rescueway`), and `retry` gives the slots their tries back. The watchdog, if one is open, is fed: rescue is no hang.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from init.pid1 import early
+from init.pid1 import early, rescuedisk
 from init.pid1.messages import Messages
+from init.pid1.rescueway import WayIn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.pid1.early import EarlyResult, Events
-    from init.pid1.system import Early
+    from init.pid1.system import Early, System
 
-WORDS = "retry · status · reboot · poweroff"
+WORDS = "rescue status · rescue retry · reboot · poweroff"
+_FRONT = ("berthctl", "rescue")  # people type the whole verb
 _TICK = 10.0
 _MOST_REFUSALS = 3  # in a row, then a console counts as gone
 _MOST_TYPED = 1024  # bytes of one line
@@ -25,11 +28,12 @@ _MOST_TYPED = 1024  # bytes of one line
 class Rescue:
     """The rescue's state: what it was entered for, and what was typed so far."""
 
-    def __init__(self, system: Early, events: Events, result: EarlyResult) -> None:
+    def __init__(self, system: System, events: Events, result: EarlyResult) -> None:
         self._system = system
         self._events = events
         self._result = result
         self._messages = Messages(system)
+        self._way = WayIn(system, result, self._messages.say)
         self._typed: dict[int, bytes] = {}  # by console: a line's beginning
         self._refusals: dict[int, int] = {}
 
@@ -43,6 +47,14 @@ class Rescue:
                 self._system.set_link(link.name, up=True)
         except OSError as error:
             self._messages.say(f"the network stays down: {error.strerror}")
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Open the way in where the disk is there; what fails is said, and the consoles stay."""
+        try:
+            self._way.look()
+        except Exception as error:  # a way in that fails must not cost the other one
+            self._messages.say(f"no way in by network: {_words(error)}")
 
     def _open_consoles(self) -> None:
         self._messages.open_consoles()
@@ -54,6 +66,8 @@ class Rescue:
         if devices is not None:
             for problem in devices.problems:
                 self._messages.say(problem)
+        for line in self._way.lines:
+            self._messages.say(line)
         self._messages.say(f"words that help here: {WORDS}")
 
     def step(self, seconds: float) -> EarlyResult | None:
@@ -63,9 +77,12 @@ class Rescue:
         waiting = list(listening)
         if result.uevents is not None:
             waiting.append(result.uevents)
+        waiting += self._way.descriptors
         ready = system.wait_readable(waiting, seconds)
         if result.watchdog is not None:
             system.feed_watchdog(result.watchdog)
+        self._way.hear(ready)
+        self._way.tend()
         if result.uevents in ready and self._new_disk(result.uevents):
             return self._retry()
         for word in [word for console in listening if console in ready for word in self._words(console)]:
@@ -80,10 +97,12 @@ class Rescue:
         for event in news:
             if self._result.devices is not None:
                 self._result.devices.handle(self._system, event)
-        asked = self._result.command_line.rescue  # then nothing but the word `retry` leaves it
-        return not asked and any(
-            event.action == "add" and event.variables.get("SUBSYSTEM") == "block" for event in news
-        )
+        if not any(event.action == "add" and event.variables.get("SUBSYSTEM") == "block" for event in news):
+            return False
+        if self._result.command_line.rescue:  # it was asked for: nothing but the word `retry` leaves it
+            self._let_in()
+            return False
+        return True
 
     def _words(self, console: int) -> list[str]:
         try:
@@ -97,11 +116,16 @@ class Rescue:
         self._typed[console] = rest[-_MOST_TYPED:]
         return [line.decode("utf-8", "replace").strip() for line in lines if line.strip()]
 
-    def _obey(self, word: str) -> EarlyResult | None:
-        match word:
+    def _obey(self, typed: str) -> EarlyResult | None:
+        words = typed.split()
+        while len(words) > 1 and words[0] in _FRONT:
+            del words[0]
+        match " ".join(words):
+            case "retry" if self._result.command_line.rescue and self._result.command_line.record:
+                return self._try_again()
             case "retry":
                 return self._retry()
-            case "reboot" | "poweroff":
+            case "reboot" | "poweroff" as word:
                 self._messages.say(f"{word}, as was asked")
                 return replace(self._result, outcome=word)
             case "status":
@@ -109,6 +133,22 @@ class Rescue:
             case _:
                 self._messages.say(f"words that help here: {WORDS}")
         return None
+
+    def _try_again(self) -> EarlyResult | None:
+        """Give the slots their tries back, and reboot into what GRUB then chooses."""
+        line = self._result.command_line
+        try:
+            found = rescuedisk.find(self._system, line.record)
+            if found is None:
+                self._messages.say("the disk that booted isn't there: nothing can be retried")
+                return None
+            rescuedisk.reset_tries(self._system, found, line.slot)
+        except OSError as error:
+            self._messages.say(f"the tries could not be given back ({_words(error)}): start a Berth ISO to repair it")
+            return None
+        self._messages.say("every slot has its tries back: reboot")
+        self._system.sync()
+        return replace(self._result, outcome="reboot")
 
     def _retry(self) -> EarlyResult | None:
         self._messages.say("looking for the root again")
@@ -122,7 +162,11 @@ class Rescue:
         return None
 
 
-def serve(system: Early, events: Events, result: EarlyResult) -> EarlyResult:
+def _words(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+
+
+def serve(system: System, events: Events, result: EarlyResult) -> EarlyResult:
     """Stay until there is a root, or a reboot or power-off was asked for: `outcome` says which. Never raises."""
     rescue = Rescue(system, events, result)
     try:

@@ -7,16 +7,14 @@ import json
 from init.formats import bootrecord, events
 from init.pid1 import watchdog
 from init.pid1.logs import stamp
-from init.pid1.record import gave_up, why_back
+from init.pid1.record import gave_up, last_phase_of, why_back, with_evidence
 from init.pid1.updaterecord import Kept
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from init.pid1.early import EarlyResult
-    from init.pid1.events import Announcer
-    from init.pid1.record import BootRecord
-    from init.pid1.system import System
+    from init.pid1.conductor import Conductor
+    from init.pid1.evidence import Evidence, Findings
 
 VERSIONS = "/var/lib/berth/slots.json"
 LAST = "/var/lib/berth/last-return.json"
@@ -25,11 +23,14 @@ LAST = "/var/lib/berth/last-return.json"
 class Returned:
     """Looks once, at the start. `last` is the newest return that is known, `versions` what each slot is."""
 
-    def __init__(self, system: System, record: BootRecord, early: EarlyResult, announcer: Announcer) -> None:
-        self._system = system
-        self._record = record
-        self._early = early
-        self._announcer = announcer
+    def __init__(self, of: Conductor, evidence: Evidence) -> None:
+        self._system = of.system
+        self._record = of.record
+        self._early = of.early
+        self._announcer = of.announcer
+        self._evidence = evidence
+        self._held = False
+        self._told = False
         self.last: dict[str, object] | None = None
         self.versions: dict[str, str] = {}
 
@@ -44,7 +45,8 @@ class Returned:
         record = self._record.read()
         came = bootrecord.came_back(record, slot) if record else None
         if came is not None:
-            self._tell(came, mine)
+            if not self._told:  # where the record can't be changed, all this comes again
+                self._tell(came, mine)
             self._record.change(bootrecord.settle)
         elif gave_up(self._early.last_phase, slot):  # it handed over in order, so the record shows no lost tries
             self._tell(bootrecord.other(slot), mine)
@@ -62,30 +64,61 @@ class Returned:
             self._keep(VERSIONS, self.versions)
 
     def _tell(self, came: bootrecord.Slot, mine: str) -> None:
-        reason, detail = why_back(self._early.last_phase, came, watchdog=watchdog.has_fired(self._system))
-        other = self.versions.get(came, "")
+        """Keep and hold at once what is known; say it when the slot was read, where that could tell more."""
+        phase = self._early.last_phase
+        reason, detail = why_back(phase, came, watchdog=watchdog.has_fired(self._system))
         self.last = {
-            "from": other or None,
+            "from": self.versions.get(came) or None,
             "version": mine,
             "reason": reason,
             "detail": detail,
+            "phase": last_phase_of(phase, came),
             "at": stamp(self._system.time()),
         }
-        self._announcer.emit(events.BOOT_FELLBACK, **{"from": other, "to": mine, "reason": reason, "detail": detail})
         self._keep(LAST, self.last)
-        self._hold(came, f"{reason}: {detail}" if detail else reason)
+        self._held = self._hold(came, _sentence(reason, detail))
+        self._told = True
+        if reason not in ("no-init", "unknown") or self._early.disk is None:
+            self._say(came)
+            return
+        try:
+            self._evidence.gather(self._early.disk, came, lambda found: self._explain(came, found))
+        except OSError:  # what is known is said all the same
+            self._say(came)
 
-    def _hold(self, came: bootrecord.Slot, reason: str) -> None:
-        """The release that came back is not taken again by itself."""
-        from init.formats import updates  # noqa: PLC0415 - the initramfs can do without it
+    def _explain(self, came: bootrecord.Slot, found: Findings) -> None:
+        """The slot was read. Raise OSError where what it tells can't be kept."""
+        assert self.last is not None
+        before = str(self.last["reason"]), str(self.last["detail"])
+        reason, detail = with_evidence(*before, found.get("boot", ""), found.get("root", ""))
+        self.last = {**self.last, "reason": reason, "detail": detail}
+        self._say(came)
+        if (reason, detail) != before:
+            self._keep(LAST, self.last)
+            if self._held:
+                from init.formats import updates  # noqa: PLC0415 - the initramfs can do without it
+
+                Kept(self._system).change(lambda was: updates.explained(was, came, _sentence(reason, detail)))
+
+    def _say(self, came: bootrecord.Slot) -> None:
+        from init.formats import updates  # noqa: PLC0415 - the same
+
+        assert self.last is not None
+        reason, detail, mine = str(self.last["reason"]), str(self.last["detail"]), self.last["version"]
+        other = self.versions.get(came, "")
+        self._announcer.emit(events.BOOT_FELLBACK, **{"from": other, "to": mine, "reason": reason, "detail": detail})
+        if self._held:
+            said = _sentence(reason, detail)
+            self._announcer.emit(events.UPDATE_STATE, state=updates.RETURNED, version=other, reason=said)
+
+    def _hold(self, came: bootrecord.Slot, reason: str) -> bool:
+        """The release that came back is not taken again by itself; tell whether an update had brought it."""
+        from init.formats import updates  # noqa: PLC0415 - the same
 
         at = stamp(self._system.time())
-        if self._system.exists(updates.PATH) and Kept(self._system).change(
+        return self._system.exists(updates.PATH) and Kept(self._system).change(
             lambda was: updates.came_back(was, came, reason, at)
-        ):
-            self._announcer.emit(
-                events.UPDATE_STATE, state=updates.RETURNED, version=self.versions.get(came, ""), reason=reason
-            )
+        )
 
     def _load(self, path: str) -> dict[str, object] | None:
         if not self._system.exists(path):
@@ -98,3 +131,7 @@ class Returned:
 
     def _keep(self, path: str, value: object) -> None:
         self._system.replace(path, json.dumps(value).encode() + b"\n")
+
+
+def _sentence(reason: str, detail: str) -> str:
+    return f"{reason}: {detail}" if detail else reason

@@ -51,6 +51,7 @@ class Search:
         self._refused: dict[str, str] = {}
         self._tried: set[str] = set()
         self.seen: tuple[BlockDevice, ...] = ()
+        self.hopeless: str | None = None  # the slot's partition is there and holds another image: no waiting helps
 
     @property
     def media(self) -> str:
@@ -108,6 +109,7 @@ class Search:
             return None
         superblock = self._check(system, part.path)
         if superblock is None:
+            self.hopeless = f"{part.path} {self._refused.get(part.path, 'is not named by the kernel command line')}"
             return None
         return Found(device=part.path, superblock=superblock, media="disk", disk=device.path, table=table)
 

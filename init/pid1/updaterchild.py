@@ -1,4 +1,4 @@
-"""The updater as a child of PID 1: started in a cgroup of its own, its lines read without waiting, its end awaited."""
+"""A child of PID 1 that says lines of JSON, as the updater does: in a cgroup of its own, heard without waiting."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class UpdaterChild:
         logs: Logs,
         hear: Callable[[Mapping[str, object]], None],
         ended: Callable[[int], None],
+        name: str = NAME,
     ) -> None:
+        self._name = name
         self._system = system
         self._loop = loop
         self._performer = performer
@@ -50,9 +52,9 @@ class UpdaterChild:
         """Start it; raise OSError."""
         reading, writing = self._system.make_pipe()
         try:
-            self._loop.watch(reading, NAME, self._read)
+            self._loop.watch(reading, self._name, self._read)
             self._reading = reading
-            stderr = self._logs.pipe(NAME)
+            stderr = self._logs.pipe(self._name)
             pid = self._system.spawn(replace(command, cgroup=self._group(), stdout=writing, stderr=stderr))
         except OSError:
             self._close()
@@ -63,7 +65,7 @@ class UpdaterChild:
         self._performer.expect(pid, self._ended)
 
     def _group(self) -> str | None:
-        folder = cgroups.group(NAME, self._performer.settings.top)
+        folder = cgroups.group(self._name, self._performer.settings.top)
         try:
             self._system.make_folder(folder)
             self._system.write(f"{folder}/memory.max", str(MEMORY_MOST).encode())

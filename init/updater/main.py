@@ -24,8 +24,6 @@ from init.updater.run import Doors
 from init.updater.slot import Slot
 from init.updater.switch import CONTROL, ControlSwitch
 
-_CLASS = Path("/sys/class/block")
-
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line, which only PID 1 writes."""
@@ -82,21 +80,12 @@ def main(words: Sequence[str]) -> int:
 
 def _open(stack: ExitStack, whole: str, name: str, *, writable: bool) -> Slot:
     """Open a slot's partitions by their fixed numbers; raise OSError."""
-    boot, root = (node(whole, number) for number in (disk.BOOTS[name], disk.ROOTS[name]))
+    boot, root = (slots.node(whole, number) for number in (disk.BOOTS[name], disk.ROOTS[name]))
     return Slot(
         name=name,
         boot=stack.enter_context(DirectDevice(boot, writable=writable)),
         root=stack.enter_context(DirectDevice(root, writable=writable)),
     )
-
-
-def node(whole: str, number: int) -> str:
-    """Return the node of a disk's partition; raise FileNotFoundError."""
-    folder = _CLASS / Path(whole).name
-    for found in sorted(folder.glob("*/partition")):
-        if found.read_text().strip() == str(number):
-            return f"/dev/{found.parent.name}"
-    raise FileNotFoundError(2, f"it has no partition {number}", whole)
 
 
 def _machine(running: Slot, target: Slot, channel: str) -> Running:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from init.blockdevice.device import BlockDevice
 from init.formats import bootimage, cmdline, envblock, verity
@@ -16,6 +17,7 @@ from init.formats import bootimage, cmdline, envblock, verity
 BLOCK = 512
 MEMBERS_MOST = 16
 CHUNK = 1 << 20
+_CLASS = Path("/sys/class/block")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,15 @@ class Slot:
     name: str  # a or b
     boot: BlockDevice
     root: BlockDevice
+
+
+def node(whole: str, number: int) -> str:
+    """Return the node of a disk's partition; raise FileNotFoundError."""
+    folder = _CLASS / Path(whole).name
+    for found in sorted(folder.glob("*/partition")):
+        if found.read_text().strip() == str(number):
+            return f"/dev/{found.parent.name}"
+    raise FileNotFoundError(2, f"it has no partition {number}", whole)
 
 
 def pieces(device: BlockDevice, size: int, offset: int = 0) -> Iterator[bytes]:

@@ -171,6 +171,8 @@ class RunningSystem(FakeSystem):
         if descriptor in self.readable:
             self.readable.discard(descriptor)
             return b"news"
+        if self.typed and self._descriptors.get(descriptor) == self.keyboard:
+            return self.typed.pop(0)[:limit]
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     @recorded
@@ -215,7 +217,7 @@ class RunningSystem(FakeSystem):
             connection = self.connections.get(descriptor)
             if connection is not None and connection.sent:
                 ready.add(descriptor)
-        ready |= {pipe.reading for pipe in self.pipes if pipe.data or not pipe.writers}
+        ready |= {pipe.reading for pipe in self.pipes if self._has_news(pipe)}
         return sorted(ready & self.watched)
 
     @recorded
@@ -245,8 +247,22 @@ class RunningSystem(FakeSystem):
         if self.news and self.news[0][0] <= end:
             self.seconds = max(self.seconds, self.news[0][0])
             return [number for number in descriptors if self._descriptors.get(number) == "uevents"]
-        self.seconds = end
+        while True:
+            said = [pipe.reading for pipe in self.pipes if pipe.reading in descriptors and self._has_news(pipe)]
+            typing = [number for number in descriptors if self._descriptors.get(number) == self.keyboard]
+            if said or (typing and self.typed):
+                return said or typing
+            if not self.agenda or self.agenda[0][0] > end:
+                break
+            when, _, act = heapq.heappop(self.agenda)
+            self.seconds = max(self.seconds, when)
+            act()
+        self.seconds = max(self.seconds, end)
         return []
+
+    @staticmethod
+    def _has_news(pipe: Pipe) -> bool:
+        return bool(pipe.data) or not pipe.writers
 
     # Sockets
 

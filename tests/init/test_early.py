@@ -8,6 +8,7 @@ from fakes.recording import Call
 from fakes.system import FakeSystem
 from fakes.tree import Link
 
+from init.formats import bootphase
 from init.formats.disk import PHASE_SECTOR, SECTOR
 from init.pid1 import early, identity, state
 from init.pid1.system import Uevent
@@ -192,6 +193,17 @@ def test_rescue_tells_grubs_reason() -> None:
     words = b" berth.rescue panic=0 berth.reason=no-tries\n"
     system.filesystems["proc"]["/cmdline"] = machine.slot_command_line().strip().encode() + words
     assert boot(system).reason == "neither slot has a try left"
+
+
+def test_a_slot_whose_root_is_another_one_reboots_at_once_and_leaves_why() -> None:
+    system = machine.installed()
+    system.blocks["/dev/vda7"].write(machine.OFFSET + 4096, b"other".ljust(512))
+    result = boot(system)
+    assert (result.outcome, system.seconds < 5) == ("reboot", True)
+    left = bootphase.decode(system.blocks["/dev/vda3"].read(PHASE_SECTOR * SECTOR, bootphase.BYTES))
+    assert left is not None
+    assert (left.phase, left.reason) == ("initramfs", "verity")
+    assert left.detail == "no root: /dev/vda7 holds another image than the one that belongs to this kernel"
 
 
 def test_a_root_of_another_kernel_is_refused_by_its_hash() -> None:

@@ -42,6 +42,7 @@ class Box:
 
     def __init__(self, record: Record = ALONE, *, policy: str = "manual", repository: str | None = "http://r/") -> None:
         self.updater = Program(seconds=1.0)
+        self.evidence = Program(seconds=0.05)
         self.system: RunningSystem = running(machine.installed(formatted=True), self._programs)
         self.config = Machine(
             health=Health(settle=5.0, within=60.0), update=Update(repository=repository, policy=policy, root="{}")
@@ -61,6 +62,8 @@ class Box:
         self.system.filesystems["devtmpfs"]["/kmsg"] = b""
 
     def _programs(self, argv: Sequence[str]) -> Program:
+        if "slot-evidence" in argv:
+            return self.evidence
         return self.updater if "updater" in argv else Program(seconds=0.05)
 
     def says(self, *lines: dict[str, Any], status: int = 0, asks: Sequence[dict[str, Any]] = ()) -> None:
@@ -230,7 +233,12 @@ def vars_of(attempt: Attempt) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("record", "phase", "reason"),
     [
-        (Record(sequence=0, order=("b", "a"), a=GOOD, b=SlotState()), None, "no-init"),
+        (Record(sequence=0, order=("b", "a"), a=GOOD, b=SlotState()), None, "unknown"),
+        (
+            Record(sequence=0, order=("b", "a"), a=GOOD, b=SlotState()),
+            bootphase.BootPhase(slot="a", phase="good", boot="x"),
+            "no-init",
+        ),
         (
             Record(sequence=0, order=("b", "a"), a=GOOD, b=SlotState()),
             bootphase.BootPhase(slot="b", phase="initramfs", reason="verity", boot="x", detail="no root"),
@@ -264,6 +272,33 @@ def test_a_release_that_came_back_is_said_held_and_kept(
     assert found is not None
     assert found.reason.startswith(reason)
     assert box.answers(1)[0]["state"] == updates.RETURNED
+
+
+@pytest.mark.parametrize(
+    ("phase", "faults", "reason", "detail"),
+    [
+        ("root", {"boot": "", "root": "block 7 differs"}, "verity", "root: block 7 differs"),
+        ("root", {"boot": "", "root": ""}, "unknown", "root"),
+        ("containers", {"boot": "vmlinuz is damaged", "root": ""}, "unknown", "containers"),
+        (None, {"boot": "vmlinuz is damaged", "root": "block 7 differs"}, "no-init", "vmlinuz is damaged"),
+        (None, None, "no-init", "nothing of it came as far as PID 1"),
+    ],
+)
+def test_what_lies_on_the_disk_tells_more_than_a_panic_did(
+    phase: str | None, faults: dict[str, str] | None, reason: str, detail: str
+) -> None:
+    box = Box(Record(sequence=0, order=("b", "a"), a=GOOD, b=SlotState()))
+    box.phase(bootphase.BootPhase(slot="b" if phase else "a", phase=phase or "good", boot="x"))
+    box.evidence = Program(output=json.dumps(faults).encode() + b"\n" if faults else b"", seconds=0.5)
+    box.keeps(UpdateRecord(attempts=(ATTEMPT,)))
+    box.live({"verb": "status"})
+    [fell] = box.said(events.BOOT_FELLBACK)
+    assert (fell["reason"], fell["detail"]) == (reason, detail)
+    last = box.answers(0)[0]["last_return"]
+    assert (last["reason"], last["detail"], last["phase"]) == (reason, detail, phase)
+    found = box.kept().holds(ATTEMPT.image)
+    assert found is not None
+    assert found.reason == f"{reason}: {detail}"
 
 
 def test_a_boot_like_any_other_is_no_return() -> None:

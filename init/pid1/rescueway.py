@@ -1,0 +1,108 @@
+"""Rescue's way in: a slot's root is borrowed once its disk is there, and the program that lets people in kept alive."""
+
+from __future__ import annotations
+
+from init.pid1 import borrow, rescuedisk
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init.pid1.early import EarlyResult
+    from init.pid1.system import System
+
+AGAIN = 10.0  # seconds until the program is started again
+LINE_MOST = 4096  # bytes
+KEPT_MOST = 20  # lines for `status`
+NO_ROOT = "neither slot's root can be read: there is no network and no SSH, this console is the only way in"
+
+
+class WayIn:
+    """One way in. Whatever fails is said, and the consoles stay."""
+
+    def __init__(self, system: System, result: EarlyResult, say: Callable[[str], None]) -> None:
+        self._system = system
+        self._result = result
+        self._say = say
+        self._borrowed: borrow.Borrowed | None = None
+        self._tried = False
+        self._pid: int | None = None
+        self._next = 0.0  # when the program may be started
+        self._reading: int | None = None
+        self._rest = b""
+        self.lines: list[str] = []
+
+    def look(self) -> None:
+        """Begin, once the disk that booted is there. Raise OSError."""
+        line = self._result.command_line
+        if self._tried or not line.rescue or line.record is None:
+            return
+        found = rescuedisk.find(self._system, line.record)
+        if found is None:
+            return
+        self._tried = True
+        for said in rescuedisk.lines(self._system, found, line.slot):
+            self._tell(said)
+        self._borrowed = borrow.borrow(self._system, found, line.slot, self._result.devices)
+        if self._borrowed is None:
+            self._tell(NO_ROOT)
+            return
+        self._tell(f"the root of slot {self._borrowed.slot} verifies: network and SSH are begun from it")
+        for problem in self._borrowed.problems:
+            self._tell(problem)
+        self.tend()
+
+    def _tell(self, text: str) -> None:
+        self.lines = [*self.lines, text][-KEPT_MOST:]
+        self._say(text)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What to wait for."""
+        return [] if self._reading is None else [self._reading]
+
+    def tend(self) -> None:
+        """Reap, and start the program where it doesn't run. Raise OSError."""
+        if self._borrowed is None:
+            return
+        for pid, status in self._system.reap():
+            if pid == self._pid:
+                self._pid = None
+                self._next = self._system.now() + AGAIN
+                self._tell(f"the way in ended with {status}; it begins again in {AGAIN:g} s")
+        if self._pid is None and self._system.now() >= self._next:
+            self._next = self._system.now() + AGAIN
+            self._start(self._borrowed)
+
+    def _start(self, borrowed: borrow.Borrowed) -> None:
+        line = self._result.command_line
+        spawn = borrow.program(borrowed.slot, line.slot or "", line.record or "", self._result.reason)
+        reading, writing = self._system.make_pipe()
+        try:
+            self._close()
+            self._pid = self._system.spawn(borrow.speaking(spawn, writing))
+            self._reading = reading
+        finally:
+            self._system.close(writing)
+
+    def hear(self, ready: list[int]) -> None:
+        """Tell people what the program says. Raise OSError."""
+        if self._reading is None or self._reading not in ready:
+            return
+        try:
+            data = self._system.read_from(self._reading, LINE_MOST)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close()
+            return
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-LINE_MOST:]
+        for line in lines:
+            self._tell(line.decode("utf-8", "replace"))
+
+    def _close(self) -> None:
+        reading, self._reading, self._rest = self._reading, None, b""
+        if reading is not None:
+            self._system.close(reading)

@@ -1,0 +1,1 @@
+"""The program that rescue starts in a borrowed root: network, SSH, and the verbs of `berthctl rescue`."""

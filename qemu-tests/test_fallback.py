@@ -1,0 +1,124 @@
+"""Machines that come back: each release is really published and really taken, and the old slot runs again by itself.
+
+One try is left preset, for how tries are counted is tested elsewhere (`test_grub_record.py`); the release that never
+begins spends all three in `make test-all`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.shop import Shop
+from machine import Machine
+from platter import Platter
+from releases import Made, Workshop, publish
+from remote import Client, Key, Login
+from updated import CLOUD, ROOT, Box, Built, config
+
+from builder.tools.call import Tools
+from init.formats import events, updates
+
+pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("fallback")]
+
+BACK = 400.0  # seconds: three boots, a watchdog's time, and a busy computer
+PATIENT = "150s"  # for a container on a busy computer: none of these releases comes back for its sake
+RAISES = b'raise RuntimeError("broken on purpose")\n'
+Break = Callable[[Platter], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all tests here share: a disk whose slot a is confirmed, the shop that it asks, and the workshop."""
+
+    disk: Path
+    shop: Shop
+    workshop: Workshop
+    client: Client
+    key: Key
+    tools: Tools
+
+    @contextmanager
+    def box(self, folder: Path) -> Iterator[tuple[Box, Platter]]:
+        """Switch on a machine that begins with that disk."""
+        disk = folder / "disk.qcow2"
+        base = ("-b", str(self.disk), "-F", "qcow2")
+        self.tools.run("qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk))
+        text = config(self.shop, self.key, within=PATIENT)
+        options: dict[str, Any] = {"config": text, "disk": disk, "forwards": (22,)}
+        with Machine(disk, tools=self.tools, folder=folder, **options) as machine:
+            machine.wait(events.HEALTH_PASSED)
+            login = Login(client=self.client, machine=machine, user="root", key=self.key)
+            yield Box(machine, login), Platter(path=disk, tools=self.tools, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def bench(built: Built, tools: Tools, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("fallback")
+    key = client.key("of-fallback")
+    disk = folder / "good.qcow2"
+    with Shop(folder / "repository") as shop:
+        options: dict[str, Any] = {"config": config(shop, key, within=PATIENT), "disk": disk}
+        with Machine(built(*CLOUD)["raw"], tools=tools, folder=folder, **options) as machine:
+            machine.wait(events.BOOT_GOOD)
+            machine.power_off()
+        yield Bench(disk=disk, shop=shop, workshop=Workshop(tools, ROOT), client=client, key=key, tools=tools)
+
+
+def takes_and_comes_back(
+    bench: Bench, box: Box, platter: Platter, made: Made, *, tries: int = 1, damage: Break | None = None
+) -> dict[str, Any]:
+    """Publish a release, take it, and see it come back; return `last_return`. The machine runs, and holds it."""
+    version = made.release.version
+    machine = box.machine
+    publish(bench.shop, made)
+    status, answer = box.update("apply")
+    assert (status, answer["state"], answer["version"]) == (0, updates.SWITCHED, version), answer
+    machine.power_off()
+    record = platter.record()
+    assert (record.order, record.b.tries, record.b.good) == (("b", "a"), 3, False)
+    platter.leave_tries("b", tries)
+    if damage is not None:
+        damage(platter)
+    machine.start()
+    fell = machine.wait(events.BOOT_FELLBACK, timeout=BACK)
+    assert fell["from"] == version, machine.explain(str(fell))
+    returned = machine.wait(events.UPDATE_STATE, state=updates.RETURNED)
+    assert returned["version"] == version
+    machine.wait(events.HEALTH_PASSED)
+    answer = box.status()
+    last: dict[str, Any] = answer["last_return"]
+    assert (last["from"], last["reason"], last["detail"]) == (version, fell["reason"], fell["detail"])
+    slots = answer["slots"]
+    assert (slots["a"]["booted"], slots["a"]["tries"], slots["b"]["tries"], slots["b"]["good"]) == (True, 3, 0, False)
+    assert_held(box)
+    return last
+
+
+def assert_held(box: Box) -> None:
+    """See that the newest release is not taken."""
+    status, answer = box.update("apply")
+    assert (status, answer["state"], "held" in answer["reason"]) == (1, updates.REFUSED, True), answer
+
+
+def test_a_release_that_can_not_begin_comes_back_and_is_held_under_any_name(bench: Bench, tmp_path: Path) -> None:
+    """PID 1's own code raises; then a kernel that finds no init and panics."""
+    with bench.box(tmp_path) as (box, platter):
+        made = bench.workshop.make("raises", files={bench.workshop.source("pid1/main.py"): RAISES})
+        last = takes_and_comes_back(bench, box, platter, made)
+        assert (last["reason"], last["phase"]) == ("init-exception", "initramfs")
+        assert last["detail"].startswith("RuntimeError: broken on purpose (main.py:1")
+        said = box.login.out("berthctl status")
+        assert "came back  raises: init-exception (RuntimeError: broken on purpose" in said
+        # Only the name is new: its slot's hash is the one that is held.
+        publish(bench.shop, replace(made, release=replace(made.release, version="raises-again")))
+        assert_held(box)
+
+        panics = bench.workshop.make("panics", cmdline=("rdinit=/gone",))
+        last = takes_and_comes_back(bench, box, platter, panics)
+        assert (last["reason"], last["phase"]) == ("no-init", None)
+        assert last["detail"] == "nothing of it came as far as PID 1"
