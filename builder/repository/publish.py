@@ -69,6 +69,8 @@ class Publisher:
         if same is not None and sequence not in (None, same.sequence):
             raise InputError(f"it is published already, as {same.machine_class}/{same.sequence}")
         if same is not None and whole:
+            if same == known and "timestamp" not in state.signed:  # a publisher was killed before it, or it was lost
+                return replace(self._store(state, notes=[]), offers=(same,))
             if same == known:
                 return Outcome(
                     changed=False,
@@ -99,7 +101,7 @@ class Publisher:
         found = _release(state, machine_class, sequence)
         moved = replace(found, channel=_name("channel", channel), published=int(self.now.timestamp()))
         known = state.newest(machine_class, channel)
-        if known is not None and known.sequence == sequence:
+        if known is not None and known.sequence == sequence and "timestamp" in state.signed:
             return Outcome(changed=False, offers=(known,))
         if known is not None and known.sequence > sequence:
             raise RepositoryError(
@@ -126,7 +128,7 @@ class Publisher:
     def refresh(self) -> Outcome:
         """Sign again what is due, the timestamp always."""
         state = self._state()
-        if "timestamp" not in state.signed:
+        if not state.signed:
             raise RepositoryError("nothing is published here yet", hint="berth publish BUNDLE --repo DIR --keys DIR")
         return self._store(state, notes=[])
 

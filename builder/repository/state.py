@@ -94,28 +94,36 @@ def read_state(files: Files, roots: Sequence[Metadata[Root]]) -> State:
                 "the repository was made with other keys: its root is not this folder's",
                 hint="give the folder of keys that it was made with, or another --repo",
             )
+    root = (roots[held - 1] if held else roots[-1]).signed
+    signed: dict[str, Signed] = {}
     data = files.read(TIMESTAMP)
-    if data is None:
+    if data is not None:
+        timestamp = verified(data, Timestamp, root, TIMESTAMP).signed
+        named = timestamp.snapshot_meta
+        signed["timestamp"] = Signed(
+            version=timestamp.version, expires=timestamp.expires, file=MetaFile(timestamp.version)
+        )
+    elif (version := _newest_snapshot(files)) is not None:
+        # It was lost. What a publisher left who was killed before its rename is whole, too: it may be what comes next.
+        named = MetaFile.from_data(version, _needed(files, metadata_path("snapshot", version)), ["sha256"])
+    else:
         return State(roots=held)
-    root = roots[held - 1].signed
-    timestamp = verified(data, Timestamp, root, TIMESTAMP).signed
-    snapshot_data = _needed(files, metadata_path("snapshot", timestamp.snapshot_meta.version))
-    snapshot = verified(snapshot_data, Snapshot, root, "snapshot").signed
-    targets_data = _needed(files, metadata_path("targets", snapshot.meta["targets.json"].version))
-    targets = verified(targets_data, Targets, root, "targets").signed
+    snapshot = verified(_needed(files, metadata_path("snapshot", named.version)), Snapshot, root, "snapshot").signed
+    signed["snapshot"] = Signed(version=snapshot.version, expires=snapshot.expires, file=named)
+    targets_file = snapshot.meta["targets.json"]
+    targets = verified(_needed(files, metadata_path("targets", targets_file.version)), Targets, root, "targets").signed
+    signed["targets"] = Signed(version=targets.version, expires=targets.expires, file=targets_file)
     found, lost = _read_offers(files, targets.targets)
     return State(
-        roots=held,
-        signed={
-            "timestamp": Signed(version=timestamp.version, expires=timestamp.expires, file=MetaFile(timestamp.version)),
-            "snapshot": Signed(version=snapshot.version, expires=snapshot.expires, file=timestamp.snapshot_meta),
-            "targets": Signed(version=targets.version, expires=targets.expires, file=snapshot.meta["targets.json"]),
-        },
-        targets=dict(targets.targets),
-        offers=found,
-        sequences=_sequences(targets, found.values()),
-        lost=lost,
-    )
+        roots=held, signed=signed, targets=dict(targets.targets), offers=found,
+        sequences=_sequences(targets, found.values()), lost=lost,
+    )  # fmt: skip
+
+
+def _newest_snapshot(files: Files) -> int | None:
+    names = [path.removeprefix(offers.METADATA_PATH).split(".") for path in files.names("metadata")]
+    versions = [int(parts[0]) for parts in names if parts[0].isdecimal() and parts[1:] == ["snapshot", "json"]]
+    return max(versions, default=None)
 
 
 def parsed(data: bytes, kind: type[Role], name: str) -> Metadata[Role]:

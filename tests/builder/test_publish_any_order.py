@@ -71,6 +71,9 @@ class Life:
             elif verb == "withdraw":
                 self.withdrawn = True
                 self.publisher(keep).withdraw(CLASS, number)
+            elif verb == "lose":
+                self.now += datetime.timedelta(days=1)
+                self.files.files.pop("metadata/timestamp.json", None)
             elif verb == "rotate":
                 roles = ((), ("timestamp",), ("root", "snapshot"), ("targets", "snapshot", "timestamp"))[number % 4]
                 rotation.rotate(self.keys, roles, now=self.now, passphrase=no_passphrase)
@@ -80,6 +83,8 @@ class Life:
             pass
         except CutError:
             pass
+        else:
+            assert verb != "publish" or "metadata/timestamp.json" in self.files.files
         self.files.last = 0
 
     def holds(self) -> None:
@@ -103,7 +108,7 @@ class Life:
 
 
 steps = st.tuples(
-    st.sampled_from(["publish", "publish", "publish", "promote", "withdraw", "rotate", "refresh"]),
+    st.sampled_from(["publish", "publish", "publish", "promote", "withdraw", "rotate", "refresh", "lose"]),
     st.integers(1, 4),
     st.sampled_from(CHANNELS),
     st.sampled_from([None, None, 1, 2]),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fakes.bundles import bundle, numbered
-from fakes.forger import Forged
+from fakes.forger import Forged, Looker
 from fakes.repositories import no_passphrase, now, publisher
 
 from builder.artifact.unbundle import read_bundle
@@ -199,6 +199,20 @@ def test_a_lost_offer_is_written_anew_from_its_other_copy(forged: Forged) -> Non
     outcome = publisher(forged.files, forged.keys).refresh()
     assert len([note for note in outcome.notes if "was lost" in note]) == 2
     assert findings(forged).faults == []
+
+
+def test_a_lost_timestamp_is_signed_anew_and_no_release_is_forgotten(forged: Forged, tmp_path: Path) -> None:
+    machine = Looker(kept=tmp_path / "kept")
+    assert machine.look(forged).sequence == 3
+    before = findings(forged).offers
+    (forged.folder / "metadata/timestamp.json").unlink()
+    (forged.folder / "metadata/1.root.json").unlink()
+    later = now() + DAY
+    forged.refresh(at=later)
+    found = findings(forged, at=later)
+    assert found.faults == []
+    assert found.offers == before
+    assert machine.look(forged).sequence == 3
 
 
 def test_a_web_server_can_be_asked(forged: Forged) -> None:
