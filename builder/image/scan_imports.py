@@ -6,6 +6,7 @@ In and out are one JSON object each, on stdin and stdout:
          roots    [name, …]      where to begin
          late     [prefix, …]    packages whose imports inside of functions are followed, too
          without  [name, …]      modules that the standard library's importers do without
+         later    [name, …]      modules that nobody imports before the switch of roots
     out  found    [name, …]      modules of `modules` that are reached, their parent packages included, without those
                               that are frozen into the interpreter
          missing  {name: by}     modules that `late` packages import and that are nowhere
@@ -87,7 +88,7 @@ def alias_of(name: str) -> str | None:
 
 def scan(request: dict[str, Any]) -> dict[str, Any]:
     """Answer a request."""
-    modules, without = request["modules"], set(request["without"])
+    modules, without, later = request["modules"], set(request["without"]), set(request["later"])
     frozen = set(_imp._frozen_module_names())  # type: ignore[attr-defined]  # noqa: SLF001 - the only door
     present = {*sys.builtin_module_names, *frozen}
     found: set[str] = set()
@@ -95,7 +96,7 @@ def scan(request: dict[str, Any]) -> dict[str, Any]:
     todo = [(name, BY_START) for name in request["roots"]]
     while todo:
         name, by = todo.pop()
-        if name in found or (name in without and not by.startswith(tuple(request["late"]))):
+        if name in found | later or (name in without and not by.startswith(tuple(request["late"]))):
             continue
         found.add(name)
         parent = name.rpartition(".")[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from init.formats.bootrecord import Record
     from init.pid1.boot import InForce
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.gate import Gate
     from init.pid1.lifecycle import Running
     from init.pid1.logs import Line

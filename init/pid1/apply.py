@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from init.formats.machine import Machine, WrittenFile
     from init.formats.release import Release
     from init.formats.service import Service
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.events import Announcer
     from init.pid1.links import LinkState
     from init.pid1.loop import Loop

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from init.pid1.console import Console
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.events import Announcer
     from init.pid1.logs import Logs
     from init.pid1.loop import Loop

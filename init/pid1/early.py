@@ -8,24 +8,24 @@ each failure is said, noted in `degraded`, and the boot goes on. No exception le
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 
-from init.formats import bootphase, cmdline
+from init.formats import cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
 from init.pid1 import devices as device_modules
-from init.pid1 import disks, identity, mounts, reset, root, settings, state, watchdog
+from init.pid1 import disks, identity, mounts, passage, reset, root, settings, state, watchdog
+from init.pid1.earlyresult import EarlyResult
 from init.pid1.messages import Messages
 from init.pid1.record import BootRecord
-from init.pid1.state import NO_STATE, Growth, StateMount
+from init.pid1.state import NO_STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from init.pid1.devices import Devices
-    from init.pid1.system import Early, Watchdog
+    from init.pid1.state import Growth
+    from init.pid1.system import Early
 
     class Events(Protocol):
         """Where events go; never blocks, never fails."""
@@ -50,31 +50,6 @@ _ASKED = {
     "no-tries": "neither slot has a try left",
     "not-writable": "neither copy of the boot record can be written",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EarlyResult:
-    """How the early half ended: `outcome` is `root`, `rescue` or `reboot`, `reason` a sentence for the latter two."""
-
-    outcome: str
-    reason: str = ""
-    command_line: cmdline.CommandLine = field(default_factory=lambda: cmdline.parse(""))
-    release: Release | None = None
-    media: str = "direct"  # `disk`, `iso`, `direct`
-    slot: str | None = None
-    disk: str | None = None
-    medium: str | None = None
-    record: tuple[str, ...] = ()
-    last_phase: bootphase.BootPhase | None = None  # what the boot before this one came to
-    state: StateMount = NO_STATE
-    growth: Growth | None = None
-    machine_id: str = ""
-    degraded: tuple[str, ...] = ()
-    watchdog: Watchdog | None = None
-    uevents: int | None = None
-    devices: Devices | None = None
-    unmount: tuple[str, ...] = ()
-    messages: tuple[str, ...] = ()
 
 
 def run(system: Early, events: Events, previous: EarlyResult | None = None) -> EarlyResult:
@@ -246,6 +221,7 @@ class _Boot:
     def settle_in(self) -> None:
         """Make the root usable: file systems, modules, memory, state, identity, clock, loopback."""
         system = self._system
+        passage.read_ahead(system)
         for problem in mounts.perform_all(system, mounts.AFTER_SWITCH):
             self.note(problem)
         for path, target in mounts.LINKS:

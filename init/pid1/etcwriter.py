@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from init.formats.machine import Machine
     from init.pid1.accounts import Accounts, Home
     from init.pid1.apply import Applier
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.etc import EtcFile
     from init.pid1.remembered import Memory
     from init.pid1.system import System

@@ -78,7 +78,7 @@ def _in_set(members: str, letter: str) -> bool:
 class ModuleIndex:
     """What depmod wrote about one kernel's modules, ready to be asked."""
 
-    __slots__ = ("_before", "_buckets", "_files", "_lines", "_needs", "_unwanted", "folder", "parameters")
+    __slots__ = ("_aliases", "_before", "_buckets", "_files", "_lines", "_needs", "_unwanted", "folder", "parameters")
 
     def __init__(self, folder: str, texts: Mapping[str, str]) -> None:
         """Read `modules.dep`, `modules.alias`, `modules.softdep` and `modprobe.d` (all its files) by name.
@@ -94,7 +94,7 @@ class ModuleIndex:
         self._buckets: dict[str, list[tuple[str, str, str]]] = {}
         self._before: dict[str, tuple[str, ...]] = {}
         self._read_dependencies(texts.get("modules.dep", ""))
-        self._read_aliases(texts.get("modules.alias", ""))
+        self._aliases = texts.get("modules.alias", "")  # taken apart when first asked: after the boot few ask
         self._read_soft(texts.get("modules.softdep", ""))
         self._read_settings(texts.get("modprobe.d", ""))
 
@@ -105,7 +105,8 @@ class ModuleIndex:
                 self._files[canonical(path)] = path
                 self._needs[canonical(path)] = tuple(needs.split())
 
-    def _read_aliases(self, text: str) -> None:
+    def _read_aliases(self) -> None:
+        text, self._aliases = self._aliases, ""
         for line in ("\n" + text).split("\nalias ")[1:]:
             key = line[:_KEY]
             if _NOT_PLAIN.search(key):
@@ -116,6 +117,8 @@ class ModuleIndex:
 
     def _bucket(self, key: str) -> list[tuple[str, str, str]]:
         """Return a bucket's aliases: the longest plain piece, the pattern, the module."""
+        if self._aliases:
+            self._read_aliases()
         found = self._buckets.get(key)
         if found is None:
             found = []

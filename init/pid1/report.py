@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from init.pid1.configuring import Configuring
     from init.pid1.control import Client
     from init.pid1.descent import Descent
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.events import Announcer
     from init.pid1.gate import Gate
     from init.pid1.installation import Installation

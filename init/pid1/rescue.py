@@ -15,7 +15,8 @@ from init.pid1.rescueway import WayIn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from init.pid1.early import EarlyResult, Events
+    from init.pid1.early import Events
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.system import Early, System
 
 WORDS = "rescue status · rescue retry · reboot · poweroff"

@@ -15,7 +15,7 @@ from init.pid1 import disks, mounts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.pid1.devices import Devices
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.system import System
 
 SEED_FOLDER = "/run/berth/seed"

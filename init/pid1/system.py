@@ -42,6 +42,9 @@ class Files(Protocol):
     def read(self, path: str, limit: int = 16 << 20) -> bytes:
         """Return a file's content, at most `limit` bytes of it."""
 
+    def read_ahead(self, path: str) -> None:
+        """Let the kernel read a whole file into its cache, and don't wait for it."""
+
     def write(self, path: str, data: bytes) -> None:
         """Write into an existing file or device in place with one write(2): /proc, /sys, device nodes."""
 
@@ -288,6 +291,12 @@ class Processes(Protocol):
 
     def spawn(self, spawn: Spawn) -> int:
         """Start a program; return its pid. What fails after the fork is said on its stderr, and it ends with 127."""
+
+    def become(self, argv: Sequence[str], keep: Sequence[int]) -> None:
+        """Go on as another program, which gets the descriptors to `keep` and the standard ones. OSError: it can't."""
+
+    def adopt(self, descriptor: int) -> None:
+        """Take over a descriptor that the program before kept: from now on no child gets it."""
 
     def reap(self) -> list[tuple[int, int]]:
         """Return those that ended since, without waiting: (pid, exit status or minus the signal)."""

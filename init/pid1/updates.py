@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from init.formats.machine import Machine, Update
     from init.formats.updates import UpdateRecord
     from init.pid1.control import Client
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.events import Announcer
     from init.pid1.logs import Logs
     from init.pid1.loop import Loop

@@ -32,7 +32,9 @@ SOURCES = {
 }
 
 
-def scan(folder: Path, roots: list[str], *, form: str = "pyc", without: tuple[str, ...] = ()) -> dict[str, Any]:
+def scan(
+    folder: Path, roots: list[str], *, form: str = "pyc", without: tuple[str, ...] = (), later: tuple[str, ...] = ()
+) -> dict[str, Any]:
     modules = {}
     for name, text in SOURCES.items():
         path = folder / name
@@ -42,7 +44,7 @@ def scan(folder: Path, roots: list[str], *, form: str = "pyc", without: tuple[st
             path = Path(py_compile.compile(str(path), cfile=str(path) + "c", doraise=True))
         dotted = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         modules[dotted] = {"file": str(path), "form": form, "package": name.endswith("__init__.py")}
-    request = {"modules": modules, "roots": roots, "late": ["own."], "without": without}
+    request = {"modules": modules, "roots": roots, "late": ["own."], "without": without, "later": later}
     done = subprocess.run(
         [sys.executable, "-sSBP", PROGRAM],
         input=json.dumps(request),
@@ -73,6 +75,12 @@ def test_what_the_library_does_without_is_left_out_but_not_what_is_ours(tmp_path
     assert "library.inner" in scan(tmp_path, ["own.main"], without=("library.inner",))["found"]
 
 
+def test_what_comes_later_is_left_out_even_where_it_is_ours(tmp_path: Path) -> None:
+    reply = scan(tmp_path, ["own.main"], later=("own.late",))
+    assert "own.late" not in reply["found"]
+    assert reply["missing"] == {}
+
+
 def test_a_root_that_is_nowhere_is_missing(tmp_path: Path) -> None:
     assert "own.gone" in scan(tmp_path, ["own.gone"])["missing"]
 
@@ -85,6 +93,7 @@ def test_byte_code_of_another_python_is_refused(tmp_path: Path) -> None:
         "roots": ["alien"],
         "late": [],
         "without": [],
+        "later": [],
     }
     done = subprocess.run(
         [sys.executable, PROGRAM], input=json.dumps(request), capture_output=True, text=True, check=False

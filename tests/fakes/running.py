@@ -25,6 +25,10 @@ CGROUPS = "/sys/fs/cgroup/"
 CALLS_MOST = 50_000
 
 
+class Gone(BaseException):
+    """The end of a program that became another."""
+
+
 class RunningSystem(FakeSystem):
     """A `FakeSystem` with processes. `programs_of` says what a command line does."""
 
@@ -45,6 +49,9 @@ class RunningSystem(FakeSystem):
         self.agenda: list[tuple[float, int, Callable[[], None]]] = []
         self.ticket = itertools.count()
         self.frozen: list[str] = []
+        self.becomes: Callable[[Sequence[str]], None] | None = None
+        self.kept: tuple[int, ...] = ()
+        self.adopted: list[int] = []
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
         """Let something happen at a time."""
@@ -72,6 +79,18 @@ class RunningSystem(FakeSystem):
         super().begin(call)
 
     # Processes
+
+    @recorded
+    def become(self, argv: Sequence[str], keep: Sequence[int]) -> None:
+        """The program that it becomes is `self.becomes`; what called never sees it return."""
+        self.kept = tuple(keep)
+        if self.becomes is not None:
+            self.becomes(argv)
+            raise Gone
+
+    @recorded
+    def adopt(self, descriptor: int) -> None:
+        self.adopted.append(descriptor)
 
     @recorded
     def spawn(self, spawn: Spawn) -> int:

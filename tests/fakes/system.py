@@ -96,6 +96,10 @@ class FakeSystem(FakeNetwork):
         mode = kind | self.tree.modes.get(whole, 0o755)
         return FileStatus(mode=mode, uid=0, gid=0, size=size, modified=self.wall, device=0, filesystem=1)
 
+    @recorded
+    def read_ahead(self, path: str) -> None:
+        self.tree.get(path)
+
     def exists(self, path: str) -> bool:
         try:
             return self.tree.real(path) in self.tree.nodes

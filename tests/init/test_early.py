@@ -11,6 +11,7 @@ from fakes.tree import Link
 from init.formats import bootphase
 from init.formats.disk import PHASE_SECTOR, SECTOR
 from init.pid1 import early, identity, state
+from init.pid1.earlyresult import EarlyResult
 from init.pid1.system import Uevent
 
 
@@ -22,7 +23,7 @@ class Events:
         self.names.append(event)
 
 
-def boot(system: FakeSystem) -> early.EarlyResult:
+def boot(system: FakeSystem) -> EarlyResult:
     return early.run(system, Events())
 
 

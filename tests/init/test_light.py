@@ -76,7 +76,7 @@ LIFE = """
 import sys
 sys.path[:0] = {path!r}
 if {light}:
-    import init.pid1.main
+    import init.pid1.main, init.pid1.running
     from fakes import machine, running
     from init.containers import baked, engine_files, plan
     from init.pid1 import accounts, etc, linknames, network

@@ -6,6 +6,7 @@ from fakes import machine
 from fakes.system import FakeSystem
 
 from init.pid1 import early, rescue
+from init.pid1.earlyresult import EarlyResult
 from init.pid1.system import Uevent
 
 
@@ -21,7 +22,7 @@ class Events:
         self.seen.append((event, fields))
 
 
-def enter(system: FakeSystem) -> tuple[early.EarlyResult, Events]:
+def enter(system: FakeSystem) -> tuple[EarlyResult, Events]:
     events = Events()
     result = early.run(system, events)
     assert result.outcome == "rescue"

@@ -6,21 +6,24 @@ its container, and at the end it is off with its state unmounted, or read-only w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from fakes import machine
 from fakes.processes import Connection, Program
-from fakes.running import RunningSystem, running
+from fakes.running import Gone, RunningSystem, running
 
-from init.formats import events
+from init.formats import events, logfile
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, User
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import main
+from init.pid1 import early, main, passage
+from init.pid1 import running as running_half
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.state import PLACE
@@ -104,13 +107,23 @@ class Life:
         self.system = system = make(fail_at=fail_at, fail_with=fail_with, does=does)
         self.events: list[dict] = []
         self.clients: list[Connection | None] = []
-        announcer = Announcer(system)
-        announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
         for at in (30.0, 40.0):  # twice: one that fails may be the one whose call failed
             system.at(at, self.ask)
         system.at(60.0, lambda: system.raise_signal(signal.SIGUSR2))
         system.at(200.0, lambda: system.raise_signal(signal.SIGUSR2))
-        main.run(system, announcer)
+        system.becomes = self.begin_anew
+        with contextlib.suppress(Gone):
+            main.run(system, self.announcer())
+
+    def announcer(self) -> Announcer:
+        announcer = Announcer(self.system)
+        announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
+        return announcer
+
+    def begin_anew(self, argv: Sequence[str]) -> None:
+        """The other program: nothing of the first one's memory is here."""
+        assert argv[-1].endswith("from init.pid1.running import main; sys.exit(main())")
+        running_half.go_on(self.system, self.announcer())
 
     def ask(self) -> None:
         self.clients.append(self.system.connect(PATH, b'{"verb": "status"}\n'))
@@ -151,11 +164,49 @@ def test_what_keeps_a_container_from_starting_is_read_on_the_console():
     assert said.count(line) == 2, "once on each of two consoles, and long before the release gate gives up"
 
 
+def test_pid1_begins_anew_from_the_root_and_goes_on_with_what_it_had():
+    system = make()
+    left = early.run(system, announcer := Announcer(system))
+    announcer.emit(events.NETWORK_UP)
+    system.becomes = None
+    passage.begin_anew(system, left, announcer)
+    assert left.watchdog is not None
+    assert system.kept == (left.uevents, left.watchdog.descriptor)
+    told = Announcer(system)
+    found = passage.take(system, told)
+    assert replace(found, devices=None) == replace(left, devices=None)
+    assert found.devices is not None
+    assert left.devices is not None
+    assert found.devices.so_far == left.devices.so_far
+    assert system.adopted == [left.uevents, left.watchdog.descriptor]
+    assert not system.exists(passage.PLACE)
+    told.emit(events.NETWORK_UP)
+    assert [json.loads(line)["seq"] for line in told.ring] == [1, 2, 3]
+    assert told.told.waiting == told.told.lines, "no port has taken any"
+
+
+def test_where_it_cannot_begin_anew_it_goes_on_as_it_is():
+    system = make(fail_at=FIRST)
+    log: list[bytes] = []
+    system.at(50.0, lambda: log.append(system.tree.get(f"{logfile.FOLDER}/init.log")))
+    system.at(60.0, lambda: system.raise_signal(signal.SIGUSR2))
+    main.run(system, Announcer(system))
+    assert system.powered == "poweroff"
+    assert "become" not in [call.name for call in system.calls]
+    assert b"PID 1 goes on from the initramfs" in log[0]
+
+
+def test_nothing_left_by_the_early_half_is_a_reboot():
+    system = make()
+    running_half.go_on(system, Announcer(system))
+    assert system.powered == "reboot"
+
+
 def whole() -> tuple[int, int]:
-    """How many calls a life has, and which is the first of the running half."""
+    """How many calls a life has, and which is the first after the early half, whose own test is `test_early`."""
     calls = Life().system.calls
-    first = next(number for number, call in enumerate(calls, start=1) if call.name == "open_signals")
-    return first, len(calls)
+    left = next(number for number, call in enumerate(calls, start=1) if call.arguments[:1] == (passage.PLACE,))
+    return left - 1, len(calls)
 
 
 FIRST, LAST = whole()

@@ -15,7 +15,7 @@ import sys
 
 from init.formats.release import PATH, Release
 from init.pid1.conductor import Conductor
-from init.pid1.early import EarlyResult
+from init.pid1.earlyresult import EarlyResult
 from init.pid1.events import Announcer
 from init.pid1.linux.kernel import Kernel
 from init.pid1.perform import Settings
