@@ -11,7 +11,7 @@ class Goal:
     """Upper bounds of one recipe: sizes in MB (10⁶ bytes), memory in MB (2²⁰ bytes), times in seconds."""
 
     iso: float
-    container: float  # from QEMU's start to the container's first sign of life
+    container: float  # from QEMU's start to the container's first line
     idle: float  # MemTotal - MemAvailable, 25 s after the container is healthy
     least: float
     power_off: float

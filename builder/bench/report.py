@@ -13,13 +13,15 @@ from init.formats import events
 
 if TYPE_CHECKING:
     from builder.bench.builds import Builds
+    from builder.bench.poweron import PowerOn
 
 MB = 10**6
 MIB = 1 << 20
 SHOWN_MARKS = (
     (events.INIT_STARTED, "PID 1"),
     (events.NETWORK_UP, "network"),
-    (events.CONTAINER_STARTED, "container started"),
+    (events.CONTAINER_STARTED, "container begun"),
+    (events.CONTAINER_OUTPUT, "its first line"),
     (ANSWER, "container answers"),
     (events.CONTAINER_HEALTHY, "container healthy"),
 )
@@ -35,6 +37,7 @@ class Figures:
     builds: Builds | None = None
     boots: tuple[Boot, ...] = ()
     restarts: tuple[float, ...] = ()  # seconds
+    power_ons: tuple[PowerOn, ...] = ()  # one a firmware
     least: int | None = None  # MB
 
 
@@ -51,6 +54,7 @@ def report(figures: Sequence[Figures]) -> str:
         *_packages([each for each in figures if each.sizes]),
         *_builds([each for each in figures if each.builds]),
         *_boots([each for each in figures if each.boots]),
+        *_power_ons([each for each in figures if each.power_ons]),
         *_restarts([each for each in figures if each.restarts]),
         *_memory([each for each in figures if each.boots or each.least]),
     ]
@@ -132,6 +136,21 @@ def _boots(figures: Sequence[Figures]) -> list[str]:
     ]
 
 
+def _power_ons(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    rows = [
+        [f"{_name(each)}, {one.firmware}", *(verdict(value, None) for value in (one.live, one.install, one.installed))]
+        for each in figures
+        for one in each.power_ons
+    ]
+    return [
+        "From power-on, with firmware and GRUB, to the container's first line, and an installation from plan to end: s",
+        "",
+        *table(("recipe, kernel, firmware", "ISO as a CD", "installation", "installed disk"), rows),
+    ]
+
+
 def _restarts(figures: Sequence[Figures]) -> list[str]:
     if not figures:
         return []
@@ -149,7 +168,7 @@ def _restarts(figures: Sequence[Figures]) -> list[str]:
 def _mark(each: Figures, name: str) -> str:
     marks = [one.marks[name] for one in each.boots if name in one.marks]
     wall = middle([mark.wall for mark in marks])
-    shown = _beside(each, wall, "container") if name == events.CONTAINER_STARTED else verdict(wall, None)
+    shown = _beside(each, wall, "container") if name == events.CONTAINER_OUTPUT else verdict(wall, None)
     kernel = verdict(middle([mark.kernel for mark in marks]), None)
     return f"{shown} / {kernel} / {verdict(middle([ratio(one, name) for one in each.boots]), None)}"
 
