@@ -14,6 +14,7 @@
 | bytecode | Python without sources |
 | berth | our own programs, what the release is, baked images |
 | busybox | a link for every applet that nothing else provides |
+| copyrights | each copyright text once |
 | ldcache | the dynamic linker's cache |
 | layout | factory copies of /etc and /var, mount points |
 """

@@ -14,6 +14,7 @@ from builder.stages import (
     bytecode,
     cabundle,
     capabilities,
+    copyrights,
     defaults,
     dpkgdb,
     extrafiles,
@@ -42,6 +43,7 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("berth", berth.run),
     ("busybox", busybox.run),
     ("stubs", stubs.run),
+    ("copyrights", copyrights.run),
     ("ldcache", ldcache.run),
     ("layout", layout.run),
 )

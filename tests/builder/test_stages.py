@@ -21,6 +21,7 @@ from builder.stages import (
     busybox,
     cabundle,
     capabilities,
+    copyrights,
     defaults,
     dpkgdb,
     extrafiles,
@@ -320,6 +321,22 @@ class TestStubs:
     def test_without_a_shell_there_is_none(self, stage, store):
         draft = stage(stubs, debs.package(store, "a", file("./usr/bin/x")))
         assert not [node for node in draft if node.origin == "stage"]
+
+
+class TestCopyrights:
+    def test_equal_texts_are_kept_once(self, stage, store):
+        draft = stage(
+            copyrights,
+            debs.package(store, "a", file("./usr/share/doc/a/copyright", b"GPL"), file("./usr/lib/x", b"GPL")),
+            debs.package(store, "b", file("./usr/share/doc/b/copyright", b"GPL")),
+            debs.package(store, "c", file("./usr/share/doc/c/copyright", b"MIT")),
+        )
+        tree = draft.tree().by_path()
+        shared = tree["usr/share/doc/b/copyright"]
+        assert (shared.kind, shared.target) == (Kind.HARDLINK, "usr/share/doc/a/copyright")
+        assert text(draft, "usr/share/doc/b/copyright") == "GPL"
+        others = ("usr/share/doc/a/copyright", "usr/share/doc/c/copyright", "usr/lib/x")
+        assert [tree[path].kind for path in others] == [Kind.FILE] * 3
 
 
 class TestLayout:
