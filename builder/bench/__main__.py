@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.artifact.inspect import read_manifest
-from builder.bench import boots, builds, configs, host, least, poweron, restart
+from builder.bench import boots, builds, configs, counted, host, least, poweron, restart
 from builder.bench.goals import GOALS
 from builder.bench.report import Figures, report
 from builder.bench.sizes import sizes
@@ -27,7 +27,7 @@ from builder.lock.select import for_build
 from builder.recipe import find, load
 from builder.tools.call import Tools
 
-PARTS = ("sizes", "builds", "boots", "poweron", "restarts", "least", "configs")
+PARTS = ("sizes", "builds", "boots", "counted", "poweron", "restarts", "least", "configs")
 FORMAT = "berth.bench/1"
 
 
@@ -72,7 +72,7 @@ def measure(recipe: str, kernel: str, options: argparse.Namespace, tools: Tools)
     if "builds" in parts:
         locks = (lock, _tools_lock())
         yield {"builds": builds.build_times(recipe, kernel, locks=locks, store=context.store, work=folder / "work")}
-    if not {"sizes", "boots", "poweron", "restarts", "least"} & set(parts):
+    if not {"sizes", "boots", "counted", "poweron", "restarts", "least"} & set(parts):
         return
     iso = image(recipe, kernel, folder)
     if "sizes" in parts:
@@ -85,6 +85,8 @@ def measure(recipe: str, kernel: str, options: argparse.Namespace, tools: Tools)
     for _ in range(options.boots if "boots" in parts else 0):
         done += (boots.boot(iso, tools, rest=options.rest),)
         yield {"boots": done}
+    if "counted" in parts:
+        yield {"counted": counted.counted(iso, tools)}
     if "poweron" in parts:
         yield {"power_ons": tuple(poweron.power_on(iso, tools, firmware) for firmware in poweron.FIRMWARES)}
     if "restarts" in parts:

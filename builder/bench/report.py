@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.bench.boots import ANSWER, Boot, middle, ratio
@@ -37,6 +37,7 @@ class Figures:
     builds: Builds | None = None
     boots: tuple[Boot, ...] = ()
     restarts: tuple[float, ...] = ()  # seconds
+    counted: Mapping[str, float] = field(default_factory=dict)  # billions of instructions, by event
     power_ons: tuple[PowerOn, ...] = ()  # one a firmware
     least: int | None = None  # MB
 
@@ -54,6 +55,7 @@ def report(figures: Sequence[Figures]) -> str:
         *_packages([each for each in figures if each.sizes]),
         *_builds([each for each in figures if each.builds]),
         *_boots([each for each in figures if each.boots]),
+        *_counted([each for each in figures if each.counted]),
         *_power_ons([each for each in figures if each.power_ons]),
         *_restarts([each for each in figures if each.restarts]),
         *_memory([each for each in figures if each.boots or each.least]),
@@ -133,6 +135,19 @@ def _boots(figures: Sequence[Figures]) -> list[str]:
         "(the same kernel with a PID 1 that says one line)",
         "",
         *table(("recipe, kernel", "floor", *(title for _, title in SHOWN_MARKS)), rows),
+    ]
+
+
+def _counted(figures: Sequence[Figures]) -> list[str]:
+    if not figures:
+        return []
+    shown = [(event, title) for event, title in SHOWN_MARKS if any(event in each.counted for each in figures)]
+    rows = [[_name(each), *(verdict(each.counted.get(event), None) for event, _ in shown)] for each in figures]
+    return [
+        "The same by counted instructions, in billions since the kernel's start, on one virtual CPU: whoever else uses",
+        "the computer, they stay within a per cent",
+        "",
+        *table(("recipe, kernel", *(title for _, title in shown)), rows),
     ]
 
 

@@ -94,6 +94,7 @@ def figures() -> Figures:
         sizes=Sizes(iso=43_000_000, kernel=1, initramfs=1, root=1, download=1, packages=(("libc6", 3_400_000),)),
         builds=Builds(cold=once, changed=once, unchanged=once),
         boots=(boot,),
+        counted={events.INIT_STARTED: 1.5, events.CONTAINER_OUTPUT: 9.25},
         power_ons=(PowerOn(firmware="uefi", live=30.0, install=12.0, installed=20.0),),
         least=96,
     )
@@ -102,7 +103,7 @@ def figures() -> Figures:
 def test_the_report_has_every_figure_beside_its_goal() -> None:
     text = report([figures()])
     for expected in ("43.0 (≤ 43)", "libc6 3.4", "20.0 (≤ 30), 30", "20.0 (≤ 3: no)", "6.00 (≤ 5: no) / 5.00 / 3.00",
-                     "minimal, cloud, uefi | 30.0 | 12.0 | 20.0", "50.0 (≤ 54)",
+                     "minimal, cloud | 1.50 | 9.25 |", "minimal, cloud, uefi | 30.0 | 12.0 | 20.0", "50.0 (≤ 54)",
                      "96.0 (≤ 112)", "0.20 (≤ 1)"):  # fmt: skip
         assert expected in text
     assert report([]) == ""
