@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from init.pid1.early import EarlyResult
+    from init.pid1.earlyresult import EarlyResult
     from init.pid1.system import System
 
 AGAIN = 10.0  # seconds until the program is started again
