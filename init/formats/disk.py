@@ -13,7 +13,8 @@ and GPT names never change on a machine, for GRUB's script and the updater go by
 
 Inside a record partition (`bootrecord`): sector 0 is a ustar header and sector 1 the 512-byte environment block that
 it announces, so that GRUB finds and writes it as a file; sectors 2 and 3 are zero, the archive's end. PID 1 keeps
-the phase of a boot in sector 1024, in a 4 KiB block of its own: a torn phase never costs a copy of the record.
+the phase of a boot in sector 1024 of record-0, in a 4 KiB block of its own: a torn phase never costs a copy of the
+record. In sector 1032, likewise, it notes that it is making the file system of state (`making_mark`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ SLOTS = ("a", "b")
 RECORD_HEADER_SECTOR = 0  # in each record partition
 RECORD_SECTOR = 1
 PHASE_SECTOR = 1024  # in record-0
+MAKING_SECTOR = 1032  # in record-0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +130,11 @@ def fixed_partitions(*, root_mib: int = DEFAULT_ROOT_MIB) -> tuple[tuple[str, st
 def smallest_mib(*, root_mib: int = DEFAULT_ROOT_MIB, state_mib: int = SMALLEST_STATE_MIB) -> int:
     """Return how many MiB a disk needs: one in front for the GPT, one behind for its backup."""
     return 1 + sum(mib for _, _, mib in fixed_partitions(root_mib=root_mib)) + state_mib + 1
+
+
+def making_mark(state_guid: str) -> bytes:
+    """Return what stands in `MAKING_SECTOR` while ext4 is made on the state partition with this GUID; else zeros do."""
+    return f"berth.making-state/1\n{state_guid}\n".encode().ljust(SECTOR, b"\0")
 
 
 def state_sectors(disk_sectors: int, state_first: int) -> int:

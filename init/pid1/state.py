@@ -3,6 +3,7 @@
 | partition 9                     | what happens                                                            |
 |---------------------------------|-------------------------------------------------------------------------|
 | first and last MiB are zero     | grown to the disk's end, ext4 made, mounted                             |
+| marked: ext4 was being made     | made anew: the power went before anything was kept there                |
 | mounts as ext4                  | used                                                                    |
 | mounts after `e2fsck -p`        | used                                                                    |
 | anything else                   | never written to: memory, and the machine is degraded                   |
@@ -40,6 +41,7 @@ FOLDERS = (
 """Name on state, where it is seen, permissions."""
 
 _MIB = disk.MIB
+_MARK_AT = disk.MAKING_SECTOR * disk.SECTOR
 _MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state")
 _CHECK = ("/usr/sbin/e2fsck", "-p")
 _MOUNTED = mounts.NO_ACCESS_TIME  # set-uid programs and devices of containers live here: no nosuid, no nodev
@@ -124,10 +126,14 @@ def find_partition(system: Early, found: Found | None) -> str | None:
     """Return the node of the booted disk's state partition; None when there is no such disk or partition."""
     if found is None or found.disk is None or found.table is None:
         return None
-    named = found.table.named("state")
+    return _node(system, "state", found.disk, found.table)
+
+
+def _node(system: Early, name: str, whole: str, table: gpt.Table) -> str | None:
+    named = table.named(name)
     if named is None:
         return None
-    device = disks.partition(disks.present(system), found.disk.removeprefix("/dev/"), named[0])
+    device = disks.partition(disks.present(system), whole.removeprefix("/dev/"), named[0])
     return device.path if device is not None else None
 
 
@@ -155,12 +161,13 @@ def _from_disk(system: Early, found: Found | None, partition: str) -> StateMount
     size = system.device_size(partition)
     first = system.read_blocks(partition, 0, _MIB)
     last = system.read_blocks(partition, max(0, size - _MIB), _MIB)
-    fresh = is_blank(first, last)
+    mark = _mark(system, found)
+    fresh = is_blank(first, last) or (mark is not None and mark.is_set(system))
     if fresh:
         growth = growth_of(system, found, partition)
         if growth is not None:
             grow_partition(system, growth)
-        _must_work(system, (*_MAKE, partition))
+        _make(system, partition, mark)
     step = mounts.MountStep(source=partition, target=PLACE, kind="ext4", flags=_MOUNTED, data="errors=remount-ro")
     try:
         mounts.perform(system, step)
@@ -170,6 +177,47 @@ def _from_disk(system: Early, found: Found | None, partition: str) -> StateMount
             raise OSError(error.errno, f"{error.strerror}; e2fsck -p: status {result.status}") from error
         mounts.perform(system, step)
     return StateMount(kind="ext4", device=partition, fresh=fresh, problem=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Mark:
+    """The note that ext4 is being made, in a sector of record-0: mke2fs leaves none of the partition's own alone."""
+
+    device: str
+    data: bytes
+
+    def is_set(self, system: Early) -> bool:
+        try:
+            return system.read_blocks(self.device, _MARK_AT, len(self.data)) == self.data
+        except OSError:
+            return False
+
+    def set(self, system: Early) -> None:
+        system.write_blocks(self.device, _MARK_AT, self.data)
+
+    def take_away(self, system: Early) -> None:
+        """Raise OSError where it may still be there: then nothing may be kept on a state that would be made anew."""
+        system.write_blocks(self.device, _MARK_AT, bytes(len(self.data)))
+        if system.read_blocks(self.device, _MARK_AT, len(self.data)) == self.data:
+            raise OSError(5, "the mark of a state that is being made does not go away", self.device)
+
+
+def _mark(system: Early, found: Found | None) -> _Mark | None:
+    """Return the mark of the booted disk's state; None for a disk without a boot record."""
+    if found is None or found.disk is None or found.table is None:
+        return None
+    device = _node(system, disk.record_name(0), found.disk, found.table)
+    named = found.table.named("state")
+    return _Mark(device=device, data=disk.making_mark(named[1].guid)) if device is not None and named else None
+
+
+def _make(system: Early, partition: str, mark: _Mark | None) -> None:
+    """Make ext4. Where the power goes on the way, the mark says so: what is half there is neither blank nor mounts."""
+    if mark is not None:
+        mark.set(system)
+    _must_work(system, (*_MAKE, partition))
+    if mark is not None:
+        mark.take_away(system)
 
 
 def _must_work(system: Early, argv: tuple[str, ...]) -> None:
