@@ -42,12 +42,18 @@ class RootPlace:
 
 
 def find(system: Early, record: str | None) -> RescueDisk | None:
-    """Return the disk whose `record-0` has this GUID; None where it isn't there (yet). Raise OSError."""
+    """Return the disk whose `record-0` has this GUID; None where it isn't there (yet). Raise OSError.
+
+    Another disk that can't be read is no hindrance.
+    """
     devices = disks.present(system)
     for device in devices:
         if record is None or device.number is not None:
             continue
-        table = disks.read_table(system, device.path)
+        try:
+            table = disks.read_table(system, device.path)
+        except OSError:
+            continue
         if table is None or not disks.is_booted(table, record):
             continue
         nodes = {}
