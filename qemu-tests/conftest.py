@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from remote import Client, client_tools  # noqa: E402
 from builder.cli.context import Context  # noqa: E402
 from builder.cli.inputs import Network, ready_tools  # noqa: E402
 from builder.tools.call import Tools  # noqa: E402
+
+# A shell's background jobs ignore Ctrl-C, and so would everything that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["retries"]
 Artifacts = dict[str, Path]  # by kind: iso, raw, qcow2, bundle, manifest, sbom
