@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from builder.emulate import accelerator, disks, nocloud, ports, timeline
 from builder.emulate.command import TERMINAL, Drive, Firmware, Guest, arguments
 from builder.emulate.image import detect
+from builder.emulate.plain import plain
 from builder.emulate.session import Session
 from builder.emulate.watch import Phase, Watch
 from builder.errors import GuestFailed
@@ -135,8 +136,9 @@ def _follow(session: Session, options: Options, progress: Progress, out: TextIO,
                     _print_json(out, report.event)
             elif report.line is not None:
                 watch = watch.on_line(report.line)
-                if options.until is None and not options.json and not terminal:
-                    progress.note(report.line)
+                text = plain(report.line)
+                if text and options.until is None and not options.json and not terminal:
+                    progress.note(text)
         if before is Phase.BOOTING and watch.phase is Phase.STOPPING:
             limit = POWER_OFF_TIMEOUT
             deadline = session.elapsed + limit
@@ -157,7 +159,7 @@ def _follow(session: Session, options: Options, progress: Progress, out: TextIO,
 def _explain(watch: Watch, session: Session, *, terminal: bool) -> str:
     parts = [watch.cause, *session.complaints]
     if not terminal:
-        last = list(session.console)[-SHOWN_LINES:]
+        last = [text for text in map(plain, session.console) if text][-SHOWN_LINES:]
         parts += [f"The last {len(last)} lines of the console:", *last] if last else ["The console showed nothing."]
     return "\n".join(parts)
 

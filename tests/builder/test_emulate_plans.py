@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from builder.emulate import ports, timeline
 from builder.emulate.command import DirectKernel, Drive, Firmware, Guest, arguments, quoted
 from builder.emulate.options import Forward, Until, parse_forward, parse_until
+from builder.emulate.plain import plain
 from builder.emulate.watch import Phase, Watch
 from builder.errors import UsageError
 from init.dialects.compile import compile_document
@@ -152,6 +153,25 @@ def test_waiting_for_the_clean_end_itself() -> None:
 def test_without_an_event_the_guest_s_own_end_is_what_is_waited_for() -> None:
     assert Watch(until=None).on_line("Kernel panic - not syncing: x").on_end(0).phase is Phase.STOPPED
     assert Watch(until=None).on_end(1).phase is Phase.FAILED
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("\x1b[2J\x1b[01;01H\x1b[=3hBdsDxe: starting", "BdsDxe: starting"),
+        ("\x1b[H\x1b[J\x1b[1;1HBerth: slot a", "Berth: slot a"),
+        ("\x1b[m\x1b(B \x07\x00", ""),
+        ("[    2.000] berth: root: /dev/vda7", "[    2.000] berth: root: /dev/vda7"),
+        ("8080→80", "8080→80"),
+    ],
+)
+def test_a_console_is_read_as_plain_text(line: str, text: str) -> None:
+    assert plain(line) == text
+
+
+@given(st.text(st.characters(max_codepoint=0x7F), max_size=40))
+def test_no_line_is_a_command_for_the_terminal(line: str) -> None:
+    assert all(letter.isprintable() or letter == "\t" for letter in plain(line))
 
 
 def test_a_machine_that_reboots_goes_on() -> None:
