@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from init.formats import events
-from init.pid1 import answers, cgroups, reset, supervisor
+from init.pid1 import answers, cgroups, lifecycle, reset, supervisor
 from init.pid1.console import page
 from init.pid1.handover import hand_over
 from init.pid1.logs import stamp
@@ -41,11 +41,11 @@ _SENTENCES = {
     events.CONFIG_APPLIED: "config from {source}",
     events.CONFIG_REFUSED: "config refused ({source}): {errors}; in force: {in_force}",
     events.NETWORK_UP: "network: {interface} {addresses}",
-    events.SERVICE_FAILED: "service {name} failed (status {status})",
+    events.SERVICE_FAILED: "service {name} failed ({status})",
     events.CONTAINER_STARTED: "container {name} started",
     events.CONTAINER_HEALTHY: "container {name} is healthy",
     events.CONTAINER_UNHEALTHY: "container {name} is unhealthy",
-    events.CONTAINER_EXITED: "container {name} ended (status {status})",
+    events.CONTAINER_EXITED: "container {name} ended ({status})",
     events.HEALTH_PASSED: "all is well",
     events.HEALTH_DEGRADED: "degraded: {reasons}",
     events.BOOT_GOOD: "this release is confirmed (slot {slot}, {version})",
@@ -250,9 +250,13 @@ class Reporter:
         form = _SENTENCES.get(name)
         if form is None:
             return ""
-        fields = {}
-        for key, value in json.loads(line).items():
-            fields[key] = ", ".join(str(part) for part in value) if isinstance(value, list) else value
+        values = json.loads(line)
+        fields = {
+            key: ", ".join(str(part) for part in value) if isinstance(value, list) else value
+            for key, value in values.items()
+        }
+        if "status" in values:
+            fields["status"] = lifecycle.describe(values["status"])
         return form.format_map(fields).rstrip()
 
     def facts(self) -> dict[str, str]:
