@@ -114,6 +114,8 @@ def _state(system: Early, found: RescueDisk, devices: Devices | None) -> list[st
             devices.load(system, "ext4")
         step = mounts.MountStep(source=node, target=STATE, kind="ext4", flags=mounts.READ_ONLY, data="noload")
         mounts.perform(system, step)
+        # Mounted after /run was bound, it would not be seen there.
+        mounts.perform(system, mounts.MountStep(source=STATE, target=PLACE + STATE, flags=mounts.BIND))
         kept = f"{STATE}{KEPT}"
         if system.exists(kept):
             mounts.perform(system, mounts.MountStep(source=kept, target=PLACE + KEPT, flags=mounts.BIND))

@@ -21,7 +21,7 @@ from init.rescue import lifeline
 from init.rescue.door import Door
 from init.rescue.net import Net
 
-AFTER_ANSWER = 0.5  # seconds for an answer to reach its client before the machine goes down
+AFTER_ANSWER = 3.0  # seconds for an answer to reach its client, through SSH, before the machine goes down
 
 
 class Rescue:

@@ -84,6 +84,7 @@ def test_what_rescue_knows_is_said() -> None:
     assert argv[argv.index("--own") + 1] == "a"
     assert "/slot" in system.mounted
     assert system.mounted["/run/berth/state"][1] == "ext4"
+    assert system.mounted["/slot/run/berth/state"] == ("/run/berth/state", "bind")
 
 
 def test_a_way_in_that_ends_begins_again() -> None:
