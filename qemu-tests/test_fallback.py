@@ -122,3 +122,33 @@ def test_a_release_that_can_not_begin_comes_back_and_is_held_under_any_name(benc
         last = takes_and_comes_back(bench, box, platter, panics)
         assert (last["reason"], last["phase"]) == ("no-init", None)
         assert last["detail"] == "nothing of it came as far as PID 1"
+
+
+@pytest.mark.slow
+def test_a_root_that_is_damaged_before_its_first_boot_comes_back(bench: Bench, tmp_path: Path) -> None:
+    """What the updater wrote and read back was whole; the disk lost it afterwards. All three tries are spent."""
+    with bench.box(tmp_path) as (box, platter):
+        made = bench.workshop.make("spoilt")
+        last = takes_and_comes_back(
+            bench, box, platter, made, tries=3, damage=lambda platter: platter.spoil("root-b", offset=4096)
+        )
+        assert last["reason"] == "verity"
+        assert last["detail"].endswith("block 1 of the root is not what its verity tree says")
+
+
+@pytest.mark.slow
+def test_a_loop_that_stands_still_is_ended_by_the_watchdog(bench: Bench, tmp_path: Path) -> None:
+    """PID 1 blocks once the root is up: the hardware's watchdog resets the machine, and its driver tells of it."""
+    upkeep = (ROOT / "init/pid1/upkeep.py").read_text()
+    watchdog = (ROOT / "init/pid1/watchdog.py").read_text()
+    head = '        """Feed the watchdog, from the loop alone: if the loop stands, the machine is to be reset."""\n'
+    assert head in upkeep
+    assert "SECONDS = 60\n" in watchdog
+    stands = upkeep.replace(head, f"{head}        import time\n        time.sleep(100000)\n")
+    files = {
+        bench.workshop.source("pid1/upkeep.py"): stands.encode(),
+        bench.workshop.source("pid1/watchdog.py"): watchdog.replace("SECONDS = 60\n", "SECONDS = 10\n").encode(),
+    }
+    with bench.box(tmp_path) as (box, platter):
+        last = takes_and_comes_back(bench, box, platter, bench.workshop.make("stands", files=files))
+        assert (last["reason"], last["detail"], last["phase"]) == ("watchdog", "state", "state")
