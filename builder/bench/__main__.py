@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.artifact.inspect import read_manifest
-from builder.bench import boots, builds, configs, counted, host, least, poweron, restart
+from builder.bench import boots, builds, configs, counted, host, least, poweron, restart, updates
 from builder.bench.goals import GOALS
 from builder.bench.report import Figures, report
 from builder.bench.sizes import sizes
@@ -27,7 +27,7 @@ from builder.lock.select import for_build
 from builder.recipe import find, load
 from builder.tools.call import Tools
 
-PARTS = ("sizes", "builds", "boots", "counted", "poweron", "restarts", "least", "configs")
+PARTS = ("sizes", "builds", "boots", "counted", "poweron", "restarts", "least", "configs", "updates")
 FORMAT = "berth.bench/1"
 
 
@@ -114,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = host.look(tools, accelerator.choose(tools))
     figures: list[Figures] = []
     status = 0
-    # Configurations are read the same way in every recipe.
-    for kernel in () if parts == ("configs",) else words(options.kernels, ("cloud", "full")):
+    # Configurations are read the same way in every recipe, and updates cost the most of the smallest.
+    for kernel in () if set(parts) <= {"configs", "updates"} else words(options.kernels, ("cloud", "full")):
         for recipe in words(options.recipes, tuple(GOALS)):
             say(f"measuring {recipe} with the {kernel} kernel: {', '.join(parts)}")
             found = Figures(recipe=recipe, kernel=kernel)
@@ -133,9 +133,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("measuring configurations: minimal with the cloud kernel")
         read = configs.configs(image("minimal", "cloud", context.build_root / "bench"), tools)
         sys.stdout.write("\n" + "\n".join(configs.lines(read)))
+    taken: tuple[updates.Update, ...] = ()
+    if "updates" in parts:
+        say("measuring updates: minimal with the cloud kernel")
+        try:
+            taken = updates.updates("minimal", "cloud", tools, context)
+            sys.stdout.write("\n" + "\n".join(updates.lines({"minimal, cloud": taken})))
+        except BerthError as error:
+            say(f"bench: updates: {error.message}")
+            status = 1
     options.out.parent.mkdir(parents=True, exist_ok=True)
     value = {"format": FORMAT, "host": asdict(machine), "figures": [asdict(each) for each in figures]}
     value |= {"configs": asdict(read)} if read is not None else {}
+    value |= {"updates": [asdict(each) for each in taken]} if taken else {}
     options.out.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return status
 

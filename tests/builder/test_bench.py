@@ -6,13 +6,16 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.locks import make_lock, solved, universe
+from fakes.mirror import FakeDeb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.bench import configs, floor, guest, host, least, measured, restart
+from builder.bench import configs, floor, guest, host, least, measured, restart, updates
 from builder.bench.boots import Boot, middle, ratio
 from builder.bench.builds import Builds
 from builder.bench.goals import GOALS, verdict
@@ -21,6 +24,7 @@ from builder.bench.measured import Measured
 from builder.bench.poweron import PowerOn
 from builder.bench.report import Figures, report
 from builder.bench.sizes import Sizes
+from builder.errors import GuestFailed
 from init.dialects.compile import compile_document
 from init.formats import events
 
@@ -152,3 +156,36 @@ def test_a_configuration_of_so_many_lines_is_valid_and_stands_beside_its_goal() 
     table = "\n".join(configs.lines(configs.Configs(check=one, empty=one, short=1.25, long=3.0)))
     assert "| `berth check`, processor s | 0.20 | 0.20 (≤ 0.3) |" in table
     assert "| 1.2 | 3.0 |" in table
+
+
+def test_older_slots_are_the_lock_with_real_older_packages() -> None:
+    def lock(krb5: str, kernel: str, epoch: int):
+        debs = (FakeDeb("libc6", "2.41"), FakeDeb("libkrb5-3", krb5), FakeDeb(f"linux-image-{kernel}", kernel))
+        packages = solved(universe(*debs), *(deb.name for deb in debs))
+        sources = {"libkrb5-3": "krb5", f"linux-image-{kernel}": "linux-signed-amd64"}
+        return make_lock(tuple(replace(one, source=sources.get(one.name, one.source)) for one in packages), epoch=epoch)
+
+    new, old = lock("2", "6.2", 200), lock("1", "6.1", 100)
+    cases = updates._cases(new, old)
+    assert list(cases.values()) == [{"krb5"}, {"linux-signed-amd64"}, {"krb5", "linux-signed-amd64"}]
+    mixed = [
+        {package.name: package.version for package in updates._mixed(new, old, sources).packages}
+        for sources in cases.values()
+    ]
+    assert mixed == [
+        {"libc6": "2.41", "libkrb5-3": "1", "linux-image-6.2": "6.2"},
+        {"libc6": "2.41", "libkrb5-3": "2", "linux-image-6.1": "6.1"},
+        {"libc6": "2.41", "libkrb5-3": "1", "linux-image-6.1": "6.1"},
+    ]
+    assert updates._mixed(new, old, cases["the kernel"]).epoch == 100
+
+
+def test_what_a_machine_says_of_its_update_is_read_and_stands_beside_its_goal() -> None:
+    last = {"size": 40_000_000, "fetched": 2_000_000, "seconds": 7.25, "memory": 30 << 20}
+    said = json.dumps({"format": "berth.update/1", "state": "switched", "last": last})
+    small = updates.read("one small package", said, new=1_500_000)
+    text = "\n".join(updates.lines({"minimal, cloud": (small,)}))
+    assert "| minimal, cloud: one small package | 40.0 | 1.50 | 2.00 | 5.00 (≤ 10) | 7.2 | 30.0 (≤ 64) |" in text
+    for answer in ("", "{}", json.dumps({"state": "refused", "reason": "held", "last": last})):
+        with pytest.raises(GuestFailed):
+            updates.read("one", answer, new=0)
