@@ -1,14 +1,14 @@
 """Entry point of `berth`: finds the verb, runs it, and turns every failure into a sentence and a status.
 
-Status 0 done, 1 failed, 2 wrong usage or invalid input, 130 Ctrl-C. Results go to standard output; people's text
-and progress go to standard error.
+Status 0 done, 1 failed, 2 wrong usage or invalid input, 130 Ctrl-C, 141 whoever read the results went away.
+Results go to standard output; people's text and progress go to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
-import io
 import json
 import os
 import signal
@@ -18,7 +18,10 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
 from builder.cli.context import Context
+from builder.cli.output import failure_of_output, standard_output
 from builder.errors import BerthError, UsageError
+
+READER_GONE = 128 + signal.SIGPIPE
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("doctor", "try what the work needs, one line and one cure each"),
@@ -130,47 +133,63 @@ def unexpected(error: Exception) -> BerthError:
     )
 
 
-def print_any_name() -> None:
-    """Let file names and signs that the locale can't show be printed in some form rather than be an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    print_any_name()
-    # A service manager's or `timeout`'s word to end: what is half-written is taken away as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    words = list(sys.argv[1:] if argv is None else argv)
-    verb = next((word for word in words if not word.startswith("-")), None)
-    arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words)
-    if arguments.version:
-        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other verb needs
-
-        print(f"berth {version('berth-os')}")
-        return 0
-    if arguments.verb is None:
-        build_parser().print_help()
-        return 2
+def obey(words: Sequence[str]) -> int:
+    """Find the verb, run it, and return the exit status. Every failure becomes a sentence, Ctrl-C included."""
+    as_json = False
     try:
-        return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=arguments.json))
+        verb = next((word for word in words if not word.startswith("-")), None)
+        arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words)
+        if arguments.version:
+            from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other verb needs
+
+            print(f"berth {version('berth-os')}")
+            return 0
+        if arguments.verb is None:
+            build_parser().print_help()
+            return 2
+        as_json = arguments.json
+        return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=as_json))
     except BerthError as error:
-        report(error, as_json=arguments.json)
+        report(error, as_json=as_json)
         return error.exit_status
     except KeyboardInterrupt:
         print("\nberth: stopped; nothing is half-written", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return READER_GONE
     except OSError as error:
-        report(system_failure(error), as_json=arguments.json)
+        if failure_of_output() is None:
+            report(system_failure(error), as_json=as_json)
         return 1
     except Exception as error:  # noqa: BLE001, RUF100 - the last net: nobody is shown a traceback unasked
-        report(unexpected(error), as_json=arguments.json)
+        report(unexpected(error), as_json=as_json)
         return 1
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    standard_output()
+    # A service manager's or `timeout`'s word to end: what is half-written is taken away as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        status = obey(list(sys.argv[1:] if argv is None else argv))
+    except SystemExit:  # of --help and wrong usage
+        status = written(0)
+        if status == 0:
+            raise
+        return status
+    except OSError:  # while a failure was told
+        return written(1)
+    return written(status)
+
+
+def written(status: int) -> int:
+    """Return the exit status, or another one if what was printed did not get where it was to go."""
+    failure = failure_of_output()
+    if failure is None:
+        return status
+    if isinstance(failure, BrokenPipeError):
+        return READER_GONE
+    how = "is closed" if failure.errno == errno.EBADF else f"cannot be written: {failure.strerror}"
+    report(BerthError(f"standard output {how}", hint="lead it to a disk with room, or to a program"), as_json=False)
+    return 1

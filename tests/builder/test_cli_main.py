@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def berth(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "builder.cli.main", *words], capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "builder", *words], capture_output=True, text=True, check=False,
         cwd=cwd or ROOT, env={"PYTHONPATH": str(ROOT), "HOME": "/nonexistent", "PATH": ""},
     )  # fmt: skip
 
@@ -48,3 +50,70 @@ def test_a_failure_as_json_is_one_object_on_standard_output() -> None:
     assert fact["format"] == "berth.error/1"
     assert fact["code"] == "usage"
     assert fact["hint"]
+
+
+CTRL_C = """
+import os, signal, sys
+from builder.__main__ import main
+left = int(sys.argv.pop(1))
+def hook(event, arguments):
+    global left
+    left -= event == "import"
+    if event == "import" and left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(hook)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 20, 80, 160, 240])
+def test_ctrl_c_while_berth_starts_is_a_sentence_and_130(number: int) -> None:
+    """It comes at the n-th module that is read: the entry point's first, the command line's, the verb's."""
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C, str(number), "build", "nosuch"], capture_output=True, text=True, check=False,
+        cwd=ROOT, preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nberth: stopped; nothing is half-written\n")
+
+
+def hear_ctrl_c() -> None:
+    """Undo what a shell does to programs that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [("schema", "recipe"), ("explain", "x", "--json"), ("--help",)])
+def test_results_that_a_full_disk_does_not_take_are_a_failure(words: tuple[str, ...], unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        status, told = into(full.fileno(), words, PYTHONUNBUFFERED=unbuffered)
+    assert status == 1
+    assert told.startswith("berth: standard output cannot be written: No space left on device\n  try: ")
+    assert told.count("\n") == 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_standard_output_that_is_closed_is_said(unbuffered: str) -> None:
+    status, told = into(None, ("schema", "recipe"), PYTHONUNBUFFERED=unbuffered)
+    assert status == 1
+    assert told.startswith("berth: standard output is closed\n  try: ")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_ends_it_quietly(unbuffered: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert into(write, ("schema", "recipe"), PYTHONUNBUFFERED=unbuffered) == (141, "")
+    finally:
+        os.close(write)
+
+
+def into(out: int | None, words: tuple[str, ...], **environment: str) -> tuple[int, str]:
+    """Run `berth` with this descriptor as its standard output, or with none; return its status and what it told."""
+    argv = [sys.executable, "-m", "builder", *words]
+    if out is None:
+        argv = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *argv]
+    done = subprocess.run(
+        argv, stdout=out, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
+    )
+    return done.returncode, done.stderr

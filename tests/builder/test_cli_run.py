@@ -125,7 +125,7 @@ def test_sigterm_ends_it_orderly(tmp_path: Path) -> None:
     fifo = tmp_path / "config"
     os.mkfifo(fifo)
     with subprocess.Popen(
-        [sys.executable, "-m", "builder.cli.main", "check", str(fifo)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "builder", "check", str(fifo)], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         with fifo.open("w"):  # returns once the program reads: it is in the middle of its work
             process.send_signal(signal.SIGTERM)

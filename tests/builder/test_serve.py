@@ -159,7 +159,7 @@ def test_the_log_sums_packs_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_serves_until_it_is_told_to_stop(forged: Forged, end: signal.Signals, status: int) -> None:
-    words = [sys.executable, "-m", "builder.cli.main", "serve", str(forged.folder), "--port", "0", "--json"]
+    words = [sys.executable, "-m", "builder", "serve", str(forged.folder), "--port", "0", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(CLONE)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as program:
         assert program.stdout

@@ -52,7 +52,7 @@ class Clone:
 
     root: Path
     cache: Path
-    program: tuple[str, ...] = ("-m", "builder.cli.main")
+    program: tuple[str, ...] = ("-m", "builder")
 
     @property
     def out(self) -> Path:
