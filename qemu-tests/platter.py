@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder.tools.call import Tools
 from init.formats import bootrecord, disk
-from init.formats.bootrecord import Record, Slot
+from init.formats.bootrecord import Record
+
+if TYPE_CHECKING:
+    from init.formats.bootrecord import Slot
 
 _LAYOUT = disk.lay_out(4 << 21)  # where a partition before `state` begins is the same on every disk
 
