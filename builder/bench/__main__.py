@@ -39,8 +39,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--kernels", metavar="NAMES", default="cloud", help="`cloud`, `full` or both (default: cloud)")
     result.add_argument("--boots", metavar="N", type=int, default=3, help="boots of each image (default: 3)")
     result.add_argument("--rest", metavar="S", type=float, default=boots.REST, help="before memory is read (25)")
+    result.add_argument(
+        "--least", metavar="LOW:HIGH", type=bounds, default=(64, 512), help="MB between which it is looked for (64:512)"
+    )
     result.add_argument("--out", metavar="FILE", type=Path, default=Path("build/bench.json"), help="the same as JSON")
     return result
+
+
+def bounds(text: str) -> tuple[int, int]:
+    """Read `LOW:HIGH`; raise ValueError."""
+    low, _, high = text.partition(":")
+    return int(low), int(high)
 
 
 def words(text: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -92,7 +101,8 @@ def measure(recipe: str, kernel: str, options: argparse.Namespace, tools: Tools)
     if "restarts" in parts:
         yield {"restarts": restart.restarts(iso, tools, memory=boots.MEMORY, cpus=boots.CPUS)}
     if "least" in parts:
-        yield {"least": least.search(lambda memory: least.reaches(iso, tools, memory), low=64, high=512)}
+        low, high = options.least
+        yield {"least": least.search(lambda memory: least.reaches(iso, tools, memory), low=low, high=high)}
 
 
 def _tools_lock() -> Lock:
