@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.bench.boots import ON_CONSOLE, guest_for
+from builder.bench.boots import ON_CONSOLE, floor_boot, guest_for
 from builder.bench.guest import Watched
 from builder.errors import GuestFailed
 from init.formats import events
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from builder.tools.call import Tools
 
 STEP = 8  # MB
-WAIT = 90.0  # seconds; a machine that is short of memory may go on for ever
+WAIT = 90.0  # seconds on a quiet computer; a machine that is short of memory may go on for ever
+QUIET = 2.0  # seconds of a floor boot there: what it takes longer, the machine may, too
 
 
 def search(works: Callable[[int], bool], *, low: int, high: int, step: int = STEP) -> int | None:
@@ -40,12 +41,14 @@ def search(works: Callable[[int], bool], *, low: int, high: int, step: int = STE
 def reaches(image: Path, tools: Tools, memory: int) -> bool:
     """Tell whether the container becomes healthy with `memory` MB."""
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
+        ground = floor_boot(guest_for(image, tools, Path(name)), tools, Path(name))
+        wait = WAIT * max(1.0, ground.wall / QUIET)
         guest = guest_for(image, tools, Path(name), memory=memory, cmdline=(ON_CONSOLE,))
         with Watched(guest, tools, channel=False) as watched:
             healthy = events.CONTAINER_HEALTHY
             try:
                 watched.until(
-                    lambda: healthy in watched.marks or watched.has_line("Kernel panic"), timeout=WAIT, what=healthy
+                    lambda: healthy in watched.marks or watched.has_line("Kernel panic"), timeout=wait, what=healthy
                 )
             except GuestFailed:
                 return False
