@@ -81,8 +81,8 @@ class _Passage:
 def read_ahead(system: Early) -> None:
     """Let the root's copy of what this process is made of be read, while the early half goes on.
 
-    A starting program asks for its pages one by one, and EROFS unpacks a cluster of 256 KiB again for each few of them:
-    4 seconds of an emulated processor for Python and its libraries, which are one second's work when read whole.
+    A starting program asks for its pages here and there, and waits each time for EROFS to unpack a whole cluster of
+    256 KiB; read from one end to the other, each cluster is unpacked once, by another processor where there is one.
     """
     try:
         maps = system.read("/proc/self/maps").decode("utf-8", "replace")
