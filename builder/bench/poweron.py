@@ -11,13 +11,18 @@ from builder.bench.boots import CPUS, MEMORY, PATIENCE
 from builder.bench.guest import Watched
 from builder.emulate.options import Options
 from builder.emulate.run import prepare
+from builder.errors import GuestFailed
 from init.formats import events
 
 if TYPE_CHECKING:
     from builder.tools.call import Tools
 
 FIRMWARES = ("bios", "uefi")
-_INSTALL = b"#berth\ninstall: {disk: only-empty, then: poweroff}\n"
+# Without a way in nothing is installed; nobody has this key.
+_INSTALL = b"""#berth
+ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA bench]
+install: {disk: only-empty, then: poweroff}
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +58,9 @@ def _seen(options: Options, tools: Tools, folder: Path, last: str) -> dict[str, 
     """Run a machine until the event `last` came and it is off; return each event's first time: QEMU's, the kernel's."""
     guest, _ = prepare(options, tools=tools, folder=folder)
     with Watched(replace(guest, forwards=()), tools) as watched:
-        watched.until(lambda: last in watched.marks, timeout=PATIENCE, what=last)
+        ends = {last, events.INSTALL_REFUSED}
+        watched.until(lambda: not ends.isdisjoint(watched.marks), timeout=PATIENCE, what=last)
+        if last not in watched.marks:
+            raise GuestFailed(f"the machine refused to be installed, so {last} did not come")
         watched.power_off()
         return {name: (mark.wall, mark.kernel) for name, mark in watched.marks.items() if mark.kernel is not None}
