@@ -24,14 +24,15 @@ from builder.artifact.manifest import make_manifest, write_manifest
 from builder.artifact.output import Artifact
 from builder.artifact.qcow2 import write_qcow2
 from builder.artifact.raw import write_raw
-from builder.errors import BuildError
+from builder.errors import BuildError, RecipeError
 from builder.fetch.store import BlobDamaged
 from builder.grub.core import disk_loader, iso_loader
 from builder.image import SlotImage, build_slot
 from builder.images import bake
 from builder.outfolder import Built, exclusive, read_record, staging, write_record
 from builder.recipe import compile_machine
-from builder.recipe.model import Recipe
+from builder.recipe.beside import read_file
+from builder.recipe.model import ExtraFile, Recipe
 from builder.rootfs.entry import Kind
 from builder.rootfs.unpack import Unpacked, build_tree
 from builder.stages import run_stages
@@ -84,13 +85,22 @@ class Order:
 def inputs_digest(order: Order) -> str:
     """Return the hash of everything that a build reads."""
     build = order.recipe.build
-    sources = [entry.source for entry in build.files] + [file.source for image in build.images for file in image.files]
-    contents = [source.read_bytes() for source in sources if source is not None]
+    files = [*build.files, *(file for image in build.images for file in image.files)]
+    contents = [_content(file) for file in files if file.source is not None]
     layouts = [image.digest or "" for image in build.images]
     return digest(
         order.recipe.name, build, dict(order.recipe.machine), order.lock_sha256, order.tools.key, contents, layouts,
         code_digest(*TREE_CODE, *SLOT_CODE, *ARTIFACT_CODE),
     )  # fmt: skip
+
+
+def _content(file: ExtraFile) -> str:
+    """Return the SHA-256 of a file that the recipe adds; raise RecipeError where it is gone since that was read."""
+    assert file.source is not None
+    try:
+        return hashlib.sha256(read_file(file.source)).hexdigest()
+    except OSError as error:
+        raise RecipeError(f"{file.source} cannot be taken: {error.strerror}", place=file.place) from error
 
 
 def release_of(recipe: Recipe, lock: Lock, inputs: str, kernel: str) -> Release:

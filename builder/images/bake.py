@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.errors import BuildError, RecipeError
+from builder.errors import BerthError, BuildError, RecipeError
 from builder.fetch.store import Store
 from builder.images.image import Image
 from builder.images.layout import read_layout
@@ -44,7 +44,11 @@ def _bake_one(image: BakedImage, lock: Lock, store: Store) -> Image:
                 hint="write `digest: sha256:…`, the one in the layout's index.json",
                 place=image.place,
             )
-        return read_layout(image.oci, image.digest, name=image.name, store=store, architecture=lock.architecture)
+        try:
+            return read_layout(image.oci, image.digest, name=image.name, store=store, architecture=lock.architecture)
+        except BerthError as error:
+            error.place = error.place or image.place
+            raise
     packages: dict[str, tuple[Entry, ...]] = {}
     for package in image_packages(lock, image.name):
         if not store.has(package.sha256):

@@ -22,6 +22,7 @@ from builder.images.image import (
     canonical_json,
     layer_of,
 )
+from builder.recipe.beside import read_file
 from builder.recipe.model import BakedImage, ExtraFile
 from builder.rootfs.entry import Entry, Kind
 
@@ -118,7 +119,7 @@ def _add_extra(nodes: dict[str, Entry], extra: ExtraFile, content: Content, orig
     path = _merged_usr(extra.path.strip("/"))
     if extra.source is not None:
         try:
-            data = extra.source.read_bytes()
+            data = read_file(extra.source)
         except OSError as error:
             raise BuildError(
                 f"{extra.source} cannot be read: {error.strerror}", hint="it stands under `files`", place=extra.place

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 from builder.errors import Place
+from builder.recipe.beside import beside, open_file, read_file
 from builder.recipe.model import (
     BakedImage,
     Build,
@@ -18,11 +21,13 @@ from builder.recipe.model import (
     Waiver,
 )
 from builder.recipe.patterns import expand
+from builder.recipe.schema import LEVELS
 from init.dialects.diagnostic import Place as NodePlace
 from init.dialects.diagnostic import Report
 from init.dialects.position import Mapping, Node, Sequence
 from init.dialects.record import Fields
 
+RELATIVE = "a path that is not absolute starts at the recipe's folder"
 _NEEDED = ("suite", "architecture")
 
 
@@ -34,7 +39,6 @@ def make_build(fields: Fields, report: Report) -> Build | None:
     if report.errors:
         return None
     compression = fields.get("compression")
-    default = Compression()
     return Build(
         version=fields.get("version"),
         machine_class=fields.get("class"),
@@ -43,8 +47,8 @@ def make_build(fields: Fields, report: Report) -> Build | None:
         kernel=fields.get("kernel", "full"),
         engine=fields.get("engine", "none"),
         packages=_packages(fields, report),
-        images=_images(fields),
-        files=_files(fields, "files"),
+        images=_images(fields, report),
+        files=_files(fields, "files", report),
         exclude=tuple(
             Exclusion(pattern=each, reason=cut.get("reason"), keep=_expanded(cut.get("keep", ())))
             for cut in fields.get("exclude", ())
@@ -60,13 +64,7 @@ def make_build(fields: Fields, report: Report) -> Build | None:
             for cut in fields.get("modules", ())
             for each in expand(cut.get("pattern"))
         ),
-        compression=default
-        if compression is None
-        else Compression(
-            algorithm=compression.get("algorithm", default.algorithm),
-            level=compression.get("level", default.level),
-            cluster=_power_of_two(compression, default.cluster, report),
-        ),
+        compression=Compression() if compression is None else _compression(compression, report),
         scripts=tuple(
             ScriptExcuse(package=each.get("package"), reason=each.get("reason"), place=place(each.place("package")))
             for each in fields.get("scripts", ())
@@ -90,13 +88,33 @@ def place(where: NodePlace) -> Place:
     return Place(file=where.file, line=where.line, column=where.column)
 
 
-def beside(where: NodePlace, text: str) -> Path:
-    """Return a path that stands in a recipe: relative ones start at the recipe's folder."""
-    return Path(where.file).parent / text if not where.file.startswith("--set") else Path(text)
+def problem_of(path: Path) -> str | None:
+    """Say why a file that a recipe names cannot be taken, None where it can."""
+    try:
+        open_file(path).close()
+    except OSError as error:
+        return f"{path} cannot be taken: {error.strerror}"
+    return None
 
 
 def _expanded(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each for pattern in patterns for each in expand(pattern))
+
+
+def _compression(fields: Fields, report: Report) -> Compression:
+    default = Compression()
+    algorithm = fields.get("algorithm", default.algorithm)
+    levels = LEVELS[algorithm]
+    level = fields.get("level", min(default.level, levels[0][-1]))
+    if not any(level in each for each in levels):
+        # The level may be that of another recipe, which this one extends.
+        both = (fields.place("algorithm"), fields.place("level"))
+        name = "level" if "algorithm" not in fields or both[0].file == both[1].file else "algorithm"
+        allowed = " and ".join(f"{each[0]} to {each[-1]}" for each in levels)
+        message = f"{algorithm} has no level {level}: its levels are {allowed}"
+        hint = "write `level` beside `algorithm`" if name == "algorithm" else None
+        report.error(fields.place(name), fields.below(name), message, hint=hint, code="value")
+    return Compression(algorithm=algorithm, level=level, cluster=_power_of_two(fields, default.cluster, report))
 
 
 def _power_of_two(fields: Fields, default: int, report: Report) -> int:
@@ -127,7 +145,7 @@ def _packages(fields: Fields, report: Report) -> tuple[PackageRequest, ...]:
     return tuple(first.values())
 
 
-def _files(fields: Fields, name: str) -> tuple[ExtraFile, ...]:
+def _files(fields: Fields, name: str, report: Report) -> tuple[ExtraFile, ...]:
     node = fields.node.get(name)
     places = {key.text: key.place for key, _ in node.entries} if isinstance(node, Mapping) else {}
     result = []
@@ -136,11 +154,14 @@ def _files(fields: Fields, name: str) -> tuple[ExtraFile, ...]:
         if isinstance(value, str):
             file = ExtraFile(path=path, content=value, source=None, mode=0o644, uid=0, gid=0, place=place(where))
         else:
-            source = value.get("source")
+            source = beside(value.place("source"), value.get("source")) if "source" in value else None
+            problem = None if source is None else problem_of(source)
+            if problem is not None:
+                report.error(value.place("source"), value.below("source"), problem, hint=RELATIVE, code="value")
             file = ExtraFile(
                 path=path,
                 content=value.get("content"),
-                source=None if source is None else beside(value.place("source"), source),
+                source=source,
                 mode=value.get("mode", 0o644),
                 uid=value.get("uid", 0),
                 gid=value.get("gid", 0),
@@ -150,15 +171,15 @@ def _files(fields: Fields, name: str) -> tuple[ExtraFile, ...]:
     return tuple(result)
 
 
-def _images(fields: Fields) -> tuple[BakedImage, ...]:
+def _images(fields: Fields, report: Report) -> tuple[BakedImage, ...]:
     images: dict[str, Fields] = fields.get("images", {})
     return tuple(
         BakedImage(
             name=name,
-            oci=beside(each.place("oci"), each.get("oci")) if "oci" in each else None,
+            oci=_layout(each, report) if "oci" in each else None,
             digest=each.get("digest"),
             packages=_requests(each, "packages"),
-            files=_files(each, "files"),
+            files=_files(each, "files", report),
             entrypoint=each.get("entrypoint", ()),
             command=each.get("command", ()),
             environment=tuple(each.get("environment", {}).items()),
@@ -168,18 +189,43 @@ def _images(fields: Fields) -> tuple[BakedImage, ...]:
     )
 
 
+def _layout(fields: Fields, report: Report) -> Path:
+    """Return where an OCI layout lies: a folder with its index, or a tar file, which may be of any size."""
+    path = beside(fields.place("oci"), fields.get("oci"))
+    problem = None
+    try:
+        if path.is_dir():
+            problem = problem_of(path / "index.json")
+        elif not stat.S_ISREG(path.stat().st_mode):
+            problem = f"{path} is neither a folder nor a regular file"
+        elif not os.access(path, os.R_OK):
+            problem = f"{path} cannot be taken: Permission denied"
+    except OSError as error:
+        problem = f"{path} cannot be taken: {error.strerror}"
+    if problem is not None:
+        hint = f"an OCI layout is a folder with `index.json`, or a tar file of one; {RELATIVE}"
+        report.error(fields.place("oci"), fields.below("oci"), problem, hint=hint, code="value")
+    return path
+
+
 def _update_root(fields: Fields, report: Report) -> str | None:
     text: str | None = fields.get("update_root")
     if text is None:
         return None
-    problem = "not a repository's root: `berth keys init` writes one as root.json"
+    problem = None
     if not text.lstrip().startswith("{"):
+        path = beside(fields.place("update_root"), text)
         try:
-            text = beside(fields.place("update_root"), text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            problem = "there is no such file"
-    if not _is_root(text):
-        report.error(fields.place("update_root"), fields.below("update_root"), problem, code="value")
+            text = read_file(path).decode()
+        except OSError as error:
+            problem = f"{path} cannot be taken: {error.strerror}"
+        except UnicodeDecodeError:
+            problem = f"{path} is not text"
+    if problem is None and not _is_root(text):
+        problem = "not a repository's root"
+    if problem is not None:
+        hint = f"`berth keys init` writes a repository's root as root.json; {RELATIVE}"
+        report.error(fields.place("update_root"), fields.below("update_root"), problem, hint=hint, code="value")
     return text
 
 

@@ -1,10 +1,13 @@
-"""Braces in the patterns of a recipe: `/a/{b,c}.py` stands for `/a/b.py` and `/a/c.py`."""
+"""The patterns of a recipe: braces (`/a/{b,c}.py` stands for `/a/b.py` and `/a/c.py`), and globs over whole paths."""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from itertools import pairwise
 
 _MOST = 1000
+_MEANS_MORE = re.compile(r"[\\\[&|~]")  # within brackets, to `re` alone
 
 
 def expand(pattern: str) -> tuple[str, ...]:
@@ -43,3 +46,40 @@ def _closing(pattern: str, start: int) -> tuple[int, list[int]]:
             case "," if depth == 1:
                 commas.append(index)
     raise ValueError("a `{` without its `}`")
+
+
+@lru_cache(maxsize=4096)
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """Compile a glob over whole paths: `*` and `?` stop at slashes, `**` crosses them, `[…]` as usual.
+
+    Raise ValueError for brackets that mean nothing, as a range that runs backwards.
+    """
+    try:
+        return re.compile(translate(pattern), re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"a pattern with {error.msg}") from error
+
+
+def translate(pattern: str) -> str:
+    """Return the regular expression of a glob. (`{a,b}` is the recipe's: `expand` makes two of it.)"""
+    output: list[str] = []
+    position = 0
+    while position < len(pattern):
+        letter = pattern[position]
+        if pattern.startswith("**", position):
+            output.append(".*")
+            position += 2
+            continue
+        position += 1
+        if letter == "*":
+            output.append("[^/]*")
+        elif letter == "?":
+            output.append("[^/]")
+        elif letter == "[" and "]" in pattern[position + 1 :]:
+            end = pattern.index("]", position + 1)
+            inside = _MEANS_MORE.sub(r"\\\g<0>", pattern[position:end])
+            output.append(f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]")
+            position = end + 1
+        else:
+            output.append(re.escape(letter))
+    return "".join(output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from builder.recipe.patterns import expand
+from builder.recipe.patterns import compile_glob, expand
 from init.dialects.diagnostic import Report
 from init.dialects.position import Mapping, Node
 from init.dialects.record import Key, Named, Record
@@ -13,7 +13,14 @@ from init.dialects.shape import INVALID, Anything, Choice, Custom, Integer, List
 
 KERNELS = ("full", "cloud", "none")
 ENGINES = ("none", "crun", "podman", "docker")
-ALGORITHMS = ("zstd", "lz4hc", "lzma", "none")
+# Each of EROFS's algorithms with the levels that mkfs.erofs 1.8 takes; lzma's from 100 on are its extreme ones.
+LEVELS = {
+    "zstd": (range(23),),
+    "lz4hc": (range(13),),
+    "lzma": (range(10), range(100, 110)),
+    "none": (range(110),),
+}
+ALGORITHMS = tuple(LEVELS)
 
 _PACKAGE = Text(what="a package name", pattern=r"[a-z0-9][a-z0-9+.-]+")
 _PACKAGE_GLOB = Text(what="a package name, or a pattern of such names", pattern=r"[a-z0-9*?\[][a-z0-9+.*?\[\]-]*")
@@ -27,19 +34,21 @@ def _absolute(text: str) -> str | None:
 
 
 def _pattern(text: str) -> str | None:
-    try:
-        expand(text)
-    except ValueError as error:
-        return str(error)
-    return None if text.startswith("/") else "expected a pattern of whole paths, beginning with `/`"
+    return _unread(text) or (None if text.startswith("/") else "expected a pattern of whole paths, beginning with `/`")
 
 
 def _module_pattern(text: str) -> str | None:
+    wrong = "expected a pattern of paths below `kernel/`, without a leading `/`"
+    return _unread(text) or (wrong if text.startswith("/") else None)
+
+
+def _unread(text: str) -> str | None:
     try:
-        expand(text)
+        for pattern in expand(text):
+            compile_glob(pattern)
     except ValueError as error:
         return str(error)
-    return "expected a pattern of paths below `kernel/`, without a leading `/`" if text.startswith("/") else None
+    return None
 
 
 def _mode(node: Node, path: str, report: Report) -> Any:
@@ -167,7 +176,7 @@ BUILD = Record(
             shape=Record(
                 keys={
                     "algorithm": Key(shape=Choice(ALGORITHMS), doc="EROFS's algorithm"),
-                    "level": Key(shape=Integer(most=22), doc="its level"),
+                    "level": Key(shape=Integer(most=109), doc="its level"),
                     "cluster": Key(
                         shape=Integer(least=4096, most=1048576), doc="bytes compressed together, a power of two"
                     ),

@@ -10,9 +10,9 @@ import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from builder.recipe.model import Exclusion
+from builder.recipe.patterns import compile_glob
 from builder.rootfs import mergedusr
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.hardlinks import relink
@@ -40,9 +40,9 @@ def exclude(tree: Tree, rules: Sequence[Exclusion]) -> tuple[Tree, tuple[Saved, 
     The first rule that matches a path decides. A directory goes when a rule left it empty, and a symbolic link when
     a rule left out what it led to.
     """
-    compiled = [(compile_glob(rule.pattern), [compile_glob(glob) for glob in rule.keep]) for rule in rules]
+    compiled = [(path_glob(rule.pattern), [path_glob(glob) for glob in rule.keep]) for rule in rules]
     any_rule = re.compile("|".join(f"(?:{match.pattern})" for match, _ in compiled) or r"(?!)")
-    protected = [compile_glob(glob) for glob in PROTECTED]
+    protected = [path_glob(glob) for glob in PROTECTED]
     gone: dict[str, int] = {}  # path → number of the rule that decided
     links: list[Entry] = []
     for node in tree.entries:
@@ -119,37 +119,6 @@ def _without_emptied(entries: Iterable[Entry], gone: set[str]) -> list[Entry]:
     return result
 
 
-@lru_cache(maxsize=4096)
-def compile_glob(pattern: str) -> re.Pattern[str]:
-    """Compile a glob over whole absolute paths: `*` and `?` stop at slashes, `**` crosses them, `[…]` as usual.
-
-    A pattern that names a path through `/bin`, `/sbin`, `/lib` or `/lib64` means the same below `/usr`.
-    """
-    if pattern.startswith("/"):
-        pattern = "/" + mergedusr.resolve(pattern[1:])
-    return re.compile(translate(pattern), re.DOTALL)
-
-
-def translate(pattern: str) -> str:
-    """Return the regular expression of a glob. (`{a,b}` is the recipe's: it comes here as two patterns.)"""
-    output: list[str] = []
-    position = 0
-    while position < len(pattern):
-        letter = pattern[position]
-        if pattern.startswith("**", position):
-            output.append(".*")
-            position += 2
-            continue
-        position += 1
-        if letter == "*":
-            output.append("[^/]*")
-        elif letter == "?":
-            output.append("[^/]")
-        elif letter == "[" and "]" in pattern[position + 1 :]:
-            end = pattern.index("]", position + 1)
-            inside = pattern[position:end].replace("\\", r"\\")
-            output.append(f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]")
-            position = end + 1
-        else:
-            output.append(re.escape(letter))
-    return "".join(output)
+def path_glob(pattern: str) -> re.Pattern[str]:
+    """Compile a glob over absolute paths; one that goes through `/bin`, `/sbin`, `/lib` or `/lib64` means `/usr`'s."""
+    return compile_glob("/" + mergedusr.resolve(pattern[1:]) if pattern.startswith("/") else pattern)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from builder.recipe.model import ModuleCut
+from builder.recipe.patterns import compile_glob
 from builder.rootfs.entry import Entry, Kind, Tree
-from builder.rootfs.exclude import Saved, compile_glob
+from builder.rootfs.exclude import Saved
 from builder.rootfs.modinfo import ModuleNeeds, is_module, module_name
 
 Reader = Callable[[Sequence[Entry]], Mapping[str, ModuleNeeds]]

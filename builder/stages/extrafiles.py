@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from builder.errors import RecipeError
+from builder.recipe.beside import read_file
 from builder.rootfs import mergedusr
 from builder.rootfs.entry import Kind
 from builder.rootfs.unpack import Unpacked
@@ -24,7 +25,7 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
             data = extra.content.encode()
         else:
             try:
-                data = extra.source.read_bytes() if extra.source else b""
+                data = read_file(extra.source) if extra.source else b""
             except OSError as error:
                 raise RecipeError(
                     f"the file for `{extra.path}` cannot be read: {error.strerror}: {extra.source}", place=extra.place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from builder.errors import RecipeError, UsageError
 from builder.recipe import RecipeErrors, compile_machine, image_requests, load, requests
+from builder.recipe.beside import LARGEST, read_file
 from builder.recipe.patterns import expand
 from init.dialects.compile import compile_document
 from init.dialects.diagnostic import Severity
@@ -126,6 +128,21 @@ def test_bad_recipes_are_refused(tmp_path: Path, text: str) -> None:
     assert wrong(tmp_path, text)
 
 
+@pytest.mark.parametrize(("algorithm", "level"), [("zstd", 12), ("lz4hc", 12), ("lzma", 9), ("none", 12)])
+def test_an_algorithm_without_a_level_gets_one_that_it_has(tmp_path: Path, algorithm: str, level: int) -> None:
+    recipe = load(write(tmp_path, HEAD + f"  compression: {{algorithm: {algorithm}}}\n"))
+    assert recipe.build.compression.level == level
+
+
+def test_a_file_is_taken_up_to_a_bound_and_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(LARGEST + 1)
+    for name, said in (("pipe", "Not a regular file"), ("large", "Larger than 512 MiB")):
+        with pytest.raises(OSError, match=said):
+            read_file(tmp_path / name)
+
+
 def test_a_rule_for_modules_may_be_for_one_kernel(tmp_path: Path) -> None:
     rules = "  modules: [{pattern: a/**, reason: x, kernel: cloud}, {pattern: b/**, reason: y}]\n"
     recipe = load(write(tmp_path, HEAD + rules))
@@ -218,6 +235,8 @@ def test_a_name_that_is_no_recipe_lists_those_that_are(tmp_path: Path) -> None:
 
 def test_paths_start_at_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "motd").write_text("hi")
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "index.json").write_text("{}")
     text = HEAD + "  files: {/etc/motd: {source: motd}}\n  images: {x: {oci: img, digest: 'sha256:" + "0" * 64 + "'}}\n"
     recipe = load(write(tmp_path, text))
     assert recipe.build.files[0].source == tmp_path / "motd"
