@@ -8,7 +8,7 @@ PYTEST = .venv/bin/python -m pytest
 PASS = $(if $(CONFIG),--config '$(CONFIG)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-all lint bench clean
+.PHONY: help setup run test test-fast test-all powercut lint bench clean
 
 help:         ## print this list
 	@echo "Berth builds small, immutable operating systems that run containers."; echo
@@ -33,6 +33,9 @@ test-fast: setup ## run the tests that need no QEMU and no packages (a minute)
 
 test-all: setup ## run also what takes too long for `make test`
 	@BERTH_TEST_ALL=1 sh .ci/tests
+
+powercut: setup ## cut the power at 20 instants of installations, first boots and updates
+	@$(PYTEST) -q -n 2 qemu-tests/test_powercut.py
 
 lint: setup   ## ruff and mypy --strict
 	@.venv/bin/ruff check --quiet .

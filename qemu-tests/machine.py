@@ -88,6 +88,22 @@ class Machine:
         self.seen, self.console = [], []
         self._session = Session(self.guest, self.tools)
 
+    def save(self, path: Path) -> None:
+        """Put what it is doing into a file, and end. A machine with the same parts goes on from there."""
+        self.session.ask("migrate", uri=f"file:{path}")
+        while (status := self.session.ask("query-migrate").get("status")) != "completed":
+            assert status not in ("failed", "cancelled"), self.explain(f"it can't be saved: {status}")
+            self._listen(0.05)
+        self.session.ask("quit")
+        self.wait_until_off()
+
+    def go_on(self, path: Path) -> None:
+        """Go on from where a machine with the same parts was saved, with an empty memory of what came before."""
+        self.cut_power()
+        self.seen, self.console = [], []
+        guest = replace(self.guest, extra=(*self.guest.extra, "-incoming", f"file:{path}"))
+        self._session = Session(guest, self.tools)
+
     def cut_power(self) -> None:
         """Take the power away, as from a real machine: nothing is written any more."""
         if self._session is not None:
@@ -119,6 +135,14 @@ class Machine:
             if time.monotonic() > deadline:
                 raise AssertionError(self.explain(f"{what} did not come within {timeout:.0f} s"))
             self._listen(min(1.0, deadline - time.monotonic()))
+
+    def wait_until(self, condition: Callable[[], bool], *, what: str, timeout: float = PATIENCE) -> None:
+        """Wait for something that the machine does to others."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if not self.session.open or time.monotonic() > deadline:
+                raise AssertionError(self.explain(f"{what} did not come"))
+            self._listen(0.05)
 
     def wait_for_line(self, text: str, *, timeout: float = PATIENCE) -> str:
         """Return the first line of the console that holds `text`."""

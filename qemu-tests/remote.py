@@ -113,6 +113,14 @@ class Login:
         """Run a command to its end, whatever that is."""
         return self.client.run(self.machine, self.user, self.key, *command)
 
+    def begin(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command that nobody waits for; whoever starts it ends it."""
+        return subprocess.Popen(
+            self.client.argv(self.machine, self.user, self.key, *command),
+            env=self.client.tools.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def send(self, data: bytes, command: str) -> None:
         """Run a command that reads `data` from its standard input and has to end well."""
         done = subprocess.run(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from installed import CONFIG, SERIAL, Installed, blank, is_unchanged, with_disks, with_large_sectors
-from machine import PATIENCE, Machine
+from installed import CONFIG, Installed, blank, is_unchanged, with_disks, with_large_sectors
+from machine import Machine
 from remote import Client, Login
 
 from builder.emulate.command import Guest
 from builder.tools.call import Tools
 from init.formats import events
-from init.installer.mark import is_marked
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
@@ -107,45 +103,3 @@ def test_what_is_refused_stays_as_it_is_and_what_is_named_is_installed(
         assert "/dev/vda9 /run/berth/state " in login.out("cat /proc/mounts")
         machine.power_off()
     assert is_unchanged(tools, other, data)
-
-
-def first_sector(tools: Tools, disk: Path, folder: Path) -> bytes:
-    """Read sector 0 of a qcow2 disk."""
-    out = folder / "sector"
-    out.unlink(missing_ok=True)
-    tools.run("qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", "count=1", f"if={disk}", f"of={out}")
-    return out.read_bytes()[:512]
-
-
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
-def test_power_cut_while_installing(
-    seed: int, installed: Callable[[str], Installed], tools: Tools, client: Client, tmp_path: Path
-) -> None:
-    """The disk is marked as half installed, and the next unattended installation finishes it; or it is installed.
-
-    The instant is a seeded share of what an installation writes, so that no clock is read.
-    """
-    box = installed("bios")
-    share = random.Random(seed).uniform(0.02, 1.0)
-    disk = blank(tools, tmp_path / "disk.qcow2")
-    enough = disk.stat().st_size + share * (box.disk.stat().st_size - disk.stat().st_size)
-    key = client.key(f"cut-{seed}")
-    options = {"tools": tools, "folder": tmp_path, "config": CONFIG.format(key=key.public)}
-    with Machine(box.iso, **options, changed=with_disks((disk, SERIAL))) as machine:
-        machine.wait(events.INSTALL_PLANNED)
-        deadline = time.monotonic() + PATIENCE
-        while disk.stat().st_size < enough and events.INSTALL_DONE not in machine.names():
-            assert time.monotonic() < deadline, machine.explain("the installation stands still")
-            machine.hear(0.05)
-        machine.cut_power()
-        first = first_sector(tools, disk, tmp_path)
-        print(f"cut at {share:.2f} of the bytes: {'half installed' if is_marked(first) else 'installed'}")
-        if is_marked(first):
-            machine.start()
-            planned = machine.wait(events.INSTALL_PLANNED)
-            assert "an interrupted installation begins anew" in planned["reason"]
-            machine.wait(events.SHUTDOWN_CLEAN)
-            machine.wait_until_off()
-    with replace(box, disk=disk, key=key).machine(tmp_path) as machine:
-        assert machine.wait(events.CONFIG_APPLIED)["source"] == "last-good"
-        machine.wait(events.BOOT_GOOD)

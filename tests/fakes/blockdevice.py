@@ -18,18 +18,27 @@ class LossyDisk:
 
     `cut_at`: the operation (write or sync, counted from 1) in the middle of which the power goes, or None. After that
     every call raises `PowerCutError`; `restart` says what the medium then holds and gives the power back.
+    `content`: what it holds at first, if not zeros.
     """
 
-    def __init__(self, size: int, *, name: str = "/dev/fake", seed: int = 0, cut_at: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        name: str = "/dev/fake",
+        seed: int = 0,
+        cut_at: int | None = None,
+        content: SparseDisk | None = None,
+    ) -> None:
         self.name = name
         self.size = size
         self.cut_at = cut_at
         self.operations = 0
         self.written = 0  # bytes, over its life
         self._random = random.Random(seed)
-        self._medium = SparseDisk(size)
+        self._medium = content.copy() if content else SparseDisk(size)
         self._unsynced: list[tuple[int, bytes]] = []
-        self._seen = SparseDisk(size)  # what reads get while the power is on
+        self._seen = self._medium.copy()  # what reads get while the power is on
         self._off = False
 
     def read(self, offset: int, length: int) -> bytes:
@@ -75,6 +84,10 @@ class LossyDisk:
         self._seen = self._medium.copy()
         self._off = False
         self.cut_at = None
+
+    def content(self) -> SparseDisk:
+        """Return what the medium holds."""
+        return self._medium.copy()
 
     def spoil(self, offset: int, data: bytes) -> None:
         """Change the medium behind everybody's back: a bit that rotted, another program."""

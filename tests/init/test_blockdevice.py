@@ -91,6 +91,17 @@ def test_writes_are_lost_torn_and_reordered_by_some_seed() -> None:
     assert {(b"\0", b"\0"), (b"\0", b"1"), (b"2", b"\0"), (b"1", b"1"), (b"2", b"1")} <= outcomes
 
 
+def test_it_begins_as_another_disk_ended_and_leaves_that_one_alone() -> None:
+    first = LossyDisk(4 * SECTOR)
+    first.write(0, b"1" * SECTOR)
+    first.sync()
+    content = first.content()
+    second = LossyDisk(4 * SECTOR, content=content)
+    second.write(0, b"2" * SECTOR)
+    second.sync()
+    assert (content.read(0, 1), first.read(0, 1), second.read(0, 1)) == (b"1", b"1", b"2")
+
+
 def test_the_power_goes_at_the_chosen_operation_and_stays_away() -> None:
     disk = LossyDisk(4 * SECTOR, cut_at=2)
     disk.write(0, b"1" * SECTOR)
