@@ -46,28 +46,33 @@ class Node:
     what: str  # a file's hash, a link's target
 
 
-# path (glob, `*` crosses slashes), which of `dpkg`, `berth`, `both` has it, why it differs
+# path (glob, `*` crosses slashes); which of `dpkg`, `berth` has it, or where both do, all that may differ of it (a
+# link's `target`, a file's `content`, other facts by their names); why
 EXPLAINED = [
     # accounts
-    ("etc/passwd", "both", "daemons have ids that never move, and accounts that no daemon uses are left out"),
-    ("etc/group", "both", "the same"),
-    ("etc/shadow", "both", "the same; the day is the lock's, and the fields are `*`"),
-    ("etc/gshadow", "both", "the same"),
+    ("etc/passwd", "content", "daemons have ids that never move, and accounts that no daemon uses are left out"),
+    ("etc/group", "content", "the same"),
+    ("etc/shadow", "content", "the same; the day is the lock's, and the fields are `*`"),
+    ("etc/gshadow", "content", "the same"),
     ("etc/*-", "dpkg", "copies that useradd keeps of the files before"),
     ("etc/.pwd.lock", "dpkg", "useradd's lock"),
     ("run/adduser", "dpkg", "adduser's lock"),
-    ("usr/bin/ssh-agent", "both", "its group has an id that never moves"),
-    ("var/lib/chrony", "both", "its user has an id that never moves"),
+    ("usr/bin/ssh-agent", "gid", "its group has an id that never moves"),
+    ("var/lib/chrony", "uid", "its user has an id that never moves"),
     ("var/log/chrony", "berth", "dpkg only notes the owner of a folder that is not there yet"),
-    ("etc/shells", "both", "update-shells adds the shells of /usr/bin and keeps a list of its own"),
+    ("etc/shells", "content", "update-shells adds the shells of /usr/bin and keeps a list of its own"),
     ("var/lib/shells.state", "dpkg", "that list"),
     # alternatives
     ("etc/alternatives/*", "dpkg", "links go straight to the program: nobody chooses later"),
-    ("usr/bin/*", "both", "the same (awk, mt, nawk, pager, which)"),
-    ("usr/sbin/*", "both", "the same (iptables and its family, rmt)"),
+    ("usr/bin/*", "target", "the same (awk, mt, nawk, pager, which)"),
+    ("usr/sbin/*", "target", "the same (iptables and its family, rmt)"),
     ("usr/share/man/*", "dpkg", "manual pages of alternatives"),
     # authorities
-    ("etc/ssl/certs/ca-certificates.crt", "both", "a link to the bundle below /usr, so that /etc is small in memory"),
+    (
+        "etc/ssl/certs/ca-certificates.crt",
+        "kind mode",
+        "a link to the bundle below /usr: /etc is in memory",
+    ),
     ("usr/share/ca-certificates/ca-certificates.crt", "berth", "that bundle"),
     ("etc/ssl/certs/*", "dpkg", "links by name and by hash, which nothing needs beside the bundle"),
     ("etc/ca-certificates.conf", "dpkg", "which authorities are chosen: all"),
@@ -96,7 +101,7 @@ EXPLAINED = [
     ("var/log/*", "dpkg", "logs of the installation, and of log-ins"),
     ("usr/sbin/policy-rc.d", "dpkg", "this test's own: starts no service"),
     # the shape of the machine
-    ("etc/ld.so.cache", "both", "compared below: paths begin with /usr/lib"),
+    ("etc/ld.so.cache", "content", "compared below: paths begin with /usr/lib"),
     ("etc/mtab", "berth", "no systemd makes it at boot"),
     ("etc/opt", "dpkg", "empty"),
     ("var/opt", "dpkg", "empty"),
@@ -105,13 +110,13 @@ EXPLAINED = [
     ("usr/local/*", "dpkg", "belongs to state"),
     ("run/lock", "dpkg", "made at boot"),
     ("etc/ssh/ssh_host_*", "dpkg", "each machine makes its own keys"),
-    ("usr/lib/os-release", "both", "Berth's own"),
+    ("usr/lib/os-release", "content", "Berth's own"),
     # Berth
     ("usr/lib/berth*", "berth", "Berth itself, and dpkg's database"),
     ("usr/bin/berthctl", "berth", "the same"),
     ("usr/bin/*", "berth", "busybox's applets that no package brings"),
     ("usr/sbin/*", "berth", "the same"),
-    ("var/lib/dpkg", "both", "a link to the database below /usr"),
+    ("var/lib/dpkg", "kind mode", "a link to the database below /usr"),
 ]
 
 
@@ -228,15 +233,22 @@ def _members(path: Path) -> Iterator[tuple[str, Node]]:
 
 
 def differences(dpkg: dict[str, Node], berth: dict[str, Node]) -> list[tuple[str, str, str]]:
-    """Return (path, who has it, what differs), sorted."""
+    """Return (path, who has it or which facts differ, both nodes), sorted."""
     found = []
     for path in sorted(dpkg.keys() | berth.keys()):
         one, two = dpkg.get(path), berth.get(path)
         if one is None or two is None:
             found.append((path, "berth" if one is None else "dpkg", str(one or two)))
         elif one != two:
-            found.append((path, "both", f"{one} became {two}"))
+            found.append((path, " ".join(_differing(one, two)), f"{one} became {two}"))
     return found
+
+
+def _differing(one: Node, two: Node) -> list[str]:
+    facts = [fact for fact in ("kind", "mode", "uid", "gid") if getattr(one, fact) != getattr(two, fact)]
+    if one.kind == two.kind and one.what != two.what:
+        facts.append("target" if one.kind == "link" else "content")
+    return facts
 
 
 def test_every_difference_to_dpkg_is_explained(reference, installed):

@@ -163,22 +163,34 @@ class Nursery:
         """The clone that fetched everything and built first. Never written to by a test."""
         return Clone(root=self.folder / "first", cache=default_root())
 
-    def clone(self, path: Path, *, tools: bool = True, owner: int | None = None) -> Clone:
-        """Make a clone whose store has the packages of a build and nothing else; with `tools` they are unpacked."""
+    def clone(
+        self,
+        path: Path,
+        *,
+        tools: bool = True,
+        owner: int | None = None,
+        recipe: str = "minimal",
+        kernel: str = "cloud",
+        healed: Path | None = None,
+    ) -> Clone:
+        """Make a clone whose store has the packages of a build and nothing else; with `tools` they are unpacked.
+
+        `healed`: the folder of healed locks that the build to compare with had, where that is not the base's.
+        """
         root, cache = path / "clone", path / "störe"
         for name in CODE:
             source = self.snapshot / name
             copy = shutil.copytree if source.is_dir() else shutil.copyfile
             root.mkdir(parents=True, exist_ok=True)
             copy(source, root / name)
-        locks = self.base.root / "build" / "locks"
+        locks = healed or self.base.root / "build" / "locks"
         if locks.is_dir():
             shutil.copytree(locks, root / "build" / "locks")
         if tools:
             shutil.copytree(
                 self.base.root / "build" / "tools", root / "build" / "tools", symlinks=True, copy_function=link
             )
-        self._fill(cache)
+        self._fill(cache, locks, {recipe: kernel, "tools": "none"})
         if owner is not None and os.geteuid() == 0:
             for folder, _, names in os.walk(path):
                 for name in (".", *names):
@@ -186,11 +198,11 @@ class Nursery:
                         os.chown(Path(folder, name), owner, owner, follow_symlinks=False)
         return Clone(root=root, cache=cache)
 
-    def _fill(self, cache: Path) -> None:
-        for name in ("minimal", "tools"):
-            healed = self.base.root / "build" / "locks" / f"{name}.lock"
+    def _fill(self, cache: Path, locks: Path, builds: dict[str, str]) -> None:
+        for name, kernel in builds.items():
+            healed = locks / f"{name}.lock"
             lock = read_lock(healed if healed.is_file() else self.snapshot / "recipes" / f"{name}.lock")
-            for package in for_build(lock, "cloud").packages:
+            for package in for_build(lock, kernel).packages:
                 blob = Path("blobs") / package.sha256[:2] / package.sha256
                 (cache / blob).parent.mkdir(parents=True, exist_ok=True)
                 if not (cache / blob).exists():
