@@ -106,6 +106,10 @@ class Manifest:
             raise InputError("a manifest of more than 64 MiB is not read")
         try:
             value = json.loads(data)
+            if not isinstance(value, dict) or "format" not in value:
+                raise InputError(
+                    "JSON, but not the manifest of an image", hint="give the .iso, or the .manifest.json beside it"
+                )
             if value["format"] != FORMAT:
                 raise InputError(
                     f"the manifest has the format {value['format']!r}, not {FORMAT!r}",

@@ -12,13 +12,14 @@ from pathlib import Path
 from builder.cli.arguments import folder
 from builder.cli.configfile import checked, read_config
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
+from builder.cli.inputs import ELSEWHERE, add_network, load_recipe, network_of, ready_lock, ready_tools
 from builder.cli.watch import show_bytes
 from builder.lock.file import render_lock
 from builder.outfolder import Built
 from builder.pipeline import Order, build
 from builder.recipe import compile_machine
 from builder.steps import Steps
+from builder.writable import require_writable
 
 EXAMPLES = """\
   berth build podman                               everything into build/out/podman/
@@ -45,6 +46,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.config is not None:
         config = read_config(arguments.config)
         checked(config, arguments.config, default=compile_machine(recipe).document)
+    out = (arguments.out or context.build_root / "out" / recipe.name).absolute()
+    require_writable(out, hint="choose another folder with --out")
+    require_writable(context.build_root, hint=ELSEWHERE)
     network = network_of(arguments)
     tools = ready_tools(context, network)
     lock = ready_lock(recipe, tools, context, network)
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             store=context.store,
             tools=tools,
             steps=Steps(context.build_root / "steps"),
-            out=(arguments.out or context.build_root / "out" / recipe.name).absolute(),
+            out=out,
             config=config,
             progress=context.progress,
         )

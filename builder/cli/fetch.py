@@ -7,15 +7,23 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
+from builder.errors import BerthError
 from builder.lock.select import for_build
+from builder.writable import require_writable
+
+if TYPE_CHECKING:
+    from builder.fetch.store import Store
+    from builder.lock.model import Lock
 
 EXAMPLES = """\
   berth fetch podman                  into the store; `berth build --offline podman` then needs no network
   berth fetch podman --to /media/usb  the packages as files as well, named as in the archive
 """
+ANOTHER = "choose another folder with --to"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Fetch, and say what is there now."""
     recipe = load_recipe(arguments.recipe, arguments.set)
+    if arguments.to is not None:
+        require_writable(arguments.to, hint=ANOTHER)
     network = network_of(arguments)
     tools = ready_tools(context, network)
     lock = for_build(ready_lock(recipe, tools, context, network), recipe.build.kernel)
     if arguments.to is not None:
-        arguments.to.mkdir(parents=True, exist_ok=True)
-        for package in lock.packages:
-            final = arguments.to / Path(package.filename).name
-            partial = final.with_name(f".{final.name}.part")
-            with context.store.open(package.sha256) as source, partial.open("wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-            partial.replace(final)
+        copy(lock, context.store, arguments.to)
     size = sum(package.size for package in lock.packages)
     if context.as_json:
         fact = {"format": "berth.fetch/1", "recipe": recipe.name, "packages": len(lock.packages), "bytes": size}
@@ -47,3 +51,17 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     else:
         print(f"{len(lock.packages)} packages, {size / 1e6:.1f} MB, are in the store", file=sys.stderr)
     return 0
+
+
+def copy(lock: Lock, store: Store, folder: Path) -> None:
+    """Copy a lock's packages into a folder, each under its name in the archive. Raise BerthError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for package in lock.packages:
+            final = folder / Path(package.filename).name
+            partial = final.with_name(f".{final.name}.part")
+            with store.open(package.sha256) as source, partial.open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+            partial.replace(final)
+    except OSError as error:
+        raise BerthError(f"the packages cannot be copied to {folder}: {error.strerror}", hint=ANOTHER) from error

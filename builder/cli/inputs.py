@@ -17,6 +17,7 @@ from builder.lock.recipe import check_fits
 from builder.lock.select import for_build
 from builder.recipe import compile_machine, find, load
 from builder.tools.tree import tools_key, tools_tree
+from builder.writable import require_writable
 
 if TYPE_CHECKING:
     import argparse
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from builder.lock.model import Lock
     from builder.recipe.model import Recipe
     from builder.tools.call import Tools
+
+ELSEWHERE = "go to a folder of yours: `berth` works in build/ of the folder that it is started in"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +91,15 @@ def lock_path(recipe_path: Path) -> Path:
 def ready_tools(context: Context, network: Network) -> Tools:
     """Return the tools tree, its packages fetched and unpacked where needed."""
     root = context.build_root / "tools"
+    locked = lock_path(find("tools"))
+    if not (root / tools_key(read_lock(locked))[:32]).is_dir():
+        require_writable(context.build_root, hint=ELSEWHERE)
 
     def missing(lock: Lock) -> Lock:
         return replace(lock, packages=()) if (root / tools_key(lock)[:32]).is_dir() else lock
 
     lock = ensure_packages(
-        lock_path(find("tools")), open_source(context, network), select=missing,
+        locked, open_source(context, network), select=missing,
         heal_into=context.build_root / "locks" / "tools.lock" if network.heal else None,
     )  # fmt: skip
     return tools_tree(lock, context.store, root, context.progress)

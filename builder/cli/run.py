@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from builder.emulate.ports import of_machine
 from builder.emulate.run import run as run_guest
 from builder.errors import InputError, UsageError
 from builder.recipe import load
+from builder.writable import require_writable
 from init.dialects.compile import compile_document
 from init.formats.machine import Machine
 
@@ -29,6 +31,7 @@ EXAMPLES = """\
 
 With a terminal, Ctrl-A X ends the machine at once and Ctrl-A C is QEMU's monitor.
 """
+ANOTHER_DISK = "choose another file with --disk"
 SUFFIXES = (".iso", ".raw", ".qcow2", ".bundle")
 
 
@@ -81,9 +84,22 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         direct=arguments.direct,
         cmdline=tuple(arguments.append.split()),
     )
+    if arguments.disk is not None:
+        check_disk(arguments.disk)
     tools = working_tools(context, network_of(arguments))
     publishes = of_machine(machine) if machine is not None else ()
     return run_guest(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
+
+
+def check_disk(disk: Path) -> None:
+    """Raise BerthError where a disk cannot be written to, or is missing and cannot be made."""
+    if disk.exists():
+        if not os.access(disk, os.R_OK | os.W_OK):
+            raise InputError(f"{disk} is not yours to write to", hint=ANOTHER_DISK)
+        return
+    if not disk.absolute().parent.is_dir():
+        raise InputError(f"the folder of {disk} does not exist", hint="make it, or choose another place with --disk")
+    require_writable(disk.absolute().parent, hint=ANOTHER_DISK)
 
 
 def find_image(text: str, build_root: Path) -> Path:

@@ -29,7 +29,9 @@ class Runner(Protocol):
 
 
 def format_of(path: Path) -> str:
-    """Return `qcow2` or `raw`, by the file's magic number."""
+    """Return `qcow2` or `raw`, by the file's magic number; of one that is still to be made, by its name's end."""
+    if not path.exists():
+        return "qcow2" if path.suffix == ".qcow2" else "raw"
     with path.open("rb") as file:
         return "qcow2" if file.read(4) == b"QFI\xfb" else "raw"
 
@@ -46,7 +48,7 @@ def made_if_missing(disk: Path, source: Image, runner: Runner) -> None:
         return
     if not disk.absolute().parent.is_dir():
         raise InputError(f"the folder of {disk} does not exist", place=Place(file=str(disk)))
-    kind = "qcow2" if disk.suffix == ".qcow2" else "raw"
+    kind = format_of(disk)
     part = disk.with_name(disk.name + ".part")
     try:
         if source.kind in (Kind.RAW, Kind.QCOW2):

@@ -56,6 +56,8 @@ def run(
         folder = tempfile.mkdtemp(prefix="berth-run-")
         guest, _ = prepare(options, tools=tools, folder=Path(folder), publishes=publishes)
         out.write(shlex.join(tools.argv("qemu-system-x86_64", *arguments(replace(guest, console=TERMINAL)))) + "\n")
+        if options.disk is not None and not options.disk.exists():
+            progress.note(f"{options.disk} is not there yet: `berth run` makes it when it does not only print")
         if any(Path(folder).iterdir()):
             progress.note(f"what it reads of this run lies in {folder}: remove that folder when you no longer need it")
         else:
@@ -79,10 +81,11 @@ def prepare(
 ) -> tuple[Guest, list[str]]:
     """Return the guest for these options, with its files made in `folder`.
 
-    With it come sentences for the person about ports that moved.
+    With it come sentences for the person about ports that moved. A disk that lasts is not made for a command that is
+    only printed.
     """
     image = detect(options.image, direct=options.direct)
-    if options.disk is not None:
+    if options.disk is not None and not options.print_command:
         disks.made_if_missing(options.disk, image, tools)
     direct = None
     if options.direct:

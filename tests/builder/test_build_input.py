@@ -7,13 +7,14 @@ import json
 import os
 import random
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fakes.clone import Clone, Nursery, nursery, open_folder
+from fakes.clone import ROOT, Clone, Nursery, nursery, open_folder
 from fakes.mirror import FakeDeb, FakeMirror, make_key, running_mirror
 
 from builder.cli.main import main
@@ -131,6 +132,41 @@ def test_a_wrong_command_line(berth: Callable[..., Done], words: list[str], said
     assert said in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "option"), [(["build", "minimal", "--out"], "--out"), (["fetch", "minimal", "--to"], "--to")]
+)
+def test_where_results_go_is_tried_before_anything_is_fetched(
+    berth: Callable[..., Done], tmp_path: Path, words: list[str], option: str
+):
+    (tmp_path / "file").touch()
+    for where in ("file", "file/below/it"):
+        done = berth(*words, where)
+        assert done.status == 1
+        assert f"nothing can be written to {tmp_path / where}: {tmp_path / 'file'} is no folder" in done.err
+        assert f"try: choose another folder with {option}" in done.err
+
+
+def test_a_working_folder_that_takes_no_build_is_said_with_the_cure(berth: Callable[..., Done], tmp_path: Path):
+    (tmp_path / "build").touch()
+    for words in (["build", "minimal", "--out", "out"], ["tools"], ["fetch", "minimal"]):
+        done = berth(*words)
+        assert done.status == 1
+        assert "try: go to a folder of yours" in done.err
+
+
+def test_a_folder_that_is_not_ones_own_is_said_to_be_so(tmp_path: Path):
+    """As a user, for whom `/` is somebody else's; tests may run as root."""
+    program = (
+        "import os; from pathlib import Path; from builder.errors import BerthError\n"
+        "from builder.writable import require_writable\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "try: require_writable(Path('/nobody/made/this'), hint='x')\n"
+        "except BerthError as error: print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "nothing can be written to /nobody/made/this: / is not yours to write to\n"
+
+
 def garbage(folder: Path) -> Iterator[Path]:
     """Make files that are no images, some of which begin like one."""
     seeded = random.Random(8)
@@ -152,6 +188,7 @@ def garbage(folder: Path) -> Iterator[Path]:
         "other.manifest.json": json.dumps({"format": "somebody.else/7"}).encode(),
         "half.manifest.json": json.dumps({"format": "berth.manifest/1"}).encode()[:-1],
         "deep.manifest.json": b'{"a":' * 100_000,
+        "bill.spdx.json": b'{"spdxVersion": "SPDX-2.3"}',
     }
     for name, data in contents.items():
         (folder / name).write_bytes(data)

@@ -17,9 +17,11 @@ from builder.cli.inspect import nearest_folder
 from builder.cli.main import main
 from builder.cli.run import configured, find_image, own_config
 from builder.emulate.image import detect
-from builder.emulate.options import Forward
+from builder.emulate.options import Forward, Options
 from builder.emulate.ports import of_machine
+from builder.emulate.run import run as run_guest
 from builder.errors import InputError
+from builder.progress import SilentProgress
 from builder.rootfs.entry import Entry, Kind
 from init.formats.release import Release
 
@@ -119,6 +121,49 @@ def test_files_that_are_not_there_are_said(bundle: Path, capsys: pytest.CaptureF
 def test_the_nearest_folder() -> None:
     assert nearest_folder("usr/x/y", {"usr"}) == "usr"
     assert nearest_folder("nope/x", {"usr"}) == ""
+
+
+class NoTools:
+    """A tools tree of names alone: nothing of it may be started."""
+
+    def argv(self, tool: str, *arguments: str) -> list[str]:
+        return ["/nonexistent/" + tool, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def path(self, relative: str) -> Path:
+        return Path("/nonexistent") / relative
+
+    def run(self, tool: str, *arguments: str) -> bytes:
+        raise AssertionError(f"{tool} was run")
+
+
+@pytest.mark.parametrize("name", ["box.qcow2", "box.raw"])
+def test_a_command_that_is_only_printed_makes_no_disk(tmp_path: Path, name: str) -> None:
+    image = tmp_path / "small.raw"
+    image.write_bytes(bytes(512) + b"EFI PART" + bytes(4096))
+    options = Options(image=image, disk=tmp_path / name, print_command=True)
+    notes: list[str] = []
+    progress = SilentProgress()
+    progress.note = notes.append  # type: ignore[method-assign]
+    out = io.StringIO()
+    assert run_guest(options, tools=NoTools(), progress=progress, out=out) == 0  # type: ignore[arg-type]
+    assert str(tmp_path / name) in out.getvalue()
+    assert [path.name for path in tmp_path.iterdir()] == ["small.raw"]
+    assert len(notes) == 1
+    assert "is not there yet" in notes[0]
+
+
+def test_a_disk_that_cannot_be_made_is_said_before_anything_is_fetched(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    disk = tmp_path / "file" / "box.raw"
+    assert main(["run", str(bundle), "--direct", "--disk", str(disk), "--offline", "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert f"the folder of {disk} does not exist" in err
+    assert "try: make it, or choose another place with --disk" in err
 
 
 def test_sigterm_ends_it_orderly(tmp_path: Path) -> None:
