@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 from builder.cli.context import Context
 from builder.cli.inputs import Network, add_network, network_of, open_source, working_tools
 from builder.emulate import accelerator
-from builder.errors import BerthError
+from builder.errors import BerthError, OfflineError
 from builder.lock.archive import open_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from builder.lock.archive import Source
+    from collections.abc import Callable, Sequence
 
 EXAMPLES = """\
   berth doctor              one line a check; status 1 if something has to be mended
@@ -50,25 +48,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run all checks, each by itself, and print them."""
     network = network_of(arguments)
-    try:
-        source = open_source(context, network)
-    except BerthError as error:  # an address that is none: one check among others here
-        wrong = Finding(name="mirror", level="wrong", message=error.message, cure=error.hint)
-        source = open_source(context, replace(network, offline=True))
-        first: list[tuple[str, Callable[[], Finding]]] = [("mirror", lambda: wrong)]
-    else:
-        first = [
-            ("mirror", lambda: check_mirror(source, network)),
-            ("clock", lambda: check_clock(source, network)),
-        ]
-    checks: list[tuple[str, Callable[[], Finding]]] = [
-        ("computer", check_computer),
-        ("space", lambda: check_space(context)),
-        *first,
-        ("accelerator", lambda: check_accelerator(context, network)),
-        ("port 8080", lambda: check_port(8080)),
+    findings = [examine("computer", check_computer), examine("space", lambda: check_space(context))]
+    mirror, dates = ask_mirror(context, network)
+    # Without an answer, what the store and build/ have can be tried all the same.
+    reach = network if dates else replace(network, offline=True)
+    findings += [
+        mirror,
+        check_clock(dates, mirror),
+        examine("accelerator", lambda: check_accelerator(context, reach, mirror)),
+        examine("port 8080", lambda: check_port(8080)),
     ]
-    findings = [examine(name, check) for name, check in checks]
     if context.as_json:
         print(json.dumps({"format": "berth.doctor/1", "checks": [asdict(finding) for finding in findings]}))
     else:
@@ -80,13 +69,15 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def examine(name: str, check: Callable[[], Finding]) -> Finding:
-    """Run one check; what it raises is its finding."""
+    """Run one check; what it raises is its finding, cut to a line."""
     try:
         return check()
     except BerthError as error:
-        return Finding(name=name, level="wrong", message=error.message, cure=error.hint)
+        where = f"{error.place}: " if error.place is not None else ""
+        message = where + error.message.partition("\n")[0].rstrip(":")
+        return Finding(name=name, level="wrong", message=message, cure=error.hint or f"berth explain {error.code}")
     except OSError as error:
-        return Finding(name=name, level="wrong", message=str(error))
+        return Finding(name=name, level="wrong", message=str(error), cure="berth explain failed")
 
 
 def check_computer() -> Finding:
@@ -110,38 +101,61 @@ def check_space(context: Context) -> Finding:
     return Finding(name="space", level="ok", message=f"enough in {context.store.root} and {context.build_root}")
 
 
-def check_mirror(source: Source, network: Network) -> Finding:
-    """Ask the mirror for its signed indexes: that tries the address, proxies, trust and keys at once."""
-    if network.offline or source.mirrors is None:
-        if network.offline:
-            return Finding(name="mirror", level="warning", message="not asked (--offline)")
-        cure = "set BERTH_MIRROR to a Debian mirror's base URL"
-        return Finding(name="mirror", level="wrong", message="none is known", cure=cure)
-    archive = open_archive(source, SUITE, ARCHITECTURE)
-    signers = {signer for release in archive.releases for signer in release.signers}
-    where = f"{source.mirrors.main} ({source.mirrors.origin})"
-    message = f"{where}: {len(archive.releases)} suites, signed by {len(signers)} known keys"
-    return Finding(name="mirror", level="ok", message=message)
+def ask_mirror(context: Context, network: Network) -> tuple[Finding, tuple[float, ...]]:
+    """Ask the mirror for its signed indexes: that tries the address, proxies, trust and keys at once.
+
+    With the finding come the dates that it signed (seconds since 1970), none where it was not asked or gave nothing.
+    """
+    if network.offline:
+        message, cure = "not asked: --offline", "berth doctor, with a network"
+        return Finding(name="mirror", level="warning", message=message, cure=cure), ()
+    dates: list[float] = []
+
+    def check() -> Finding:
+        source = open_source(context, network)
+        if source.mirrors is None:
+            cure = "set BERTH_MIRROR to a Debian mirror's base URL"
+            return Finding(name="mirror", level="wrong", message="none is known", cure=cure)
+        archive = open_archive(source, SUITE, ARCHITECTURE)
+        dates.extend(release.date for release in archive.releases)
+        signers = {signer for release in archive.releases for signer in release.signers}
+        where = f"{source.mirrors.main} ({source.mirrors.origin})"
+        message = f"{where}: {len(archive.releases)} suites, signed by {len(signers)} known keys"
+        return Finding(name="mirror", level="ok", message=message)
+
+    return examine("mirror", check), tuple(dates)
 
 
-def check_clock(source: Source, network: Network) -> Finding:
+def check_clock(dates: Sequence[float], mirror: Finding) -> Finding:
     """Hold this clock against the signed dates: behind the newest Release file, it is wrong.
 
     A clock that is ahead shows in the mirror's check, for then Release files have expired.
     """
-    if network.offline or source.mirrors is None:
-        return Finding(name="clock", level="warning", message="not compared: no mirror was asked")
-    newest = max(release.date for release in open_archive(source, SUITE, ARCHITECTURE).releases)
-    behind = newest - time.time()
+    if not dates:
+        return untried("clock", "not compared", mirror)
+    behind = max(dates) - time.time()
     if behind > _SKEW:
         message = f"this clock is at least {behind / 3600:.1f} hours behind"
         return Finding(name="clock", level="wrong", message=message, cure="set it, for example by NTP")
     return Finding(name="clock", level="ok", message="not behind the mirror's newest signed date")
 
 
-def check_accelerator(context: Context, network: Network) -> Finding:
+def untried(name: str, what: str, mirror: Finding) -> Finding:
+    """Return the finding of a check that only a mirror's answer would allow."""
+    if mirror.level == "wrong":
+        why, cure = "the mirror gave nothing", "what the mirror's line says, then berth doctor again"
+    else:
+        why, cure = "no mirror was asked", str(mirror.cure)
+    return Finding(name=name, level="warning", message=f"{what}: {why}", cure=cure)
+
+
+def check_accelerator(context: Context, network: Network, mirror: Finding) -> Finding:
     """Start a tiny guest: a /dev/kvm that opens is not yet one that works."""
-    chosen = accelerator.choose(working_tools(context, network))
+    try:
+        tools = working_tools(context, network)
+    except OfflineError:
+        return untried("accelerator", "not tried, for QEMU is not unpacked here", mirror)
+    chosen = accelerator.choose(tools)
     if chosen.name == "kvm":
         return Finding(name="accelerator", level="ok", message=f"KVM: {chosen.reason}")
     cure = (
@@ -157,5 +171,6 @@ def check_port(port: int) -> Finding:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             message = f"in use ({error.strerror}); `berth run` takes another and says so"
-            return Finding(name=f"port {port}", level="warning", message=message)
+            cure = "nothing has to be done; or end what listens there, or choose a port with `berth run --forward`"
+            return Finding(name=f"port {port}", level="warning", message=message, cure=cure)
     return Finding(name=f"port {port}", level="ok", message="free")
