@@ -1,4 +1,4 @@
-"""The HTTP client and the download, against a real server that misbehaves in every way that issue 8 lists."""
+"""The HTTP client and the download, against a real server that cuts, lies, stalls, refuses and floods."""
 
 import hashlib
 import os
@@ -201,6 +201,25 @@ def test_the_second_address_is_asked_when_the_first_has_nothing(mirror: FakeMirr
 )
 def test_where_redirects_may_lead(origin: str, target: str, allowed: bool) -> None:
     assert (allowed_target(origin, target) is None) is allowed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "[::ffff:127.0.0.1]", "file:"])
+def test_a_mirror_elsewhere_cannot_send_the_client_to_this_computer(
+    mirror: FakeMirror, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str
+) -> None:
+    """The mirror is another host's by name, and reached as a proxy; the service here listens, and would answer."""
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{mirror.server.server_address[1]}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,127.9.9.9,localhost,::ffff:127.0.0.1")
+    mirror.files["/private"] = BODY
+    (tmp_path / "private").write_bytes(BODY)
+    port = mirror.server.server_address[1]
+    target = f"file://{tmp_path}/private" if host == "file:" else f"http://{host}:{port}/private"
+    mirror.misbehave("file", fake.redirect(target))
+    wanted = Wanted(title="thing 1.0", urls=["http://mirror.invalid/file"], sha256=NAME, size=len(BODY))
+    with Client() as client, pytest.raises(Refused, match=r"redirected to .*: (only http|a server elsewhere)"):
+        bring(client, store, wanted, patience=QUICK)
+    assert [path for path, _ in mirror.asked] == ["http://mirror.invalid/file"]
+    assert not store.has(NAME)
 
 
 def test_names_of_this_computer() -> None:
