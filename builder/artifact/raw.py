@@ -1,4 +1,4 @@
-"""The raw disk image: the disk of contracts.md 1 as a sparse file, slot a filled, slot b and state blank.
+"""The raw disk image: the disk of `init/formats/disk.py` as a sparse file, slot a filled, slot b and state blank.
 
 Its boot record says: slot a has three tries and is not good yet. It is confirmed by the machine that it runs on,
 not by the computer that made it; with no confirmed slot beside it, it never loses a try for good (`bootrecord.arm`).

@@ -72,7 +72,7 @@ def all_codes(family: type[BerthError] = BerthError) -> dict[str, type[BerthErro
     """Return every class of the error family by its code."""
     found = {family.code: family}
     for child in family.__subclasses__():
-        found |= all_codes(child)
+        found = all_codes(child) | found  # a class without a code of its own is told as its parent
     return found
 
 

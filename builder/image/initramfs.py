@@ -1,4 +1,8 @@
-"""The initramfs: PID 1, the Python it needs, and the drivers that reach the root. Nothing in it is listed by hand."""
+"""The initramfs: PID 1, the Python it needs, and the drivers that reach the root.
+
+Python's files, libraries and what a driver depends on are found, never listed. Listed by hand are the classes of
+drivers (`kernelmodules.CLASSES`, patterns over the kernel's folders) and the few links and folders below.
+"""
 
 from __future__ import annotations
 

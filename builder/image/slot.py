@@ -29,7 +29,7 @@ BOOT_PARTITION = 128 * MIB
 CMDLINE_ENV = 1024  # bytes of the environment block
 MOST_CMDLINE = 2047  # Linux on x86: COMMAND_LINE_SIZE is 2048 with its zero byte
 
-# Why each word: docs/architecture.md, "The kernel's command line".
+# `quiet` and the consoles: what is to be read is PID 1's status page, on the screen and the first serial port alike.
 WORDS = (
     "quiet",
     "cryptomgr.notests",  # self tests alone: 29 % of the kernel's instructions up to PID 1

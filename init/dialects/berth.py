@@ -1,4 +1,4 @@
-"""Berth's own keys: below `berth:` in a `#cloud-config`, at the top of a `#berth` document (contracts, 3)."""
+"""Berth's own keys: below `berth:` in a `#cloud-config`, at the top of a `#berth` document."""
 
 from __future__ import annotations
 

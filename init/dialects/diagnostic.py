@@ -40,7 +40,7 @@ class Diagnostic:
     code: str = "invalid"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form of `berth check --json` (contracts, 5)."""
+        """Return the form of `berth check --json` (docs/formats.md)."""
         return {
             "severity": self.severity.value,
             "file": self.place.file,

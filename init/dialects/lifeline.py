@@ -1,4 +1,4 @@
-"""What is taken from a refused configuration on the very first boot: a way in, and nothing else (contracts, 3).
+"""What is taken from a refused configuration on the very first boot: a way in, and nothing else.
 
 Host name, users with their SSH keys, and network, each only if nothing is wrong with it.
 """

@@ -1,4 +1,4 @@
-"""One tree over another: maps by key, lists replaced, `null` removes (contracts, 3)."""
+"""One tree over another: maps by key, lists replaced, `null` removes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a machine's configuration comes from, first found wins (contracts, 3).
+"""Where a machine's configuration comes from, first found wins (docs/configuration.md).
 
 file         given by `berthctl config apply`
 cmdline      `ds=nocloud;s=…`, `cloud-config-url=…`, `berth.config=BASE64` on the kernel command line

@@ -1,4 +1,4 @@
-"""The events of a machine: one table of names, fields and units (contracts.md, 6).
+"""The events of a machine: one table of names, fields and units.
 
 An event is one JSON object on a line. Every one has
 

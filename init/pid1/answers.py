@@ -1,4 +1,4 @@
-"""What `berthctl` is told: the objects of contracts.md, 5, made from values; nothing here acts."""
+"""What `berthctl` is told: the objects of docs/formats.md, made from values; nothing here acts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boot gate and the release gate (contracts.md, 2), pure: state + event → state + actions.
+"""The boot gate and the release gate (docs/recovery.md), pure: state + event → state + actions.
 
     boot gate     root verified (or there would be no boot), state mounted or its lack said, a config in force, and the
                   loop alive for `settle` seconds. Passing it refills the tries of a confirmed slot.

@@ -1,4 +1,4 @@
-"""Where a machine configuration may lie, and the config child's command line for it (contracts.md, 3).
+"""Where a machine configuration may lie, and the config child's command line for it (docs/configuration.md).
 
 PID 1 looks only whether there is something; what it says is the child's to read. Where there is nothing but the
 recipe's default, no child is needed: its compiled form is read at once, which saves a Python start.

@@ -25,7 +25,7 @@ from init.pid1.lifecycle import (
     Timer,
 )  # fmt: skip
 
-SETTLE = 2.0  # contracts.md, 3: healthy without a check when it still runs 2 s after its start
+SETTLE = 2.0  # seconds after its start: without a check, what still runs is healthy (docs/containers.md)
 
 Outcome = tuple[Running, list[Action]]
 

@@ -1,4 +1,4 @@
-"""The layout against contracts.md, and the partition tables that are made of it."""
+"""The layout, number by number, and the partition tables that are made of it."""
 
 from __future__ import annotations
 
