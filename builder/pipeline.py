@@ -292,7 +292,7 @@ def make_artifacts(
         savings=(*unpacked.saved, *unpacked.cut), machine=compile_machine(order.recipe).document.decode(),
     )  # fmt: skip
     text = manifest.to_json()
-    kind = "" if build.kernel == "full" else ", VM image"
+    kind = ", VM image" if release.vm_image else ""
     iso = write_iso(
         slot=slot, release=release, manifest=text, tools=order.tools, out=out / f"{name}.iso",
         loader=iso_loader(order.tools, root_hash=slot.root_hash, title=f"Berth {name} {release.version}{kind}"),

@@ -66,17 +66,22 @@ def write_iso(
     if user_data is not None:
         small[USER_DATA] = user_data
     with replacing(out) as file:
-        _write_filesystem(file, slot, small, eltorito=loader.eltorito, volume=volume)
+        _write_filesystem(file, slot, small, eltorito=loader.eltorito, volume=volume, label=label_of(release))
         iso9660.fix_dates(file, release.epoch)
         _make_hybrid(file, loader, slot.root_hash)
     return describe("iso", out)
 
 
+def label_of(release: Release) -> str:
+    """Return the volume's name, for people alone: nothing finds the medium by it."""
+    return f"{esp.LABEL}_VM_IMAGE" if release.vm_image else esp.LABEL
+
+
 def _write_filesystem(
-    file: BinaryIO, slot: SlotImage, small: dict[str, bytes], *, eltorito: bytes, volume: bytes
+    file: BinaryIO, slot: SlotImage, small: dict[str, bytes], *, eltorito: bytes, volume: bytes, label: str
 ) -> None:
     iso = pycdlib.PyCdlib()
-    iso.new(interchange_level=3, rock_ridge="1.09", sys_ident="LINUX", vol_ident=esp.LABEL)
+    iso.new(interchange_level=3, rock_ridge="1.09", sys_ident="LINUX", vol_ident=label)
     try:
         for folder in ("berth", "boot"):
             iso.add_directory(f"/{folder.upper()}", rr_name=folder)

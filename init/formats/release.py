@@ -27,6 +27,11 @@ class Release:
     epoch: int
     loader: int = 1  # the loader format that the slot needs
 
+    @property
+    def vm_image(self) -> bool:
+        """Tell whether the kernel is Debian's for virtual machines, which has no drivers for metal."""
+        return "-cloud-" in self.kernel
+
     def to_json(self) -> str:
         """Return the file's text."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"

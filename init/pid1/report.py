@@ -273,8 +273,9 @@ class Reporter:
         """Return the short status page."""
         of = self._of
         release = of.early.release
+        kind = ", VM image" if release and release.vm_image else ""
         facts = {
-            "Berth": f"{release.version} ({release.machine_class})" if release else "",
+            "Berth": f"{release.version} ({release.machine_class}{kind})" if release else "",
             "machine": of.boot.in_force.machine.hostname,
             "network": "  ".join(f"{name} {' '.join(values)}" for name, values in of.applier.up.items()),
             "config": of.boot.in_force.source,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.artifact import bom, bundle, difference, inspect, manifest, output, qcow2
+from builder.artifact import bom, bundle, difference, inspect, iso, manifest, output, qcow2
 from builder.artifact.manifest import Manifest
 from builder.errors import BuildError, InputError
 from builder.image.slot import SlotImage
@@ -215,3 +215,10 @@ def test_what_is_no_image_is_said_to_be_none(data: bytes, tmp_path: Path) -> Non
     assert str(caught.value.place) == str(path)
     with pytest.raises(InputError, match="cannot be read"):
         inspect.inspect(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "label"), [("6.12.57+deb13-amd64", "BERTH"), ("6.12.57+deb13-cloud-amd64", "BERTH_VM_IMAGE")]
+)
+def test_an_iso_for_virtual_machines_alone_says_so_in_its_name(kernel: str, label: str) -> None:
+    assert iso.label_of(replace(RELEASE, kernel=kernel)) == label

@@ -34,7 +34,12 @@ from init.formats.release import Release
 pytestmark = pytest.mark.packages
 
 RELEASE = Release(
-    name="demo", version="1.0", machine_class="demo-amd64", engine="none", kernel="6.12", epoch=1_700_000_001
+    name="demo",
+    version="1.0",
+    machine_class="demo-amd64",
+    engine="none",
+    kernel="6.12-cloud-amd64",
+    epoch=1_700_000_001,
 )
 USER_DATA = b"#berth\nhostname: box\n"
 MANIFEST = (
@@ -183,6 +188,8 @@ def test_the_isos_partition_is_its_el_torito_image(made: Made) -> None:
 
 def test_xorriso_reads_the_same_files_and_both_boot_entries(made: Made, tools: Tools, tmp_path: Path) -> None:
     report = tools.run("xorriso", "-indev", str(made.iso.path), "-report_el_torito", "plain").decode()
+    volume = tools.run("xorriso", "-indev", str(made.iso.path), "-pvd_info").decode()
+    assert "BERTH_VM_IMAGE" in volume  # of a release with the kernel for virtual machines
     assert re.search(r"El Torito boot img : +1 +BIOS +y +none", report)
     assert re.search(r"El Torito boot img : +2 +UEFI +y +none", report)
     extract = ["-osirrox", "on", "-indev", str(made.iso.path), "-extract", "/berth", str(tmp_path / "berth")]

@@ -6,15 +6,18 @@ import os
 import shlex
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from init.formats.machine import Command, Machine, Swap, User
+from init.formats.release import Release
 from init.formats.service import Limits, Service
 from init.pid1 import apply, buttons, cgroups, leave, scripts, sources, sshd, written
 from init.pid1.perform import read_notification
+from init.pid1.report import Reporter
 
 
 def test_seed_labels():
@@ -156,3 +159,16 @@ def test_ssh_is_wanted_only_where_somebody_could_log_in():
     assert not sshd.is_wanted(Machine())
     assert sshd.is_wanted(Machine(users=(User(name="a", ssh_authorized_keys=("k",)),)))
     assert sshd.is_wanted(Machine(root_keys=("k",)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shown"), [("6.12-amd64", "1.0 (demo)"), ("6.12-cloud-amd64", "1.0 (demo, VM image)")]
+)
+def test_the_status_page_says_that_an_image_is_for_virtual_machines_alone(kernel, shown):
+    release = Release(name="demo", version="1.0", machine_class="demo", engine="none", kernel=kernel, epoch=0)
+    whole = SimpleNamespace(
+        early=SimpleNamespace(release=release, state=SimpleNamespace(kind="ext4")),
+        boot=SimpleNamespace(in_force=SimpleNamespace(machine=Machine(), source="recipe")),
+        applier=SimpleNamespace(up={}), performer=SimpleNamespace(supervisor=SimpleNamespace(services={})),
+    )  # fmt: skip
+    assert f"Berth    {shown}\n" in Reporter(whole).page()
