@@ -13,7 +13,7 @@ from builder.cli.context import Context
 from builder.recipe import compile_machine, load
 from init.dialects.compile import compile_document
 from init.dialects.diagnostic import Diagnostic
-from init.dialects.header import BUILT, DIALECTS
+from init.dialects.header import BUILT, DIALECTS, without_header
 
 EXAMPLES = """\
   berth check box1.yaml                 errors with line and column, and the key that was meant
@@ -39,7 +39,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     errors = 0
     default = compile_machine(load(arguments.recipe)).document if arguments.recipe else None
     for path in arguments.files:
-        compiled = compile_document(read_config(path), file=str(path), default=default, dialect=arguments.dialect)
+        data = read_config(path)
+        if not data.strip() and arguments.dialect is None:
+            diagnostics.append(without_header(str(path)))
+            errors += 1
+            continue
+        compiled = compile_document(data, file=str(path), default=default, dialect=arguments.dialect)
         diagnostics.extend(compiled.diagnostics)
         errors += compiled.errors
     if context.as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from init.dialects.diagnostic import Diagnostic, Place, Severity, Unreadable
+from init.dialects.diagnostic import Diagnostic, Place, Severity, Unreadable, nearest
 
 DIALECTS = (
     "berth",
@@ -16,6 +16,7 @@ DIALECTS = (
 )
 BUILT = ("berth", "cloud-init", "network-config-v1", "network-config-v2")
 _HEADERS = {"#berth": "berth", "#cloud-config": "cloud-init"}
+_BEGIN = "begin with `#cloud-config` or `#berth`, or name the form with --dialect"
 _KNOWN_OTHERS = {
     "#!": "a script: put its lines under `runcmd`",
     "#cloud-boothook": "a program: put its lines under `bootcmd`",
@@ -56,8 +57,17 @@ def dialect_of(text: str, *, file: str) -> str:
             raise _wrong(
                 file, number, f"`{line.rstrip()}` has to be the very first line", hint="take away what stands before it"
             )
-    hint = "begin with `#cloud-config` or `#berth`, or name the form with --dialect"
+    close = nearest(squeezed, _HEADERS)
+    hint = f"did you mean `{close}`?" if close else _BEGIN
     raise _wrong(file, 1, "the first line says no form that is known", hint=hint)
+
+
+def without_header(file: str) -> Diagnostic:
+    """Return what is wrong with a file that says nothing, where its owner asks whether it is right.
+
+    On a machine an empty user-data is allowed: a data source may have nothing to say but a name and a network.
+    """
+    return _wrong(file, 1, "the file is empty: the header is missing", hint=_BEGIN).diagnostic
 
 
 def _wrong(file: str, line: int, message: str, hint: str | None) -> Unreadable:

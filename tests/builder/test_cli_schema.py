@@ -55,6 +55,17 @@ def test_what_comes_later_is_said_by_name(name: str, tmp_path: Path, capsys: pyt
         assert f"{name} is not built yet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["", "\n \n", "# my machine\n"])
+def test_a_file_without_a_header_is_an_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{path}:1:1: error: ")
+    assert "#cloud-config" in said.out
+    assert "1 file, 1 error" in said.err
+
+
 def test_each_name_of_a_dialect_is_one_or_the_other() -> None:
     assert set(BUILT) == {name for name in KNOWN if name != "recipe"}
     assert set(BUILT) < set(DIALECTS)

@@ -117,6 +117,28 @@ def test_a_wrong_header_is_told(text: str, line: int, word: str) -> None:
     assert compiled.lifeline is None
 
 
+@pytest.mark.parametrize(
+    ("first", "meant"),
+    [
+        ("#cloud-confg", "#cloud-config"),
+        ("#cloudconfig", "#cloud-config"),
+        ("#clod-config", "#cloud-config"),
+        ("#cloud config", "#cloud-config"),
+        ("cloud-config", "#cloud-config"),
+        ("#berht", "#berth"),
+    ],
+)
+def test_a_misspelt_header_names_the_nearest(first: str, meant: str) -> None:
+    (found,) = compile_document(f"{first}\nhostname: x\n".encode(), file="f").diagnostics
+    assert (found.place.line, found.place.column) == (1, 1)
+    assert found.hint == f"did you mean `{meant}`?"
+
+
+def test_a_first_line_that_is_near_to_none_gets_both_headers() -> None:
+    (found,) = compile_document(b"# the machines of the lab\n", file="f").diagnostics
+    assert "`#cloud-config` or `#berth`" in str(found.hint)
+
+
 def test_keys_at_the_wrong_level_get_a_hint() -> None:
     found = cloud("containers: {}\n").diagnostics[0]
     assert found.hint == "this key stands at `berth.containers`"
