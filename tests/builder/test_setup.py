@@ -103,3 +103,22 @@ def test_a_broken_environment_is_made_anew(folder: Path) -> None:
     (folder / ".venv" / "bin" / "python").symlink_to("/nonexistent/python3")
     assert setup(folder, NO_ENSUREPIP, HOST_HAS_PIP, PIP.format(status=0)).returncode == 0
     assert (folder / ".venv" / "bin" / "python").resolve().exists()
+
+
+def test_the_command_begins_with_what_hears_ctrl_c(folder: Path) -> None:
+    """Old pips read another module first; the lines are those of pip 23."""
+    starter = folder / "starter"
+    starter.write_text(
+        "#!/bin/sh\n# -*- coding: utf-8 -*-\nimport re\nimport sys\nfrom builder.__main__ import main\n"
+        "if __name__ == '__main__':\n    sys.argv[0] = re.sub(r'(-script\\.pyw|\\.exe)?$', '', sys.argv[0])\n"
+        "    sys.exit(main())\n"
+    )
+    starter.chmod(0o755)
+    pip = "*'-m pip'*) cp -p starter .venv/bin/berth; exit 0;;"
+    assert setup(folder, NO_ENSUREPIP, HOST_HAS_PIP, pip).returncode == 0
+    made = folder / ".venv" / "bin" / "berth"
+    assert made.read_text() == (
+        "#!/bin/sh\n# -*- coding: utf-8 -*-\nimport sys\nfrom builder.__main__ import main\n"
+        "if __name__ == '__main__':\n    pass\n    sys.exit(main())\n"
+    )
+    assert made.stat().st_mode & 0o777 == 0o755
