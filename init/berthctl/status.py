@@ -27,10 +27,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and show."""
-    answer = talk.one({"verb": "status"}, arguments.socket)
+    patience = talk.PATIENT if arguments.wait else talk.FIRST_ANSWER
+    answer = talk.one({"verb": "status"}, arguments.socket, patience)
     while arguments.wait and _health_of(answer) == "pending":
         time.sleep(PAUSE)
-        answer = talk.one({"verb": "status"}, arguments.socket)
+        answer = talk.one({"verb": "status"}, arguments.socket, patience)
     if arguments.json:
         show.as_json(answer)
     else:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PATH = "/run/berth/control"
 FIRST_ANSWER = 15.0  # seconds: PID 1 answers at once, unless it is in trouble
+PATIENT = 300.0  # seconds, of who said that there is time: a machine that boots under load has much to do
 
 
 class Failure(Exception):

@@ -56,12 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise talk.Failure("usage", "--wait goes with `status`", "berthctl update status --wait", usage=True)
     if arguments.action not in ("check", "apply"):
         request: dict[str, object] = {"verb": "update-show", "action": arguments.action}
-        answer = talk.one(request, arguments.socket)
+        patience = talk.PATIENT if arguments.wait else talk.FIRST_ANSWER
+        answer = talk.one(request, arguments.socket, patience)
         while arguments.wait and answer.get("state") in UNDER_WAY:
             time.sleep(PAUSE)
             # A machine that goes down takes this program with it: whoever asked from afar asks again after the boot.
             with contextlib.suppress(talk.Failure):
-                answer = talk.one(request, arguments.socket)
+                answer = talk.one(request, arguments.socket, patience)
         _show(answer, as_json=arguments.json)
         return 1 if arguments.wait and answer.get("state") in BADLY else 0
     request = {"verb": "update", "action": arguments.action}

@@ -7,6 +7,7 @@ from typing import Any
 
 from init.dialects.diagnostic import Report
 from init.dialects.record import Fields
+from init.formats import wayin
 from init.formats.machine import Group, User
 
 DEFAULT_USER = "berth"
@@ -103,6 +104,9 @@ def _user(entry: Any, default: User, path: str, report: Report) -> User | None:
     if "name" not in entry:
         return None
     user = _from_map(entry)
+    if user.shell != wayin.SHELL and user.shell not in wayin.NO_SHELLS:
+        where, hint = entry.node.place, f"a recipe can add the package of {user.shell}"
+        report.warn(where, f"{path}.shell", f"an image without this shell takes {wayin.SHELL} in its place", hint=hint)
     if user.password_hash is not None and user.lock_password and "lock_passwd" not in entry:
         hint = "write `lock_passwd: false` for a log-in at the console"
         report.note(entry.node.place, path, "the password is not usable: `lock_passwd` is true by default", hint=hint)

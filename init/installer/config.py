@@ -9,7 +9,7 @@ from pathlib import Path
 from init.dialects.compile import compile_documents
 from init.dialects.sources import last_good
 from init.dialects.without import CannotCutError, without_install
-from init.formats import release
+from init.formats import release, wayin
 from init.formats.machine import Machine, encode
 
 KEPT = Path("/var/lib/berth/config/user-data")  # where PID 1 keeps what is in force, as it is to lie on state
@@ -45,16 +45,15 @@ def along(kept: bytes, default: bytes | None) -> bytes:
         raise ConfigError("`install` can't be taken out of the configuration: write it on lines of its own")
     if not has_way_in(after):
         raise ConfigError(
-            "the configuration gives nobody a way in: it has no SSH key and no password for a log-in at the console"
+            "the configuration gives nobody a way in: no user has a shell and an SSH key or a password for the console"
+            " (root's count with `disable_root: false`)"
         )
     return document
 
 
 def has_way_in(machine: Machine) -> bool:
     """Tell whether somebody could log in to this machine, by SSH or at its console."""
-    keys = any(user.ssh_authorized_keys for user in machine.users) or (machine.root_keys and not machine.disable_root)
-    passwords = any(user.password_hash and not user.lock_password for user in machine.users)
-    return bool(keys) or passwords
+    return wayin.by_ssh(machine) or wayin.at_the_console(machine)
 
 
 def state_files(document: bytes) -> dict[str, bytes]:

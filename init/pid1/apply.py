@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from init.formats import events
+from init.formats import events, wayin
 from init.formats.release import APP_PATH, IMAGES_PATH
 from init.pid1 import lifecycle, reset, scripts, state, written
 from init.pid1.boot import Stage
 from init.pid1.etcwriter import EtcWriter
 from init.pid1.sources import LAST_GOOD, LAST_GOOD_SHA256
-from init.pid1.sshd import KEY, is_wanted
+from init.pid1.sshd import KEY
 from init.pid1.supervisor import NETWORK
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -254,7 +254,7 @@ class Applier:
         self.insist("containers", lambda: self._performer.load(self._containers(machine)))
 
     def _door(self, machine: Machine) -> None:
-        if is_wanted(machine):
+        if wayin.by_ssh(machine):
             given = any(kind.endswith("_private") for kind, _ in machine.ssh_host_keys)
             self.insist("ssh", lambda: self._ssh.open(given_keys=given))
         else:

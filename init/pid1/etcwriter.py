@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from init.formats import wayin
 from init.pid1.settings import FACTORY_ETC
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -53,10 +56,20 @@ class EtcWriter:
 
         base = accounts.read_base(*(self._text(f"{FACTORY_ETC}/{name}") for name in ("passwd", "group", "shadow")))
         memory = self._remembered()
-        made = accounts.resolve(machine, base, memory or remembered.NOTHING)
+        made = accounts.resolve(self._with_shells(machine), base, memory or remembered.NOTHING)
         if memory is not None and self._early.state.kind == "ext4":
             self._remember(memory, accounts.remember(memory, made))
         return made
+
+    def _with_shells(self, machine: Machine) -> Machine:
+        """Give the image's own shell to who wants one that it does not have: sshd lets nobody in without a shell."""
+        users = []
+        for user in machine.users:
+            there = user.shell == wayin.SHELL or user.shell in wayin.NO_SHELLS or self._system.exists(user.shell)
+            if not there:
+                self._applier.say(f"{user.shell}, the shell of {user.name}, is not in this image: it is {wayin.SHELL}")
+            users.append(user if there else replace(user, shell=wayin.SHELL))
+        return replace(machine, users=tuple(users))
 
     def _remembered(self) -> Memory | None:
         """Return the numbers that names had at former boots, None where that can't be told now."""

@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from init.formats.machine import Machine
     from init.pid1.logs import Logs
     from init.pid1.loop import Loop
     from init.pid1.perform import Performer
@@ -33,11 +32,6 @@ KEY = f"{KEY_FOLDER}/ssh_host_ed25519_key"
 PRIVILEGE_SEPARATION = "/run/sshd"  # sshd(8): empty, root's own; without it no connection is served
 CONNECTIONS_MOST = 32
 PER_ADDRESS_MOST = 8
-
-
-def is_wanted(machine: Machine) -> bool:
-    """Tell whether anybody could log in by SSH."""
-    return bool(machine.root_keys) or machine.ssh_password or any(user.ssh_authorized_keys for user in machine.users)
 
 
 def key_service() -> Service:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from init.formats import wayin
 from init.formats.machine import Machine
 from init.pid1 import etc, sshd
 from init.pid1.loop import Loop
@@ -28,7 +29,7 @@ class Door:
 
     def open(self) -> None:
         """Begin, if anybody could log in. Raise OSError."""
-        if not sshd.is_wanted(self._machine):
+        if not wayin.by_ssh(self._machine):
             self._tell("ssh: nobody's keys are known, so nothing listens")
             return
         self._system.make_folder(sshd.PRIVILEGE_SEPARATION, 0o755)

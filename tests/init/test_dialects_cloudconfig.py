@@ -230,6 +230,12 @@ def test_disks() -> None:
     assert machine("swap: {filename: /var/swap, size: auto}").swap is None
 
 
+def test_a_shell_that_an_image_need_not_have_is_told() -> None:
+    assert found("users: [{name: a, shell: /bin/bash}]", Severity.WARNING) == ["users[0].shell"]
+    for shell in ("/bin/sh", "/usr/sbin/nologin"):
+        assert found(f"users: [{{name: a, shell: {shell}}}]", Severity.WARNING) == []
+
+
 def test_old_forms_of_users() -> None:
     got = machine("users: {a: {gecos: A}, b: true, c: false, d: null}")
     assert [(user.name, user.gecos) for user in got.users] == [("a", "A"), ("b", "")]

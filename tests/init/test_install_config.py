@@ -97,6 +97,14 @@ def test_who_gets_in() -> None:
     assert has_way_in(Machine(users=(User(name="a", ssh_authorized_keys=(KEY,)),)))
     assert not has_way_in(Machine(root_keys=(KEY,)))
     assert has_way_in(Machine(root_keys=(KEY,), disable_root=False))
+    assert not has_way_in(Machine(users=(User(name="a", shell="/bin/false", ssh_authorized_keys=(KEY,)),)))
+
+
+@pytest.mark.parametrize("line", ["name: root", "name: a, shell: /usr/sbin/nologin"])
+def test_a_key_that_opens_nothing_is_no_way_in(line: str) -> None:
+    with pytest.raises(ConfigError, match="nobody a way in"):
+        along(f"#cloud-config\nusers: [{{{line}, ssh_authorized_keys: [{KEY}]}}]\n".encode(), None)
+    assert along(f"#cloud-config\nusers: [{{name: a, ssh_authorized_keys: [{KEY}]}}]\n".encode(), None)
 
 
 def test_a_machine_without_a_kept_configuration_runs_its_recipes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from init.formats import wayin
 from init.formats.machine import Command, Machine, Swap, User
 from init.formats.release import Release
 from init.formats.service import Limits, Service
@@ -155,10 +156,21 @@ def test_fingerprints_are_those_of_ssh_keygen():
         sshd.fingerprint("nonsense")
 
 
-def test_ssh_is_wanted_only_where_somebody_could_log_in():
-    assert not sshd.is_wanted(Machine())
-    assert sshd.is_wanted(Machine(users=(User(name="a", ssh_authorized_keys=("k",)),)))
-    assert sshd.is_wanted(Machine(root_keys=("k",)))
+def test_ssh_is_there_only_where_somebody_could_log_in():
+    def somebody(**how):
+        return User(**{"name": "a", "ssh_authorized_keys": ("k",), **how})
+
+    password = {"ssh_authorized_keys": (), "password_hash": "$6$x", "lock_password": False}
+    assert not wayin.by_ssh(Machine())
+    assert wayin.by_ssh(Machine(users=(somebody(),)))
+    assert not wayin.by_ssh(Machine(users=(somebody(shell="/usr/sbin/nologin"),)))
+    assert not wayin.by_ssh(Machine(users=(somebody(name="root"),)))
+    assert wayin.by_ssh(Machine(users=(somebody(name="root"),), disable_root=False))
+    assert not wayin.by_ssh(Machine(root_keys=("k",)))
+    assert wayin.by_ssh(Machine(root_keys=("k",), disable_root=False))
+    assert not wayin.by_ssh(Machine(users=(somebody(**password),)))
+    assert wayin.by_ssh(Machine(users=(somebody(**password),), ssh_password=True))
+    assert not wayin.by_ssh(Machine(users=(somebody(**{**password, "lock_password": True}),), ssh_password=True))
 
 
 @pytest.mark.parametrize(

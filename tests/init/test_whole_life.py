@@ -79,12 +79,16 @@ def without_the_image(argv: Sequence[str]) -> Program:
 
 
 def make(
-    *, fail_at: int | None = None, fail_with: int = errno.EIO, does: Callable[[Sequence[str]], Program] = programs
+    *,
+    fail_at: int | None = None,
+    fail_with: int = errno.EIO,
+    does: Callable[[Sequence[str]], Program] = programs,
+    configured: Machine = CONFIGURED,
 ) -> RunningSystem:
     system = running(machine.installed(fail_at=fail_at), does)
     system.fail_with = fail_with
     root = system.filesystems["/dev/vda7"]
-    root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(CONFIGURED)).encode()
+    root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(configured)).encode()
     root["/usr/lib/berth/images/overlay-images/images.json"] = b"[]"
     root["/usr/lib/berth/images/overlay-layers/layers.json"] = b"[]"
     system.filesystems["proc"]["/sys/vm/swappiness"] = b"60"
@@ -103,8 +107,9 @@ class Life:
         fail_at: int | None = None,
         fail_with: int = errno.EIO,
         does: Callable[[Sequence[str]], Program] = programs,
+        configured: Machine = CONFIGURED,
     ) -> None:
-        self.system = system = make(fail_at=fail_at, fail_with=fail_with, does=does)
+        self.system = system = make(fail_at=fail_at, fail_with=fail_with, does=does, configured=configured)
         self.events: list[dict] = []
         self.clients: list[Connection | None] = []
         for at in (30.0, 40.0):  # twice: one that fails may be the one whose call failed
@@ -200,6 +205,15 @@ def test_nothing_left_by_the_early_half_is_a_reboot():
     system = make()
     running_half.go_on(system, Announcer(system))
     assert system.powered == "reboot"
+
+
+def test_who_wants_a_shell_that_the_image_does_not_have_gets_its_own():
+    """sshd lets nobody in whose shell is not there, and half of all configurations ask for bash."""
+    asked = replace(CONFIGURED, users=(replace(CONFIGURED.users[0], shell="/bin/bash"),))
+    life = Life(configured=asked)
+    passwd = life.system.tree.get("/etc/passwd").decode()
+    assert "berth:x:1000:1000::/home/berth:/bin/sh\n" in passwd
+    assert "/bin/bash, the shell of berth, is not in this image: it is /bin/sh" in life.system.said.decode()
 
 
 def whole() -> tuple[int, int]:
