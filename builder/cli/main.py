@@ -134,8 +134,11 @@ def unexpected(error: Exception) -> BerthError:
 
 
 def obey(words: Sequence[str]) -> int:
-    """Find the verb, run it, and return the exit status. Every failure becomes a sentence, Ctrl-C included."""
-    as_json = False
+    """Find the verb, run it, and return the exit status. Every failure becomes a sentence, Ctrl-C included.
+
+    A verb that reads further words of its own (`connect`) may find a `--json` there, and sets it in the arguments.
+    """
+    arguments = argparse.Namespace(json=False)
     try:
         verb = next((word for word in words if not word.startswith("-")), None)
         arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words)
@@ -147,10 +150,9 @@ def obey(words: Sequence[str]) -> int:
         if arguments.verb is None:
             build_parser().print_help()
             return 2
-        as_json = arguments.json
-        return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=as_json))
+        return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=arguments.json))
     except BerthError as error:
-        report(error, as_json=as_json)
+        report(error, as_json=arguments.json)
         return error.exit_status
     except KeyboardInterrupt:
         print("\nberth: stopped; nothing is half-written", file=sys.stderr)
@@ -159,10 +161,10 @@ def obey(words: Sequence[str]) -> int:
         return READER_GONE
     except OSError as error:
         if failure_of_output() is None:
-            report(system_failure(error), as_json=as_json)
+            report(system_failure(error), as_json=arguments.json)
         return 1
     except Exception as error:  # noqa: BLE001, RUF100 - the last net: nobody is shown a traceback unasked
-        report(unexpected(error), as_json=as_json)
+        report(unexpected(error), as_json=arguments.json)
         return 1
 
 
