@@ -24,6 +24,11 @@ from init.dialects.text import decode
 from init.formats.machine import Machine, Network
 
 DEFAULT_FILE = "machine.yaml"
+_NOT_ACTED_ON = {  # of meta-data, by the way that there is instead
+    "network-interfaces": "write network-config beside it",
+    "seedfrom": "name the address on the kernel command line: `ds=nocloud;s=URL/`",
+    "dsmode": "leave it out: what is on the disk counts before there is a network, and needs none",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,10 +219,14 @@ def _assemble(half: _Half, meta: dict[str, Any], network: Network | None, report
 
 
 def _meta(document: Document | None, report: Report) -> dict[str, Any]:
-    """Read NoCloud's meta-data: instance-id, local-hostname, public-keys. What else stands there is not ours."""
+    """Read NoCloud's meta-data: instance-id, local-hostname, public-keys. Other facts that stand there are not ours."""
     node = _small(document, report)
     if not isinstance(node, Mapping):
         return {}
+    for key, value in node.entries:
+        if key.text in _NOT_ACTED_ON and not is_null(value):
+            message = f"`{key.text}` of meta-data is not acted on"
+            report.warn(key.place, key.text, message, hint=_NOT_ACTED_ON[key.text])
     result: dict[str, Any] = {}
     instance = node.get("instance-id")
     if isinstance(instance, Scalar) and instance.text and len(instance.text) <= 256:

@@ -26,6 +26,7 @@ from init.dialects.compile import Compiled, compile_documents
 from init.dialects.diagnostic import Diagnostic, Place, Severity
 from init.dialects.netseed import Address, Fetched, fetch, shown
 from init.dialects.sources import Found, Places, candidates, remote
+from init.dialects.unused import unused
 from init.formats.machine import Machine, encode
 from init.formats.sha256 import sha256
 
@@ -74,7 +75,8 @@ def decide(places: Places, default: bytes | None, fetched: Mapping[Address, Fetc
     """Return the object that PID 1 reads. `fetched` is what addresses gave."""
     answer = _decided(places, default, fetched or {})
     silent = [each.to_json() for address in remote(places) if (each := _silence(address, fetched or {})) is not None]
-    return {**answer, "diagnostics": [*silent, *answer["diagnostics"]]}
+    passed_over = [each.to_json() for each in unused(places)]
+    return {**answer, "diagnostics": [*passed_over, *silent, *answer["diagnostics"]]}
 
 
 def _silence(address: Address, fetched: Mapping[Address, Fetched]) -> Diagnostic | None:
@@ -152,13 +154,27 @@ def _guarded(found: Found | None, default: bytes | None) -> Compiled:
     """Compile under the bounds; reaching one is an error of the document like any other."""
     user, meta, network = found.documents() if found is not None else (None, None, None)
     try:
-        return compile_documents(user, meta_data=meta, network_config=network, default=default)
+        compiled = compile_documents(user, meta_data=meta, network_config=network, default=default)
     except TookTooLong:
         return _failed(found, f"not understood within {SECONDS} s")
     except MemoryError:
         return _failed(found, f"not understood within {MEMORY // 2**20} MB of memory")
     except Exception as error:
         return _failed(found, f"the compiler failed: {type(error).__name__}")
+    if found is None or not found.seed.vendor:
+        return compiled
+    return replace(compiled, diagnostics=(*compiled.diagnostics, _vendor(found)))
+
+
+def _vendor(found: Found) -> Diagnostic:
+    return Diagnostic(
+        severity=Severity.WARNING,
+        place=Place(f"{found.source}:vendor-data"),
+        path="",
+        message="vendor-data is not acted on",
+        hint="put what it says into user-data",
+        code="ignored",
+    )
 
 
 def _failed(found: Found | None, message: str) -> Compiled:

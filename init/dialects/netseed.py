@@ -52,7 +52,9 @@ def is_remote(url: str) -> bool:
 def shown(url: str) -> str:
     """Return an address as a message may have it: what names its owner or opens a door is left out."""
     rest = url.partition("?")[0]
-    scheme, _, place = rest.partition("://")
+    scheme, mark, place = rest.partition("://")
+    if not mark:
+        return rest.rpartition("@")[2]
     host, slash, path = place.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 

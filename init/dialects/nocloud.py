@@ -12,24 +12,27 @@ from pathlib import Path
 from init.dialects.position import LARGEST
 
 _KEYS = {"s": "seedfrom", "h": "local-hostname", "i": "instance-id"}
+_NOTHING = (b"", b"#cloud-config")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What such a text says."""
+    """What such a text says. `unknown`: words that nothing is done with."""
 
     seed: str | None = None
     hostname: str | None = None
     instance_id: str | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seed:
-    """A seed's documents as bytes."""
+    """A seed's documents as bytes. `vendor`: there is vendor-data that says something, too."""
 
     user_data: bytes | None = None
     meta_data: bytes | None = None
     network_config: bytes | None = None
+    vendor: bool = False
 
     def is_there(self) -> bool:
         """Tell whether the seed holds anything."""
@@ -49,6 +52,7 @@ def parse_line(text: str) -> Line | None:
         seed=found.get("seedfrom") or None,
         hostname=found.get("local-hostname") or None,
         instance_id=found.get("instance-id") or None,
+        unknown=tuple(key for key in found if key and key not in _KEYS.values()),
     )
 
 
@@ -94,7 +98,12 @@ def read_folder(folder: Path) -> Seed:
         path = names.get(name)
         return read_file(path) if path is not None else None
 
-    return Seed(user_data=read("user-data"), meta_data=read("meta-data"), network_config=read("network-config"))
+    return Seed(
+        user_data=read("user-data"),
+        meta_data=read("meta-data"),
+        network_config=read("network-config"),
+        vendor=(read("vendor-data") or b"").strip() not in _NOTHING,  # some hosts write an empty one always
+    )
 
 
 def read_seed(url: str) -> Seed:

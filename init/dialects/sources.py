@@ -25,7 +25,7 @@ from init.dialects.nocloud import Line, Seed
 from init.formats import cmdline
 
 BUNDLE = "berth.seed/1"
-_URL_KEYS = ("cloud-config-url", "url")
+URL_KEYS = ("cloud-config-url", "url")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,12 +86,12 @@ class Found:
 def remote(places: Places) -> tuple[Address, ...]:
     """Return the addresses that the command line and the firmware name, the one that counts first."""
     found = []
-    for source, text in _texts(places):
+    for source, text in texts(places):
         said = nocloud.parse_line(text.get("ds", ""))
         if said is not None and said.seed is not None:
             url = nocloud.with_dmi(said.seed, places.smbios)
             found.append(Address(url=url, kind="seed", source=source))
-        found += [Address(url=text[key], kind="document", source=source) for key in _URL_KEYS if key in text]
+        found += [Address(url=text[key], kind="document", source=source) for key in URL_KEYS if key in text]
     return tuple(address for address in found if is_remote(address.url))
 
 
@@ -105,7 +105,7 @@ def candidates(places: Places, fetched: Mapping[Address, Fetched] | None = None)
     line = Line()
     if places.file is not None:
         found.append(_file(places.file, places))
-    for source, text in _texts(places):
+    for source, text in texts(places):
         said = nocloud.parse_line(text.get("ds", ""))
         if said is not None:
             line = said if line == Line() else line
@@ -114,7 +114,7 @@ def candidates(places: Places, fetched: Mapping[Address, Fetched] | None = None)
                 there = had.get(Address(url=url, kind="seed", source=source))
                 seed = there.seed if there is not None else nocloud.read_seed(url)
                 found.append(Found(source=source, seed=seed or Seed(), line=said))
-        for key in _URL_KEYS:
+        for key in URL_KEYS:
             there = had.get(Address(url=text.get(key, ""), kind="document", source=source))
             if there is not None and there.seed is not None:
                 found.append(Found(source=source, seed=there.seed))
@@ -139,7 +139,8 @@ def _file(path: Path, places: Places) -> Found:
     return Found(source="file", seed=seed, line=Line(instance_id=places.instance))
 
 
-def _texts(places: Places) -> Iterator[tuple[str, dict[str, str]]]:
+def texts(places: Places) -> Iterator[tuple[str, dict[str, str]]]:
+    """Return the words that may name a configuration, by the name of who says them: the command line, the firmware."""
     yield "cmdline", _command_line(places.cmdline)
     yield "smbios", _serial(places.smbios)
 

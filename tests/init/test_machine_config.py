@@ -149,6 +149,52 @@ def test_an_instance_without_an_id_gets_one_from_its_document(tmp_path: Path) ->
     assert one != two
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("ds=nocloud;s=ftp://u:secret@h/x/?token=secret", "ftp://h/x/"),
+        ("ds=nocloud;s=/nowhere/", "/nowhere/"),
+        ("ds=nocloud;s=file:///nowhere/", "/nowhere/"),
+        ("ds=nocloud;s=https//typo/", "https//typo/"),
+        ("ds=ec2", "`ec2`"),
+        ("ci.ds=ec2", "`ec2`"),
+        ("ds=nocloud;S=http://h/;h=box", "`S`"),
+        ("cloud-config-url=ftp://x/", "ftp://x/"),
+        ("url=secret@x", "x:"),
+    ],
+)
+def test_what_is_named_and_not_used_is_said(tmp_path: Path, line: str, named: str) -> None:
+    (tmp_path / "cmdline").write_text(line)
+    got = decide(Places(cmdline=tmp_path / "cmdline"), None)
+    assert got["source"] == "recipe"
+    (said,) = got["diagnostics"]
+    assert (said["severity"], said["file"]) == ("warning", "cmdline")
+    assert named in said["message"]
+    assert "secret" not in json.dumps(said)
+
+
+def test_the_firmware_s_seed_that_is_not_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "product_serial").write_text(f"ds=nocloud;s={tmp_path}/no/\n")
+    (said,) = decide(Places(smbios=tmp_path), None)["diagnostics"]
+    assert said["file"] == "smbios"
+    seed(tmp_path / "no", GOOD)
+    assert decide(Places(smbios=tmp_path), None)["diagnostics"] == []
+
+
+def test_parts_of_a_seed_that_are_not_acted_on_are_said(tmp_path: Path) -> None:
+    meta = b"instance-id: i\nnetwork-interfaces: auto eth0\nseedfrom: http://h/\ndsmode: net\nami-id: a\n"
+    disk = seed(tmp_path / "a", GOOD, meta_data=meta, vendor_data=b"#cloud-config\nruncmd: [ls]\n")
+    got = decide(Places(seeds=(disk,)), None)
+    assert got["source"] == "cidata"
+    assert [(each["severity"], each["file"], each["path"]) for each in got["diagnostics"]] == [
+        ("warning", "cidata:meta-data", "network-interfaces"),
+        ("warning", "cidata:meta-data", "seedfrom"),
+        ("warning", "cidata:meta-data", "dsmode"),
+        ("warning", "cidata:vendor-data", ""),
+    ]
+    assert decide(Places(seeds=(seed(tmp_path / "b", GOOD, vendor_data=b"\n"),)), None)["diagnostics"] == []
+
+
 def test_the_line_s_grammar(tmp_path: Path) -> None:
     assert parse_line("ec2") is None
     got = parse_line("nocloud-net;seedfrom=http://x/;local-hostname=h;instance-id=i")
