@@ -141,7 +141,7 @@ def obey(words: Sequence[str]) -> int:
     arguments = argparse.Namespace(json=False)
     try:
         verb = next((word for word in words if not word.startswith("-")), None)
-        arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words)
+        arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words, arguments)
         if arguments.version:
             from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other verb needs
 
