@@ -27,6 +27,10 @@ ROOT_LARGEST = 1 << 19  # what machines read of a root
 _NAMED = 3  # releases in a cure
 REFRESH = "berth publish --refresh"
 OFFERS_ANEW = f"{REFRESH}: offers are written anew, those that are lost for good are taken off"
+RESTORED = (
+    "restore it from a copy; without one delete timestamp.json, the snapshots and the targets in metadata/, then publish"
+    " the bundles anew, the first with --sequence above what machines have"
+)
 _ROOTS_MOST = 1024  # machines follow no more
 
 
@@ -153,7 +157,7 @@ class _Reader:
 
     def role(self, path: str, kind: type[Role], root: Root, named: MetaFile | None) -> Role | None:
         """Read and verify a role's metadata, which `named` has to name; None where that fails."""
-        data = self.read(path, LARGEST, REFRESH)
+        data = self.read(path, LARGEST, REFRESH if named is None else RESTORED)
         if data is None:
             return None
         try:
@@ -161,15 +165,13 @@ class _Reader:
                 named.verify_length_and_hashes(data)
             metadata: Metadata[Role] = verified(data, kind, root, path)
         except BerthError as error:
-            self.found.fault(
-                path, error.message.removeprefix(f"{path} "), "publish the releases anew with their bundles"
-            )
+            self.found.fault(path, error.message.removeprefix(f"{path} "), REFRESH if named is None else RESTORED)
             return None
         except TufError as error:
-            self.found.fault(path, f"is not what was signed: {error}", "restore it from a copy, or publish anew")
+            self.found.fault(path, f"is not what was signed: {error}", RESTORED)
             return None
         if named is not None and metadata.signed.version != named.version:
-            self.found.fault(path, f"is version {metadata.signed.version}, not {named.version}", REFRESH)
+            self.found.fault(path, f"is version {metadata.signed.version}, not {named.version}", RESTORED)
             return None
         self.expiry(path, metadata.signed, REFRESH)
         return metadata.signed

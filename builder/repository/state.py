@@ -96,16 +96,18 @@ def read_state(files: Files, roots: Sequence[Metadata[Root]]) -> State:
             )
     root = (roots[held - 1] if held else roots[-1]).signed
     signed: dict[str, Signed] = {}
-    data = files.read(TIMESTAMP)
-    if data is not None:
-        timestamp = verified(data, Timestamp, root, TIMESTAMP).signed
+    timestamp, damage = _timestamp(files, root)
+    if timestamp is not None:
         named = timestamp.snapshot_meta
         signed["timestamp"] = Signed(
             version=timestamp.version, expires=timestamp.expires, file=MetaFile(timestamp.version)
         )
     elif (version := _newest_snapshot(files)) is not None:
-        # It was lost. What a publisher left who was killed before its rename is whole, too: it may be what comes next.
+        # It was lost or damaged; who could bring that about could as well have put an older one back. What a publisher
+        # left who was killed before its rename is whole, too: it may be what comes next.
         named = MetaFile.from_data(version, _needed(files, metadata_path("snapshot", version)), ["sha256"])
+    elif damage is not None:
+        raise damage
     else:
         return State(roots=held)
     snapshot = verified(_needed(files, metadata_path("snapshot", named.version)), Snapshot, root, "snapshot").signed
@@ -118,6 +120,17 @@ def read_state(files: Files, roots: Sequence[Metadata[Root]]) -> State:
         roots=held, signed=signed, targets=dict(targets.targets), offers=found,
         sequences=_sequences(targets, found.values()), lost=lost,
     )  # fmt: skip
+
+
+def _timestamp(files: Files, root: Root) -> tuple[Timestamp | None, RepositoryError | None]:
+    """Return the timestamp; where it can't be read as one, what is wrong with it."""
+    data = files.read(TIMESTAMP)
+    if data is None:
+        return None, None
+    try:
+        return verified(data, Timestamp, root, TIMESTAMP).signed, None
+    except RepositoryError as error:
+        return None, error
 
 
 def _newest_snapshot(files: Files) -> int | None:

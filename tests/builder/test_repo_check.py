@@ -19,6 +19,7 @@ from fakes.repositories import no_passphrase, now, publisher
 
 from builder.artifact.unbundle import read_bundle
 from builder.cli import main as cli
+from builder.errors import RepositoryError
 from builder.fetch.download import Patience
 from builder.repository.check import Findings, check
 from builder.repository.server import Server
@@ -213,6 +214,60 @@ def test_a_lost_timestamp_is_signed_anew_and_no_release_is_forgotten(forged: For
     assert found.faults == []
     assert found.offers == before
     assert machine.look(forged).sequence == 3
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5, 1.0], ids=["empty", "truncated", "flipped"])
+@pytest.mark.parametrize("by", ["refresh", "publish"])
+def test_a_damaged_timestamp_is_signed_anew_as_a_lost_one(forged: Forged, tmp_path: Path, left: float, by: str) -> None:
+    machine = Looker(kept=tmp_path / "kept")
+    assert machine.look(forged).sequence == 3
+    before = findings(forged).offers
+    path = forged.folder / "metadata/timestamp.json"
+    whole = path.read_bytes()
+    path.write_bytes(
+        whole.replace(b'"version": ', b'"version": 9', 1) if left == 1.0 else whole[: int(len(whole) * left)]
+    )
+    assert path.read_bytes() != whole
+    (fault,) = findings(forged).faults
+    assert (fault.path, fault.cure) == ("metadata/timestamp.json", "berth publish --refresh")
+    later = now() + DAY
+    if by == "refresh":
+        forged.refresh(at=later)
+    else:
+        made = read_bundle(bundle(tmp_path / "again", numbered(3)))
+        publisher(forged.files, forged.keys, at=later).publish(made, "stable")
+    found = findings(forged, at=later)
+    assert found.faults == []
+    assert found.offers == before
+    assert machine.look(forged).sequence == 3
+
+
+def test_a_damaged_timestamp_heals_nothing_with_other_keys(forged: Forged, tmp_path: Path) -> None:
+    other = Forged(tmp_path / "other")
+    (forged.folder / "metadata/timestamp.json").write_bytes(b"{")
+    (forged.folder / "metadata/1.root.json").unlink()
+    with pytest.raises(RepositoryError, match="signature"):
+        publisher(forged.files, other.keys).refresh()
+
+
+@pytest.mark.parametrize("role", ["snapshot", "targets"])
+@pytest.mark.parametrize("harm", [flip, Path.unlink], ids=["flipped", "lost"])
+def test_the_cure_for_damaged_metadata_that_has_no_copy_works(
+    forged: Forged, tmp_path: Path, role: str, harm: Callable[[Path], None]
+) -> None:
+    machine = Looker(kept=tmp_path / "kept")
+    assert machine.look(forged).sequence == 3
+    harm(forged.folder / forged.path(role))
+    (fault,) = findings(forged).faults
+    assert "delete timestamp.json, the snapshots and the targets in metadata/" in fault.cure
+    for pattern in ("timestamp.json", "*.snapshot.json", "*.targets.json"):
+        for path in (forged.folder / "metadata").glob(pattern):
+            path.unlink()
+    later = now() + DAY
+    made = read_bundle(bundle(tmp_path / "again", numbered(3)))
+    publisher(forged.files, forged.keys, at=later).publish(made, "stable", sequence=4)
+    assert findings(forged, at=later).faults == []
+    assert machine.look(forged).sequence == 4
 
 
 def test_a_web_server_can_be_asked(forged: Forged) -> None:
