@@ -28,8 +28,8 @@ _NAMED = 3  # releases in a cure
 REFRESH = "berth publish --refresh"
 OFFERS_ANEW = f"{REFRESH}: offers are written anew, those that are lost for good are taken off"
 RESTORED = (
-    "restore it from a copy; without one delete timestamp.json, the snapshots and the targets in metadata/, then publish"
-    " the bundles anew, the first with --sequence above what machines have"
+    "restore it from a copy; without one delete timestamp.json, the snapshots and the targets in metadata/,"
+    " then publish the bundles anew, the first with --sequence above what machines have"
 )
 _ROOTS_MOST = 1024  # machines follow no more
 
