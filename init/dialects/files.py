@@ -13,10 +13,16 @@ from init.dialects.record import Fields, Key, Record
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Text, expected, wrong
 from init.formats.machine import Command, WrittenFile
 
-WRITABLE = ("/etc", "/run", "/tmp", "/var", "/home", "/root", "/srv", "/opt", "/usr/local", "/mnt")  # noqa: S108 - the place is named, not used
+ON_STATE = ("/var", "/home", "/root", "/srv", "/opt", "/usr/local", "/mnt")
+WRITABLE = ("/etc", "/run", "/tmp", *ON_STATE)  # noqa: S108 - the place is named, not used
 _BASE64 = ("b64", "base64")
 _GZIP = ("gz", "gzip")
 ENCODINGS = (*_GZIP, *_BASE64, *(f"{gz}+{b64}" for gz in _GZIP for b64 in _BASE64), "text/plain")
+
+
+def is_below(path: str, folders: tuple[str, ...]) -> bool:
+    """Tell whether a path lies below one of these folders; a folder is not below itself."""
+    return any(path.startswith(folder + "/") for folder in folders)
 
 
 def _path(text: str) -> str | None:
@@ -70,7 +76,7 @@ def _file(node: Node, path: str, report: Report) -> Any:
     content = _content(fields, report)
     if content is INVALID:
         return INVALID
-    if not any(target.startswith(folder + "/") for folder in WRITABLE):
+    if not is_below(target, WRITABLE):
         hint = f"put it below one of {', '.join(WRITABLE)}"
         report.warn(
             fields.place("path"), fields.below("path"), "this place is read-only; the file is not written", hint=hint

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from init.dialects.diagnostic import Report
+from init.dialects.files import WRITABLE, is_below
 from init.dialects.passwords import HINT, is_hash, is_lock, key_problem
 from init.dialects.position import Mapping, Node, Scalar, Sequence, is_null, shown
 from init.dialects.record import Key, Record, below
@@ -103,22 +104,37 @@ DEFAULT_USER = Record(
 )
 
 
+def _described(shape: Record, node: Node, path: str, report: Report) -> Any:
+    """A user's map; a home that has to be made and can't be is said."""
+    fields = shape.read(node, path, report)
+    if fields is INVALID or "homedir" not in fields or fields.get("system") or fields.get("no_create_home"):
+        return fields
+    if not is_below(fields.get("homedir"), WRITABLE) and fields.get("homedir") != "/root":
+        message = "this place is read-only: the home is not made"
+        hint = "put it below `/home` or `/srv`, or write `no_create_home: true` where the image has the folder"
+        report.warn(fields.place("homedir"), fields.below("homedir"), message, hint=hint)
+    return fields
+
+
 def _user(node: Node, path: str, report: Report) -> Any:
     """`default`, a name, or a map."""
     if isinstance(node, Scalar):
         return USER_NAME.read(node, path, report)
-    return USER.read(node, path, report)
+    return _described(USER, node, path, report)
 
 
 def _default_user(node: Node, path: str, report: Report) -> Any:
     """A name, or what is other about the default user, who keeps his name where none is given."""
-    return USER_NAME.read(node, path, report) if isinstance(node, Scalar) else DEFAULT_USER.read(node, path, report)
+    return (
+        USER_NAME.read(node, path, report) if isinstance(node, Scalar) else _described(DEFAULT_USER, node, path, report)
+    )
 
 
 def _named_user(key: Scalar, value: Node, path: str, report: Report) -> Any:
     """One entry of the old form `NAME: {…}`; a name with true is a plain user, one with false or null is none."""
     if isinstance(value, Mapping):
-        return USER.read(Mapping(((Scalar("name", key.place), key), *value.entries), value.place), path, report)
+        named = Mapping(((Scalar("name", key.place), key), *value.entries), value.place)
+        return _described(USER, named, path, report)
     if is_null(value) or (isinstance(value, Scalar) and value.value() is False):
         return INVALID
     if isinstance(value, Scalar) and value.value() is True:

@@ -7,12 +7,14 @@ import re
 from typing import Any
 
 from init.dialects.diagnostic import Report, Unreadable
+from init.dialects.files import ON_STATE, WRITABLE, is_below
 from init.dialects.position import Node, Scalar, Sequence, is_null
 from init.dialects.record import Fields, Key, Record
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Listing, Size, Text, expected, wrong
 from init.dialects.text import gunzip
 from init.formats.machine import Mount, Swap
 
+_MOUNTABLE = (*WRITABLE, "/dev", "/proc", "/sys")  # the kernel's own have folders to mount at: /dev/shm
 _STATE = "`/` is read-only; what grows is the state partition"
 
 
@@ -42,6 +44,11 @@ def _mount(node: Node, path: str, report: Report) -> Any:
         return INVALID
     if not target.startswith("/") or ".." in target.split("/"):
         return wrong("the directory has to be an absolute path without `..`", node, path, report)
+    if not is_below(target.rstrip("/") + "/", _MOUNTABLE):
+        message = (
+            "`/` is read-only: no folder can be made there, and one that the image has is hidden by what is mounted"
+        )
+        report.warn(node.items[1].place, f"{path}[1]", message, hint="mount it below `/mnt`, such as at `/mnt/data`")
     if re.fullmatch(r"(ephemeral|swap)[0-9]*", device):
         report.warn(node.place, path, "no disk has this name here", hint="write /dev/…, LABEL=… or UUID=…")
         return INVALID
@@ -82,6 +89,11 @@ def _swap(node: Node, path: str, report: Report) -> Any:
         hint = "write `filename` and `size`"
         report.warn(node.place, path, f"no swap file is made: `{lacking[0]}` is missing", hint=hint)
     if not fields.get("size") or "filename" not in fields:
+        return INVALID
+    if not is_below(fields.get("filename"), ON_STATE):
+        message = "no swap file is made: this place is read-only, or in memory itself"
+        hint = "put it on state, such as at `/var/swap.img`"
+        report.warn(fields.place("filename"), fields.below("filename"), message, hint=hint)
         return INVALID
     return Swap(filename=fields.get("filename"), size=fields.get("size"))
 

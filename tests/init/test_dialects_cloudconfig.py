@@ -250,6 +250,40 @@ def test_seeds_in_every_encoding() -> None:
     assert found("random_seed: {data: seed, encoding: gz}", Severity.ERROR) == ["random_seed"]
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "instead"),
+    [
+        ("mounts: [[LABEL=data, /data, ext4]]", "mounts[0][1]", "/mnt/data"),
+        ("mounts: [[/dev/vdb, /usr/share]]", "mounts[0][1]", "/mnt/data"),
+        ("mounts: [[/dev/vdb, /]]", "mounts[0][1]", "/mnt/data"),
+        ("swap: {filename: /swap.img, size: 1G}", "swap.filename", "/var/swap.img"),
+        ("swap: {filename: /tmp/swap.img, size: 1G}", "swap.filename", "/var/swap.img"),
+        ("users: [{name: a, homedir: /app}]", "users[0].homedir", "/home"),
+        ("users: {a: {homedir: /app}}", "users.a.homedir", "/home"),
+        ("user: {name: a, homedir: /app}", "user.homedir", "/home"),
+    ],
+)
+def test_a_place_that_is_read_only_is_said_with_one_that_is_not(text: str, path: str, instead: str) -> None:
+    said = [each for each in cloud(text).diagnostics if each.severity is Severity.WARNING]
+    assert [each.path for each in said] == [path]
+    assert instead in str(said[0].hint)
+    assert "read-only" in said[0].message
+    assert machine(text).swap is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mounts: [[LABEL=data, /mnt, ext4], [LABEL=x, /srv/], [tmpfs, /tmp, tmpfs], [tmpfs, /dev/shm, tmpfs]]",
+        "swap: {filename: /var/swap.img, size: 1G}",
+        "users: [{name: a, homedir: /srv/a}, {name: b, homedir: /app, system: true}]",
+        "users: [{name: a, homedir: /app, no_create_home: true}]",
+    ],
+)
+def test_a_place_that_can_be_had_needs_no_word(text: str) -> None:
+    assert found(text, Severity.WARNING) == []
+
+
 @pytest.mark.parametrize("text", ["{}", "{filename: /var/swap}", "{size: 1G}"])
 def test_half_a_swap_file_is_none_and_said(text: str) -> None:
     assert machine(f"swap: {text}").swap is None
