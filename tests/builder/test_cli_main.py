@@ -117,3 +117,12 @@ def into(out: int | None, words: tuple[str, ...], **environment: str) -> tuple[i
         argv, stdout=out, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
     )
     return done.returncode, done.stderr
+
+
+def test_a_failure_without_a_verb_is_told_as_every_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.meta_path", [])  # nothing more can be read
+    monkeypatch.delitem(sys.modules, "importlib.metadata", raising=False)
+    assert cli.main(["--version"]) == 1
+    assert "a mistake in Berth itself" in capsys.readouterr().err
