@@ -32,7 +32,10 @@ from init.dialects.shape import (
 )
 from init.formats.machine import Container
 
-NAME = Text(what="a name of letters, digits, `-`, `_` and `.`", pattern=r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}")
+NAME = Text(  # docker takes none of one character, and a configuration is for each engine
+    what="a name of 2 to 63 characters: letters, digits, `-`, `_` and `.`, the first a letter or digit",
+    pattern=r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}",
+)
 IMAGE = Text(
     what="an image: a baked one's name, `archive:PATH`, or a registry reference",
     pattern=r"archive:/\S+|[a-zA-Z0-9][\w.:/@-]*",

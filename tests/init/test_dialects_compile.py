@@ -323,6 +323,13 @@ def test_a_container_has_all_that_compose_gives_it() -> None:
     assert two.restart == "no"
 
 
+@pytest.mark.parametrize(("name", "valid"), [("a", False), ("ab", True), ("a" * 63, True), ("a" * 64, False)])
+def test_a_container_s_name_is_as_long_as_each_engine_takes(name: str, valid: bool) -> None:
+    compiled = berth(f"containers: {{{name}: {{image: x}}}}\n")
+    assert (compiled.errors == 0) is valid
+    assert all("2 to 63 characters" in each.message for each in compiled.diagnostics)
+
+
 def test_restart_no_is_a_word_in_both_versions_of_yaml() -> None:
     got = cloud("berth: {containers: {a1: {image: x, restart: no}}}\n")
     assert machine(got).containers[0].restart == "no"
