@@ -124,6 +124,36 @@ def test_a_release_that_can_not_begin_comes_back_and_is_held_under_any_name(benc
         assert last["detail"] == "nothing of it came as far as PID 1"
 
 
+@pytest.mark.parametrize(
+    ("partition", "offset", "reason", "detail"),
+    [
+        ("root-b", 0, "verity", "initramfs: block 0 of the root is not what its verity tree says"),
+        pytest.param(
+            "boot-b", 1 << 20, "no-init", "vmlinuz in the boot image is damaged", marks=pytest.mark.slow
+        ),
+    ],
+)  # fmt: skip
+def test_a_confirmed_slot_whose_disk_goes_bad_gives_way_to_the_other(  # noqa: PLR0917 - what is damaged, and how it is told
+    partition: str, offset: int, reason: str, detail: str, bench: Bench, tmp_path: Path
+) -> None:
+    """Bytes of its root, or of its kernel, are overwritten while the machine is off."""
+    with bench.box(tmp_path) as (box, platter):
+        machine = box.machine
+        publish(bench.shop, bench.workshop.make(f"good-{partition}"))
+        box.takes(f"good-{partition}")
+        machine.power_off()
+        record = platter.record()
+        assert (record.order, record.b.tries, record.b.good) == (("b", "a"), 3, True)
+        platter.leave_tries("b", 1)
+        platter.spoil(partition, offset=offset)
+        machine.start()
+        fell = machine.wait(events.BOOT_FELLBACK, timeout=BACK)
+        told = (fell["from"], fell["reason"], fell["detail"])
+        assert told == (f"good-{partition}", reason, detail), machine.explain(str(fell))
+        machine.wait(events.HEALTH_PASSED)
+        assert box.status()["slots"]["a"]["booted"]
+
+
 @pytest.mark.slow
 def test_a_root_that_is_damaged_before_its_first_boot_comes_back(bench: Bench, tmp_path: Path) -> None:
     """What the updater wrote and read back was whole; the disk lost it afterwards. All three tries are spent."""

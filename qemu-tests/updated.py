@@ -27,7 +27,7 @@ berth:
 """
 
 
-def config(shop: Shop, key: Key, policy: str = "manual", *, within: str = "20s") -> str:
+def config(shop: Shop, key: Key, policy: str = "manual", *, within: str = "40s") -> str:
     """Return the machine's configuration: root's key, short gates, the shop."""
     root = json.dumps(shop.root.decode())
     words = {"key": key.public, "policy": policy, "within": within, "root": root}

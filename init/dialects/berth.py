@@ -45,9 +45,18 @@ INSTALL = Record(
         "wipe": Key(shape=Text(empty=False), doc="the serial of the disk whose data may be destroyed"),
     }
 )
+
+
+def _public(url: str) -> str | None:
+    """Every user of the machine may read where its releases come from; they are signed, so nothing is lost by it."""
+    return "releases are fetched without a user and password" if re.match(r"https?://[^/?#]*@", url) else None
+
+
 UPDATE = Record(
     keys={
-        "repository": Key(shape=Text(what="a URL", pattern=r"(https?|file)://\S+"), doc="where releases come from"),
+        "repository": Key(
+            shape=Text(what="a URL", pattern=r"(https?|file)://\S+", check=_public), doc="where releases come from"
+        ),
         "channel": Key(
             shape=Text(pattern=r"[a-z0-9][a-z0-9._-]{0,62}", what="a channel's name"), doc="`stable` by default"
         ),

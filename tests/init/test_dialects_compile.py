@@ -362,3 +362,11 @@ TREES = st.recursive(
 def test_any_tree_of_known_words_gets_an_answer(tree: dict[str, object]) -> None:
     for compiled in (cloud(json.dumps(tree)), berth(json.dumps(tree)), cloud(json.dumps(tree), DEFAULT)):
         assert (compiled.machine is None) == (compiled.errors > 0)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/", "https://me@host:8000/updates"])
+def test_who_may_fetch_releases_is_no_secret_of_the_machine(url: str) -> None:
+    refused = berth(f"update: {{repository: '{url}'}}")
+    assert errors(refused) == ["update.repository"]
+    assert not any("secret" in str(each) for each in refused.diagnostics)
+    assert machine(berth("update: {repository: 'http://host/a@b/'}")).update.repository == "http://host/a@b/"
