@@ -27,7 +27,7 @@ from builder.emulate.command import Drive, Guest
 from builder.tools.call import Tools
 from init.formats import events
 
-pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("cloud-config")]
+pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
 Built = Callable[..., dict[str, Path]]
 

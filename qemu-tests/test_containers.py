@@ -85,12 +85,7 @@ def registry_programs(tools: Tools, tmp_path_factory: pytest.TempPathFactory) ->
     return registry_tools(tools, tmp_path_factory.mktemp("registry-tools"))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xdist_group(f"shop-{name}")) for name in ("minimal", "podman", "docker")
-    ],
-)
+@pytest.fixture(scope="module", params=["minimal", "podman", "docker"])
 def shop(  # noqa: PLR0917 - what it is made of
     request: pytest.FixtureRequest,
     built: Built,

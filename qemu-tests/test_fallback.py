@@ -23,7 +23,7 @@ from updated import CLOUD, ROOT, Box, Built, config
 from builder.tools.call import Tools
 from init.formats import events, updates
 
-pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("fallback")]
+pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
 BACK = 400.0  # seconds: three boots, a watchdog's time, and a busy computer
 PATIENT = "150s"  # for a container on a busy computer: none of these releases comes back for its sake

@@ -17,7 +17,7 @@ from remote import Client, Done, Key, Login
 from builder.tools.call import Tools
 from init.formats import events
 
-pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("running-machine")]
+pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
 Built = Callable[..., dict[str, Path]]
 

@@ -262,7 +262,6 @@ def test_the_drive_forgets_what_was_not_flushed(moment: str, left: set[bytes], t
 
 
 @pytest.mark.parametrize("case", UPDATES)
-@pytest.mark.xdist_group("powercut")
 def test_updating(case: Case, ready: Ready, tools: Tools, client: Client, tmp_path: Path) -> None:
     options = {"config": ready.config, "tools": tools, "folder": tmp_path, "forwards": (22,)}
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ from machine import Machine
 from builder.tools.call import Tools
 from init.formats import events
 
-pytestmark = [pytest.mark.qemu, pytest.mark.packages, pytest.mark.xdist_group("running-machine")]
+pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
 DOCUMENTS = {
     "/box/user-data": b"#cloud-config\nhostname: seeded\n",
