@@ -28,7 +28,7 @@ run: setup    ## build the default recipe and boot its ISO in QEMU to its first 
 test: setup   ## run all tests (about 40 minutes on two cores)
 	@sh .ci/tests
 
-test-fast: setup ## run the tests that need no QEMU and no packages (a minute)
+test-fast: setup ## run the tests that need no QEMU and no packages (two minutes)
 	@$(PYTEST) -q -n 2 -m "not qemu and not packages and not slow" tests
 
 test-all: setup ## run also what takes too long for `make test`

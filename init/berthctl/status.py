@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from init.berthctl import show, talk
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -13,7 +11,6 @@ if TYPE_CHECKING:
 
 HELP = "the machine on one screen: release, slots, health, config, containers"
 EXAMPLES = ("berthctl status", "berthctl status --json", "berthctl status --wait && echo all is well")
-PAUSE = 1.0  # seconds between two looks
 SCREEN = 24  # lines
 _CONTAINERS_LEAST = 3
 
@@ -27,11 +24,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and show."""
-    patience = talk.PATIENT if arguments.wait else talk.FIRST_ANSWER
-    answer = talk.one({"verb": "status"}, arguments.socket, patience)
-    while arguments.wait and _health_of(answer) == "pending":
-        time.sleep(PAUSE)
-        answer = talk.one({"verb": "status"}, arguments.socket, patience)
+    request: dict[str, object] = {"verb": "status"}
+    if arguments.wait:
+        answer = talk.settled(request, arguments.socket, lambda found: _health_of(found) == "pending")
+    else:
+        answer = talk.one(request, arguments.socket)
     if arguments.json:
         show.as_json(answer)
     else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATH = "/run/berth/control"
 FIRST_ANSWER = 15.0  # seconds: PID 1 answers at once, unless it is in trouble
 PATIENT = 300.0  # seconds, of who said that there is time: a machine that boots under load has much to do
+PAUSE = 1.0  # seconds between two looks of who waits
 
 
 class Failure(Exception):
@@ -71,3 +74,16 @@ def one(request: dict[str, object], path: str = PATH, patience: float = FIRST_AN
     for value in ask(request, path, patience):
         return value
     raise Failure("answer", "PID 1 closed without an answer", "see the console for what happened")
+
+
+def settled(request: dict[str, object], path: str, pending: Callable[[dict[str, object]], bool]) -> dict[str, object]:
+    """Ask until the answer is no longer `pending`, and return it; raise Failure where there is none to begin with.
+
+    A machine that goes down takes this program with it: whoever asked from afar asks again after the boot.
+    """
+    answer = one(request, path, PATIENT)
+    while pending(answer):
+        time.sleep(PAUSE)
+        with contextlib.suppress(Failure):
+            answer = one(request, path, PATIENT)
+    return answer

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import time
 
 from init.berthctl import show, talk
 
@@ -24,7 +22,6 @@ WELL = ("current", "available", "switched")
 PASSING = ("checking", "downloading", "written")  # what follows them is the answer itself
 UNDER_WAY = (*PASSING, "switched")
 BADLY = ("returned", "refused", "failed")
-PAUSE = 1.0  # seconds between two looks
 _WORDS = {
     "none": "this machine was never updated",
     "checking": "looking into the repository",
@@ -56,13 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise talk.Failure("usage", "--wait goes with `status`", "berthctl update status --wait", usage=True)
     if arguments.action not in ("check", "apply"):
         request: dict[str, object] = {"verb": "update-show", "action": arguments.action}
-        patience = talk.PATIENT if arguments.wait else talk.FIRST_ANSWER
-        answer = talk.one(request, arguments.socket, patience)
-        while arguments.wait and answer.get("state") in UNDER_WAY:
-            time.sleep(PAUSE)
-            # A machine that goes down takes this program with it: whoever asked from afar asks again after the boot.
-            with contextlib.suppress(talk.Failure):
-                answer = talk.one(request, arguments.socket, patience)
+        if arguments.wait:
+            answer = talk.settled(request, arguments.socket, lambda found: found.get("state") in UNDER_WAY)
+        else:
+            answer = talk.one(request, arguments.socket)
         _show(answer, as_json=arguments.json)
         return 1 if arguments.wait and answer.get("state") in BADLY else 0
     request = {"verb": "update", "action": arguments.action}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from init.berthctl import main, status, update
+from init.berthctl import main, talk, update
 
 
 class Answering:
@@ -39,8 +39,7 @@ class Answering:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(update, "PAUSE", 0.0)
-    monkeypatch.setattr(status, "PAUSE", 0.0)
+    monkeypatch.setattr(talk, "PAUSE", 0.0)
 
 
 def ask(tmp_path: Path, words: list[str], answers: list[dict[str, object] | None]) -> tuple[int, Answering]:
