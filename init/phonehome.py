@@ -14,6 +14,8 @@ import sys
 import urllib.parse
 import urllib.request
 
+from init.formats import redact
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ def main(words: Sequence[str]) -> int:
         with _opener().open(request, timeout=TIMEOUT) as answer:
             answer.read(1 << 16)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"{url} did not take the report: {getattr(error, 'reason', None) or error}\n")
+        sys.stderr.write(f"{redact.origin(url)} did not take the report: {getattr(error, 'reason', None) or error}\n")
         return 1
     os.makedirs(os.path.dirname(marker), exist_ok=True)  # noqa: PTH103, PTH120 - pathlib costs this child its start
     with open(marker, "wb") as file:  # noqa: PTH123 - the same

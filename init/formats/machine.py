@@ -1,7 +1,7 @@
 """The machine's configuration as one value: every dialect compiles to it, PID 1 acts on it.
 
 Durations are seconds, sizes bytes, times of day UTC. Secrets (`password_hash`, registry passwords, host keys)
-stand in it; whoever shows it to people redacts them.
+stand in it; whoever shows it to people asks `init.formats.redact`.
 """
 
 from __future__ import annotations

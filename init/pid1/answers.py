@@ -40,6 +40,8 @@ def status(
     now: float,
 ) -> dict[str, object]:
     """Return `berth.status/1`. Sizes are bytes, times seconds."""
+    from init.formats import redact  # noqa: PLC0415 - only whoever asks pays for it
+
     release = early.release
     dog = early.watchdog
     return {
@@ -62,7 +64,7 @@ def status(
         "memory": dict(memory),
         "watchdog": {"identity": dog.identity, "seconds": dog.seconds, "software": dog.software} if dog else None,
         "update": {
-            "repository": in_force.machine.update.repository,
+            "repository": redact.address(in_force.machine.update.repository or "") or None,
             "channel": in_force.machine.update.channel,
             "policy": in_force.machine.update.policy,
         },

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from init.formats import codec
 from init.formats.machine import Machine
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -28,7 +27,6 @@ LIVE = frozenset(
 _NAMES = {"files": "path", "registries": "host"}  # what tells the items of a list apart, where it isn't `name`
 _LISTS = ("groups", "users", "files", "containers", "registries")
 _PAIRS = ("sysctls", "environment", "ssh_host_keys")
-HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,31 +91,3 @@ def moved(old: Machine, new: Machine) -> tuple[str, ...]:
         for index, container in enumerate(old.containers)
         if places.get(container.name) != (index, container)
     )
-
-
-def redacted(machine: Machine) -> dict[str, object]:
-    """Return the machine as JSON values, without what could open a door."""
-    value = codec.encode(machine)
-    for user in value.get("users", ()):
-        _hide(user, "password_hash")
-    for registry in value.get("registries", ()):
-        _hide(registry, "password")
-    for file in value.get("files", ()):
-        _hide(file, "content")
-    for container in value.get("containers", ()):
-        _hide_values(container, "environment")
-    _hide_values(value, "environment")
-    _hide_values(value, "ssh_host_keys")
-    _hide(value, "random_seed")
-    return value
-
-
-def _hide(value: dict[str, object], key: str) -> None:
-    if value.get(key):
-        value[key] = HIDDEN
-
-
-def _hide_values(value: dict[str, object], key: str) -> None:
-    pairs = value.get(key)
-    if isinstance(pairs, list):
-        value[key] = [[pair[0], HIDDEN] for pair in pairs]

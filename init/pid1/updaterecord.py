@@ -46,7 +46,7 @@ def report(
     kept: UpdateRecord, now: Mapping[str, object], update: Update | None, *, action: str, running: bool
 ) -> dict[str, object]:
     """Return `berth.update/1`. `now` is the updater's last word in this boot; `{}`: there was none."""
-    from init.formats import codec, updates  # noqa: PLC0415 - the same
+    from init.formats import codec, redact, updates  # noqa: PLC0415 - the same
 
     last = kept.last
     kept_words = {"state": last.state, "version": last.version, "reason": last.reason} if last else {}
@@ -60,7 +60,7 @@ def report(
         "reason": said.get("reason", ""),
         "progress": dict(now) if running else None,
         "interrupted": not running and last is not None and last.state in (updates.DOWNLOADING, updates.WRITTEN),
-        "repository": update.repository if update else None,
+        "repository": redact.address(update.repository) if update and update.repository else None,
         "channel": update.channel if update else None,
         "policy": update.policy if update else None,
         "window": update.window if update else None,
