@@ -7,6 +7,8 @@ import math
 import os
 import sys
 
+from init.formats import screen
+
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +17,20 @@ if TYPE_CHECKING:
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2"}
 _GOOD = frozenset(("healthy", "running", "ready", "done", "True"))
 _BAD = frozenset(("unhealthy", "failed", "degraded", "refused"))
+NARROWEST = 40  # columns: no terminal is taken for a narrower one
 
 
 def has_colour() -> bool:
     """Tell whether colours may be used (https://no-color.org)."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Return the terminal's columns, 80 where there is none or a serial line does not know."""
+    try:
+        return max(os.get_terminal_size(sys.stdout.fileno()).columns or screen.COLUMNS, NARROWEST)
+    except (OSError, ValueError):
+        return screen.COLUMNS
 
 
 def paint(text: str, kind: str) -> str:
@@ -65,10 +76,10 @@ def duration(seconds: object) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows in columns, as wide as they have to be. Colour comes last: it has no width."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    widths = [max(screen.columns(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [paint("  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip(), "dim")]
     for row in rows:
-        cells = [word(cell) + " " * (width - len(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [word(cell) + " " * (width - screen.columns(cell)) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return lines
 

@@ -1,8 +1,10 @@
-"""`berthctl status`: the machine on one screen of 24 lines."""
+"""`berthctl status`: the machine on one screen of 24 lines, as wide as the terminal, 80 columns without one."""
 
 from __future__ import annotations
 
 from init.berthctl import show, talk
+from init.berthctl.facts import Fact, told
+from init.formats.screen import COLUMNS, LINES, MORE, columns, cut, safe
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -11,8 +13,12 @@ if TYPE_CHECKING:
 
 HELP = "the machine on one screen: release, slots, health, config, containers"
 EXAMPLES = ("berthctl status", "berthctl status --json", "berthctl status --wait && echo all is well")
-SCREEN = 24  # lines
-_CONTAINERS_LEAST = 3
+_ROWS_LEAST = 3  # containers that are shown whatever else there is
+_REASONS_MOST = 4
+_WORD_MOST = 12  # columns of a container's state
+_HEAD = ("CONTAINER", "STATE", "HEALTH", "RESTARTS", "IMAGE")
+_KEYS = ("name", "state", "health", "restarts", "image")
+_NARROW = 60  # columns: below it a container's restarts and image are left out
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show.as_json(answer)
     else:
-        print("\n".join(screen(answer)))
+        print("\n".join(screen(answer, show.width())))
     return 1 if arguments.wait and _health_of(answer) != "healthy" else 0
 
 
@@ -40,27 +46,39 @@ def _health_of(answer: dict[str, object]) -> str:
     return str(show.mapping(answer.get("health")).get("state"))
 
 
-def screen(answer: dict[str, object]) -> list[str]:
-    """Return the screen, at most 24 lines of it; what does not fit is counted."""
-    lines = _machine(answer) + _slots(answer) + _health(answer)
-    lines = lines[: SCREEN - _CONTAINERS_LEAST - 2]
-    containers = show.items(answer.get("containers"))
-    if not containers:
-        return [*lines, "", "no containers are declared"][:SCREEN]
-    rows = [[str(row.get(key, "")) for key in ("name", "state", "health", "restarts", "image")] for row in containers]
-    room = SCREEN - len(lines) - 2
-    shown = rows if len(rows) <= room else rows[: room - 1]
-    lines += ["", *show.table(("CONTAINER", "STATE", "HEALTH", "RESTARTS", "IMAGE"), shown)]
-    if len(shown) < len(rows):
-        lines.append(f"… and {len(rows) - len(shown)} more: berthctl ps")
-    return lines
+def screen(answer: dict[str, object], width: int = COLUMNS) -> list[str]:
+    """Return the screen: at most 24 lines of it, none wider than `width` columns; what does not fit is counted."""
+    rows = [[safe(str(row.get(key, ""))) for key in _KEYS] for row in show.items(answer.get("containers"))]
+    room = LINES - 2 - min(len(rows), _ROWS_LEAST)
+    lines = told([*_machine(answer), *_slots(answer), *_health(answer)], room, width)
+    if not rows:
+        return [*lines, "", cut("no containers are declared", width)]
+    return [*lines, "", *_containers(rows, LINES - len(lines) - 2, width)]
 
 
-def _line(name: str, text: str) -> str:
-    return f"{name:<10} {text}"
+def _containers(rows: list[list[str]], room: int, width: int) -> list[str]:
+    """Return the table of at most `room` rows. Where they don't all fit, those that are not well come first."""
+    shown, left = rows, ""
+    if len(rows) > room:
+        shown = sorted(rows, key=lambda row: row[2] == "healthy")[: room - 1]
+        left = f"{MORE} and {len(rows) - room + 1} more: berthctl ps"
+    many = len(_HEAD) if width >= _NARROW else 3
+    table = show.table(_HEAD[:many], [row[:many] for row in _fitted(shown, width, many)])
+    return [*table, left] if left else table
 
 
-def _machine(answer: dict[str, object]) -> list[str]:
+def _fitted(rows: list[list[str]], width: int, many: int) -> list[list[str]]:
+    """Cut names and images, which may be of any length, so that the first `many` columns of the table fit."""
+    rows = [[row[0], *(cut(cell, _WORD_MOST) for cell in row[1:4]), row[4]] for row in rows]
+    wide = [max(columns(row[at]) for row in (_HEAD, *rows)) for at in range(len(_HEAD))]
+    left = width - sum(wide[1 : min(many, 4)]) - 2 * (many - 1)
+    if many < len(_HEAD):
+        return [[cut(row[0], left), *row[1:]] for row in rows]
+    name = min(wide[0], max(left - wide[4], left * 3 // 5))
+    return [[cut(row[0], name), *row[1:4], cut(row[4], left - name)] for row in rows]
+
+
+def _machine(answer: dict[str, object]) -> list[Fact]:
     state, memory = show.mapping(answer.get("state")), show.mapping(answer.get("memory"))
     where = {"ext4": "on disk", "memory": "in memory", "none": "none"}.get(str(state.get("kind")), "?")
     kept = show.texts(state.get("kept"))
@@ -72,21 +90,22 @@ def _machine(answer: dict[str, object]) -> list[str]:
     dog = show.mapping(answer.get("watchdog"))
     kind = " (software: no help when the kernel hangs)" if dog.get("software") else ""
     watch = f"{dog.get('identity')}, {dog.get('seconds')} s{kind}" if dog else "none"
+    free_memory = f"{show.size(memory.get('available'))} of {show.size(memory.get('total'))} memory available"
+    medium = f"  {answer.get('class')}, booted from {answer.get('media')}"
     return [
-        _line("machine", f"{answer.get('hostname')}  {answer.get('machine_id')}"),
-        _line("release", f"{answer.get('version')}  {answer.get('class')}, booted from {answer.get('media')}"),
-        _line("up", show.duration(answer.get("uptime"))),
-        _line("memory", f"{show.size(memory.get('available'))} of {show.size(memory.get('total'))} available"),
-        _line("state", f"{where}{free}"),
-        _line("kept", lasts),
-        _line("network", addresses or "no address"),
-        _line("watchdog", watch),
+        Fact("machine", f"{answer.get('hostname')}  {answer.get('machine_id')}", rank=3, most=2),
+        Fact("release", str(answer.get("version")), tail=medium, rank=3, most=2),
+        Fact("up", f"{show.duration(answer.get('uptime'))}, {free_memory}", rank=6),
+        Fact("state", f"{where}{free}", rank=5),
+        Fact("kept", lasts, rank=6, most=2),
+        Fact("network", addresses or "no address", rank=4, most=3),
+        Fact("watchdog", watch, rank=7, most=2),
     ]
 
 
-def _slots(answer: dict[str, object]) -> list[str]:
+def _slots(answer: dict[str, object]) -> list[Fact]:
     slots = show.mapping(answer.get("slots"))
-    lines = []
+    facts = []
     for name in sorted(slots):
         slot = show.mapping(slots[name])
         marks = [
@@ -94,25 +113,30 @@ def _slots(answer: dict[str, object]) -> list[str]:
             f"{slot.get('tries')} tries left",
             *(["running"] if slot.get("booted") else []),
         ]
-        lines.append(_line(f"slot {name}", f"{slot.get('version') or '–'}  {', '.join(marks)}"))
+        facts.append(
+            Fact(f"slot {name}", str(slot.get("version") or "–"), tail=f"  {', '.join(marks)}", rank=2, most=2)
+        )
     last = show.mapping(answer.get("last_return"))
     if last:
         detail = f" ({last.get('detail')})" if last.get("detail") else ""
-        lines.append(_line("came back", f"{last.get('from') or '?'}: {last.get('reason')}{detail}, {last.get('at')}"))
-    return lines
+        said = f"{last.get('from') or '?'}: {last.get('reason')}{detail}, {last.get('at')}"
+        facts.append(Fact("came back", said, rank=1, most=3))
+    return facts
 
 
-def _health(answer: dict[str, object]) -> list[str]:
+def _health(answer: dict[str, object]) -> list[Fact]:
     health, config = show.mapping(answer.get("health")), show.mapping(answer.get("config"))
     update = show.mapping(answer.get("update"))
-    lines = [_line("health", show.word(str(health.get("state"))))]
+    facts = [Fact("health", str(health.get("state")), rank=0, kind="word")]
     reasons = show.texts(health.get("reasons"))
-    lines += [_line("", reason) for reason in reasons[:4]]
-    if len(reasons) > 4:
-        lines.append(_line("", f"… and {len(reasons) - 4} more: berthctl status --json"))
-    lines.append(_line("config", f"{config.get('source')} {str(config.get('sha256') or '')[:12]}".rstrip()))
+    facts += [Fact("", reason, rank=0, most=3) for reason in reasons[:_REASONS_MOST]]
+    if len(reasons) > _REASONS_MOST:
+        facts.append(Fact("", f"{MORE} and {len(reasons) - _REASONS_MOST} more: berthctl status --json", rank=0))
+    sha256 = f" {str(config.get('sha256') or '')[:12]}".rstrip()
+    facts.append(Fact("config", str(config.get("source")), tail=sha256, rank=4))
     if config.get("refused"):
-        lines.append(_line("", show.paint(f"refused: {config['refused']}", "bad")))
+        facts.append(Fact("", f"refused: {config['refused']}", rank=1, most=4, kind="bad"))
     if update.get("repository"):
-        lines.append(_line("updates", f"{update.get('repository')} {update.get('channel')}, {update.get('policy')}"))
-    return lines
+        policy = f" {update.get('channel')}, {update.get('policy')}"
+        facts.append(Fact("updates", str(update.get("repository")), tail=policy, rank=5, most=2))
+    return facts

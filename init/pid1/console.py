@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from init.formats.screen import LINES, MORE, cut, safe
 from init.pid1.events import Queue
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 ACTIVE = "/sys/class/tty/console/active"
 RETRY = 0.2  # seconds
 QUEUE_MOST = 512  # lines
-WIDTH = 78
+WIDTH = 78  # columns of the status page
 
 
 class Console:
@@ -75,8 +76,16 @@ class Console:
 
 
 def page(facts: Mapping[str, str], containers: Iterable[tuple[str, str, str]]) -> str:
-    """Return the short status page: one line a fact, one a container (name, health, ports)."""
+    """Return the short status page: one line a fact, one a container (name, health, ports); 24 lines at most.
+
+    Where there are more containers, those that are not healthy come first, and the others are counted.
+    """
     width = max((len(key) for key in facts), default=0)
     lines = [f"  {key:<{width}}  {value}" for key, value in facts.items() if value]
-    lines += [f"  container {name}: {health}{' ' + ports if ports else ''}" for name, health, ports in containers]
-    return "\n".join(["", *(line[:WIDTH] for line in lines), ""])
+    every = list(containers)
+    room = LINES - 2 - len(lines)
+    shown = every if len(every) <= room else sorted(every, key=lambda one: one[1] == "healthy")[: room - 1]
+    lines += [f"  container {name}: {health}{' ' + ports if ports else ''}" for name, health, ports in shown]
+    if len(shown) < len(every):
+        lines.append(f"  {MORE} and {len(every) - len(shown)} more: berthctl ps")
+    return "\n".join(["", *(cut(safe(line), WIDTH) for line in lines), ""])

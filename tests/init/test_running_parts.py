@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from init.formats import wayin
+from init.formats import screen, wayin
 from init.formats.machine import Command, Machine, Swap, User
 from init.formats.release import Release
 from init.formats.service import Limits, Service
-from init.pid1 import apply, buttons, cgroups, leave, scripts, sources, sshd, written
+from init.pid1 import apply, buttons, cgroups, console, leave, scripts, sources, sshd, written
 from init.pid1.perform import read_notification
 from init.pid1.report import Reporter
 
@@ -184,3 +184,25 @@ def test_the_status_page_says_that_an_image_is_for_virtual_machines_alone(kernel
         applier=SimpleNamespace(up={}), performer=SimpleNamespace(supervisor=SimpleNamespace(services={})),
     )  # fmt: skip
     assert f"Berth    {shown}\n" in Reporter(whole).page()
+
+
+def facts_and_containers():
+    facts = st.dictionaries(st.sampled_from(["Berth", "machine", "network", "config", "state"]), st.text(max_size=200))
+    health = st.sampled_from(["healthy", "unhealthy", "starting"])
+    return st.tuples(facts, st.lists(st.tuples(st.text(max_size=90), health, st.text(max_size=90)), max_size=60))
+
+
+@given(facts_and_containers())
+def test_the_status_page_fits_on_a_screen(shown):
+    facts, containers = shown
+    lines = console.page(facts, containers).split("\n")
+    assert len(lines) <= 24
+    assert max(map(screen.columns, lines)) <= 80
+    told = sum(line.startswith("  container ") for line in lines)
+    assert told == len(containers) or f"… and {len(containers) - told} more: berthctl ps" in lines[-2]
+
+
+def test_a_container_that_is_not_well_is_on_the_page_whatever_else_runs():
+    many = [(f"c{number}", "healthy", "") for number in range(40)]
+    assert "  container bad: unhealthy" in console.page({"machine": "m"}, [*many, ("bad", "unhealthy", "")])
+    assert console.page({"machine": "m"}, many).count("container c") == 20
