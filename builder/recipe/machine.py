@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from builder.recipe.diagnose import RecipeErrors
 from builder.recipe.model import Recipe
-from init.dialects.compile import Compiled, compile_tree
+from init.dialects.compile import compile_tree
 from init.dialects.diagnostic import Diagnostic, Place
 from init.dialects.position import Mapping, Node, Scalar, from_value
 from init.formats.machine import Machine
@@ -24,16 +24,11 @@ class CompiledMachine:
 
 def compile_machine(recipe: Recipe) -> CompiledMachine:
     """Compile the machine half; raise RecipeErrors with all that is wrong, each at its place in the recipe."""
-    compiled = compile_recipe_machine(recipe)
+    compiled = compile_tree(_tree(recipe))
     if compiled.machine is None:
         raise RecipeErrors(compiled.diagnostics)
     document = f"#berth\n{_render(_tree(recipe), '')}\n".encode()
     return CompiledMachine(machine=compiled.machine, document=document, diagnostics=compiled.diagnostics)
-
-
-def compile_recipe_machine(recipe: Recipe) -> Compiled:
-    """Compile the machine half and return what the compiler found, errors included."""
-    return compile_tree(_tree(recipe))
 
 
 def _tree(recipe: Recipe) -> Mapping:

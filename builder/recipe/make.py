@@ -24,7 +24,7 @@ from builder.recipe.patterns import expand
 from builder.recipe.schema import LEVELS
 from init.dialects.diagnostic import Place as NodePlace
 from init.dialects.diagnostic import Report
-from init.dialects.position import Mapping, Node, Sequence
+from init.dialects.position import Mapping, Node, Sequence, is_null
 from init.dialects.record import Fields
 
 RELATIVE = "a path that is not absolute starts at the recipe's folder"
@@ -32,14 +32,12 @@ _NEEDED = ("suite", "architecture")
 
 
 def make_build(fields: Fields, report: Report) -> Build | None:
-    """Return the `build` half, or None after an error was reported."""
+    """Return the `build` half, or None where `report` has an error: of what it was read from, or found here."""
     for name in _NEEDED:
-        if name not in fields:
+        if is_absent(fields, name):
             report.error(fields.node.place, fields.path, f"the key `{name}` is missing", code="missing")
-    if report.errors:
-        return None
     compression = fields.get("compression")
-    return Build(
+    build = Build(
         version=fields.get("version"),
         machine_class=fields.get("class"),
         suite=fields.get("suite"),
@@ -52,7 +50,7 @@ def make_build(fields: Fields, report: Report) -> Build | None:
         exclude=tuple(
             Exclusion(pattern=each, reason=cut.get("reason"), keep=_expanded(cut.get("keep", ())))
             for cut in fields.get("exclude", ())
-            for each in expand(cut.get("pattern"))
+            for each in expand(cut.get("pattern", ""))
         ),
         modules=tuple(
             ModuleCut(
@@ -62,7 +60,7 @@ def make_build(fields: Fields, report: Report) -> Build | None:
                 kernel=cut.get("kernel", ""),
             )
             for cut in fields.get("modules", ())
-            for each in expand(cut.get("pattern"))
+            for each in expand(cut.get("pattern", ""))
         ),
         compression=Compression() if compression is None else _compression(compression, report),
         scripts=tuple(
@@ -74,13 +72,20 @@ def make_build(fields: Fields, report: Report) -> Build | None:
                 package=each.get("package"), depends=name, reason=each.get("reason"), place=place(each.place("package"))
             )
             for each in fields.get("waive", ())
-            for name in each.get("depends")
+            for name in each.get("depends", ())
         ),
         budget=fields.get("budget"),
         root_mib=fields.get("root_mib", 1024),
         cmdline=fields.get("cmdline", ()),
         update_root=_update_root(fields, report),
     )
+    return None if report.errors else build
+
+
+def is_absent(fields: Fields, name: str) -> bool:
+    """Tell whether a key is not there or null; one whose value is wrong is there."""
+    node = fields.node.get(name)
+    return node is None or is_null(node)
 
 
 def place(where: NodePlace) -> Place:
@@ -130,7 +135,8 @@ def _items(fields: Fields, name: str) -> tuple[Node, ...]:
 
 
 def _requests(fields: Fields, name: str) -> tuple[PackageRequest, ...]:
-    pairs = zip(fields.get(name, ()), _items(fields, name), strict=True)
+    names, nodes = fields.get(name, ()), _items(fields, name)
+    pairs = zip(names, nodes, strict=True) if len(names) == len(nodes) else ()  # else one of them was refused
     return tuple(PackageRequest(name=package, place=place(node.place)) for package, node in pairs)
 
 

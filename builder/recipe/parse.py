@@ -8,14 +8,15 @@ from typing import Any
 
 from builder.errors import Place, RecipeError
 from builder.recipe.diagnose import RecipeErrors
-from builder.recipe.make import make_build
+from builder.recipe.make import is_absent, make_build
 from builder.recipe.model import Recipe
 from builder.recipe.schema import RECIPE
 from builder.recipe.sets import tree
+from init.dialects.compile import compile_tree
+from init.dialects.diagnostic import Diagnostic, Report, Unreadable
 from init.dialects.diagnostic import Place as NodePlace
-from init.dialects.diagnostic import Report, Unreadable
 from init.dialects.merge import REPLACE, merge
-from init.dialects.position import Mapping, Node, Scalar, parse, plain_value
+from init.dialects.position import Mapping, Node, Scalar, is_null, parse, plain_value
 from init.dialects.shape import INVALID
 from init.dialects.text import decode
 
@@ -32,23 +33,23 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
     """
     path = find(name_or_path, recipes)
     report = Report()
-    node = _read_chain(path, recipes, report, ())
+    node, whole = _read_chain(path, recipes, report, ())
     for assignment in sets:
         over = tree(assignment)
         node = _merge_recipes(node, over, concatenate=False)
     fields = RECIPE.read(node, "", report)
-    if report.errors or fields is INVALID:
+    if fields is INVALID:
         raise RecipeErrors(report.all())
-    if "build" not in fields:
+    build = None
+    if "build" in fields and whole:
+        build = make_build(fields.get("build"), report)
+    elif whole and is_absent(fields, "build"):
         report.error(node.place, "", "the key `build` is missing", code="missing")
-        raise RecipeErrors(report.all())
-    build = make_build(fields.get("build"), report)
-    if build is None or report.errors:
-        raise RecipeErrors(report.all())
     machine = fields.get("machine") or Mapping((), NodePlace(str(path)))
     if not isinstance(machine, Mapping):
         report.error(machine.place, "machine", "expected a map", code="type")
-        raise RecipeErrors(report.all())
+    if build is None or report.errors or not isinstance(machine, Mapping):
+        raise RecipeErrors(_with_machine(report, machine))
     place = Place(file=machine.place.file, line=machine.place.line, column=machine.place.column)
     return Recipe(
         name=path.stem,
@@ -77,23 +78,32 @@ def find(name_or_path: str | Path, recipes: Path | None = None) -> Path:
     raise RecipeError(f"there is no recipe of the name {text}", hint=f"there are: {', '.join(known) or 'none'}")
 
 
-def _read_chain(path: Path, recipes: Path | None, report: Report, seen: tuple[Path, ...]) -> Node:
-    """Return a recipe's tree with all that it extends beneath it."""
+def _with_machine(report: Report, machine: Node) -> tuple[Diagnostic, ...]:
+    """Return the findings, those in the machine half too: people mend a file once."""
+    if isinstance(machine, Mapping):
+        for each in compile_tree(machine).diagnostics:
+            report.add(each)
+    return report.all()
+
+
+def _read_chain(path: Path, recipes: Path | None, report: Report, seen: tuple[Path, ...]) -> tuple[Node, bool]:
+    """Return a recipe's tree with all that it extends beneath it, and whether that could be found."""
     node = _read_file(path, report)
     extends = node.get("extends") if isinstance(node, Mapping) else None
-    if not isinstance(extends, Scalar):
-        return node
+    if not isinstance(extends, Scalar) or is_null(extends):
+        return node, True
     chain = (*seen, path.resolve())
     name = extends.text
-    place = Place(file=extends.place.file, line=extends.place.line, column=extends.place.column)
     try:
         parent = find(path.parent / name if "/" in name or name.endswith(".yaml") else name, recipes or path.parent)
     except RecipeError as error:
-        raise RecipeError(f"extends: {error.message}", hint=error.hint, place=place) from error
+        report.error(extends.place, "extends", error.message, hint=error.hint, code="value")
+        return node, False
     if parent.resolve() in chain or len(chain) >= _LONGEST_CHAIN:
-        raise RecipeError("extends: the recipes extend each other in a circle", place=place)
-    base = _read_chain(parent, recipes, report, chain)
-    return _merge_recipes(base, node, concatenate=True)
+        report.error(extends.place, "extends", "the recipes extend each other in a circle", code="value")
+        return node, False
+    base, whole = _read_chain(parent, recipes, report, chain)
+    return _merge_recipes(base, node, concatenate=True), whole
 
 
 def _read_file(path: Path, report: Report) -> Node:

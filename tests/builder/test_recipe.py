@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
+from fakes.schemadocs import spoilt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -178,6 +183,67 @@ def test_extends_concatenates_lists_and_replaces_where_it_is_said(tmp_path: Path
     assert recipe.machine == {"modules": ["n"]}
     recipe = load(write(tmp_path, child.replace("[c1]", "!replace [c1]")))
     assert [each.name for each in recipe.build.packages] == ["c1"]
+
+
+WRONG_LINES = {  # one error each, of every kind that there is: of form, of value, of a file, of the machine half
+    "build": [
+        "suite: 'no suite'", "kernal: cloud", "packages: [ok-a, Bad_Name]", "root_mib: many", "budget: much",
+        "exclude: [{pattern: usr/x, reason: x}]", "modules: [{reason: x}]", "waive: [{package: a, reason: x}]",
+        "scripts: [{package: a}]", "compression: {cluster: 5000}", "files: {/a: {source: absent}, relative: x}",
+        "images: {x: {oci: gone, digest: 'sha256:" + "0" * 64 + "'}, y: {packages: [b]}}", "update_root: absent.json",
+    ],
+    "machine": ["hostname: [a]", "containers: {web: {imagine: demo}}", "update: {policy: never}"],
+}  # fmt: skip
+
+
+def recipe_of(build: list[str], machine: list[str], extends: str = "") -> str:
+    text = extends + "build:\n" + "".join(f"  {line}\n" for line in build)
+    return text + ("machine:\n" + "".join(f"  {line}\n" for line in machine) if machine else "")
+
+
+def told(folder: Path, text: str) -> set[tuple[str, str]]:
+    with pytest.raises(RecipeErrors) as caught:
+        compile_machine(load(write(folder, text)))
+    return {(each.path, each.message) for each in caught.value.diagnostics if each.severity is Severity.ERROR}
+
+
+def test_whatever_is_wrong_alone_is_told_beside_all_else(tmp_path: Path) -> None:
+    head = ["suite: trixie", "architecture: amd64"]
+    alone = [told(tmp_path, recipe_of([*head[line.startswith("suite") :], line], [])) for line in WRONG_LINES["build"]]
+    alone += [told(tmp_path, recipe_of(head, [line])) for line in WRONG_LINES["machine"]]
+    assert all(alone)
+    together = told(tmp_path, recipe_of([head[1], *WRONG_LINES["build"]], WRONG_LINES["machine"]))
+    assert together == set().union(*alone)
+
+
+def test_a_missing_parent_hides_nothing_of_the_files_own_errors(tmp_path: Path) -> None:
+    found = told(tmp_path, recipe_of(["kernal: x"], ["hostname: [a]"], "extends: absent\n"))
+    assert {path for path, _ in found} == {"extends", "build.kernal", "hostname"}
+
+
+@given(st.integers(0, 10_000))
+def test_a_recipe_with_anything_anywhere_is_refused_or_taken(seed: int) -> None:
+    whole = {
+        "build": {
+            "suite": "trixie", "architecture": "amd64", "packages": ["ok-a"], "root_mib": 64, "cmdline": ["a"],
+            "exclude": [{"pattern": "/x", "reason": "x", "keep": ["/x/y"]}],
+            "modules": [{"pattern": "a/**", "reason": "x", "kernel": "cloud"}],
+            "compression": {"algorithm": "zstd", "level": 3, "cluster": 4096},
+            "scripts": [{"package": "a1", "reason": "x"}],
+            "waive": [{"package": "a1", "depends": ["b1"], "reason": "x"}],
+            "files": {"/a": "text", "/b": {"content": "x", "mode": "0644", "uid": 0}},
+            "images": {
+                "x": {"packages": ["b1"], "files": {"/c": "x"}, "entrypoint": ["/c"], "environment": {"A": "b"}}
+            },
+        },
+        "machine": {"hostname": "a", "containers": {"web": {"image": "x", "ports": ["80:80"]}}},
+    }  # fmt: skip
+    chance = random.Random(seed)
+    document, _ = spoilt(whole, chance)
+    if seed % 2:
+        document, _ = spoilt(document, chance)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(RecipeErrors):
+        compile_machine(load(write(Path(folder), yaml.safe_dump(document))))
 
 
 def test_a_circle_of_recipes_is_told(tmp_path: Path) -> None:
