@@ -45,7 +45,7 @@ class Inspection:
     order: str | None = None
     slots: tuple[tuple[str, SlotFacts], ...] = ()
     files: tuple[tuple[str, int], ...] = field(default=())  # of ISOs and bundles
-    user_data: bool = False
+    user_data: bytes | None = None  # the machine config that an ISO carries
 
     def to_json(self) -> dict[str, object]:
         """Return it as `berth inspect --json` prints it, the manifest's entries counted instead of listed."""
@@ -60,7 +60,7 @@ class Inspection:
                 name: {"root_hash": slot.root_hash, "tries": slot.tries, "good": slot.good} for name, slot in self.slots
             },
             "files": [{"path": path, "size": size} for path, size in self.files],
-            "user_data": self.user_data,
+            "user_data": self.user_data is not None,
         }
         return facts | ({} if self.manifest is None else {"image": _summary(self.manifest)})
 
@@ -161,13 +161,17 @@ def _iso(path: Path, file: BinaryIO, size: int) -> Inspection:
     if node is None or iso.BOOT_IMAGE not in nodes or node.size > _LARGEST_SMALL_FILE:
         raise InputError("an ISO, but not Berth's", hint=_HINT)
     file.seek(node.offset)
+    manifest = Manifest.from_json(file.read(node.size))
+    baked = nodes.get(iso.USER_DATA)
+    if baked is not None:
+        file.seek(baked.offset)
     return Inspection(
         kind="iso",
         path=path,
         size=size,
-        manifest=Manifest.from_json(file.read(node.size)),
+        manifest=manifest,
         files=tuple((name, nodes[name].size) for name in sorted(nodes)),
-        user_data=iso.USER_DATA in nodes,
+        user_data=None if baked is None else file.read(min(baked.size, _LARGEST_SMALL_FILE)),
     )
 
 

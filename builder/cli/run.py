@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.artifact.inspect import inspect
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     path = find_image(arguments.image, context.build_root)
     # All that can be wrong is found before anything is fetched.
     image = detect(path, direct=arguments.direct)
-    config, machine = configured(arguments.config, own_config(image))
+    config, machine = configured(arguments.config, own_config(image, direct=arguments.direct))
     options = Options(
         image=image.path,
         config=config,
@@ -114,24 +115,41 @@ def find_image(text: str, build_root: Path) -> Path:
     return iso
 
 
-def own_config(image: Image) -> bytes | None:
-    """Return the config that an image has of its own, None where it does not say."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnConfig:
+    """What an image says of its machine: the recipe's half (None: it does not tell), what was baked into the ISO."""
+
+    machine: bytes | None = None
+    baked: bytes | None = None
+
+
+def own_config(image: Image, *, direct: bool = False) -> OwnConfig:
+    """Return the config that an image has of its own. A kernel that is started `direct` sees no medium's."""
     try:
-        manifest = inspect(image.path).manifest if image.kind is not Kind.SLOT else None
+        found = inspect(image.path) if image.kind is not Kind.SLOT else None
     except InputError:  # bootable, but not Berth's, or a disk that has been running
-        manifest = None
-    return manifest.machine.encode() if manifest is not None and manifest.machine else None
+        found = None
+    if found is None or found.manifest is None or not found.manifest.machine:
+        return OwnConfig()
+    return OwnConfig(machine=found.manifest.machine.encode(), baked=None if direct else found.user_data)
 
 
-def configured(path: Path | None, own: bytes | None) -> tuple[bytes | None, Machine | None]:
-    """Return the user's config and the machine that it makes of the image's `own`. Raises InputError."""
+def configured(path: Path | None, own: OwnConfig) -> tuple[bytes | None, Machine | None]:
+    """Return the user's config and the machine as it will be. Raises InputError.
+
+    As on the machine, one config is laid over the recipe's half: the user's, else the baked one.
+    """
     if path is None:
-        return None, compile_document(own, file="the image's own config").machine if own is not None else None
+        if own.machine is None:
+            return None, None
+        data = own.machine if own.baked is None else own.baked
+        default = None if own.baked is None else own.machine
+        return None, compile_document(data, file="the image's own config", default=default).machine
     data = read_config(path)
     try:
-        return data, checked(data, path, default=own)
+        return data, checked(data, path, default=own.machine)
     except InputError:
-        if own is not None:
+        if own.machine is not None:
             raise
     print(
         "  tried all the same: the image does not tell its own config, which may complete it",

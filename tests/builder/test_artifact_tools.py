@@ -273,7 +273,7 @@ def test_every_artifact_says_what_it_is(made: Made) -> None:
                 ("a", made.slot.root_hash, 3)
             ]
             assert found.order == "ab"
-        assert found.user_data == (kind == "iso")
+        assert found.user_data == (USER_DATA if kind == "iso" else None)
 
 
 def test_an_image_that_was_cut_or_damaged_is_refused_or_read_but_never_a_crash(made: Made, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pycdlib
 import pytest
 
 from builder.artifact.manifest import Manifest
 from builder.cli.inspect import nearest_folder
 from builder.cli.main import main
-from builder.cli.run import configured, find_image, own_config
+from builder.cli.run import OwnConfig, configured, find_image, own_config
 from builder.emulate.image import detect
 from builder.emulate.options import Forward, Options
 from builder.emulate.ports import of_machine
@@ -51,7 +52,7 @@ def bundle(tmp_path: Path) -> Path:
 
 def test_the_image_tells_its_own_config_and_ports(bundle: Path) -> None:
     own = own_config(detect(bundle))
-    assert own == OWN.encode()
+    assert own == OwnConfig(machine=OWN.encode())
     config, machine = configured(None, own)
     assert config is None
     assert machine is not None
@@ -70,6 +71,43 @@ def test_a_config_is_laid_over_the_image_s_own(
     assert "warning" in capsys.readouterr().err  # the warning is shown
 
 
+BAKED = b'#cloud-config\nberth: {containers: {web: {ports: ["7070:80"]}, more: {image: "m:1", ports: ["53:53/udp"]}}}\n'
+
+
+@pytest.fixture
+def iso(bundle: Path, tmp_path: Path) -> Path:
+    """As much of an ISO as is looked at before it boots: a volume with the manifest and a baked config."""
+    with tarfile.open(bundle) as archive:
+        manifest = archive.extractfile("manifest.json").read()
+    volume = pycdlib.PyCdlib()
+    volume.new(interchange_level=3, rock_ridge="1.09")
+    volume.add_directory("/BERTH", rr_name="berth")
+    for name, data in {"manifest.json": manifest, "boot.img": b"x", "root.img": b"x", "user-data": BAKED}.items():
+        path = f"/BERTH/{name.upper().replace('-', '_')}"
+        volume.add_fp(io.BytesIO(data), len(data), path if "." in path else f"{path}.", rr_name=name)
+    volume.write(str(tmp_path / "demo.iso"))
+    volume.close()
+    return tmp_path / "demo.iso"
+
+
+def test_the_ports_are_those_of_the_config_that_will_be_in_force(iso: Path, tmp_path: Path) -> None:
+    """Baked user-data is laid over the recipe's half; a config of the user takes its place, as on the machine."""
+    own = own_config(detect(iso))
+    assert own == OwnConfig(machine=OWN.encode(), baked=BAKED)
+    _, machine = configured(None, own)
+    assert machine is not None
+    assert of_machine(machine) == (Forward(host=53, guest=53, protocol="udp"), Forward(host=7070, guest=7070))
+    path = tmp_path / "box.yaml"
+    path.write_text("#cloud-config\nhostname: box\n")
+    _, machine = configured(path, own)
+    assert machine is not None
+    assert of_machine(machine) == (Forward(host=8080, guest=8080),)
+    # Started without its medium, the machine does not see what is baked into it.
+    _, machine = configured(None, own_config(detect(iso), direct=True))
+    assert machine is not None
+    assert of_machine(machine) == (Forward(host=8080, guest=8080),)
+
+
 def test_a_config_with_errors_is_refused(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "box.yaml"
     path.write_text("#cloud-config\nberth:\n  containers: {web: {ports: [nonsense]}}\n")
@@ -83,11 +121,11 @@ def test_a_config_with_errors_is_refused(bundle: Path, tmp_path: Path, capsys: p
 def test_an_image_that_does_not_tell_refuses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "box.yaml"
     path.write_text('#cloud-config\nberth: {containers: {web: {ports: ["1:1"]}}}\n')
-    assert configured(path, None)[1] is None
+    assert configured(path, OwnConfig())[1] is None
     assert "does not tell its own config" in capsys.readouterr().err
     iso = tmp_path / "foreign.iso"
     iso.write_bytes(bytes(0x8001) + b"CD001" + bytes(100))
-    assert own_config(detect(iso)) is None
+    assert own_config(detect(iso)) == OwnConfig()
 
 
 @pytest.mark.parametrize("name", ["podmn.iso", "./podman", "x/y"])
