@@ -147,11 +147,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "updates" in parts:
         say("measuring updates: minimal with the cloud kernel")
         try:
-            taken = updates.updates("minimal", "cloud", tools, context)
-            sys.stdout.write("\n" + "\n".join(updates.lines({"minimal, cloud": taken})))
+            for one in updates.updates("minimal", "cloud", tools, context):
+                taken += (one,)
         except BerthError as error:
             say(f"bench: updates: {error.message}")
             status = 1
+        sys.stdout.write("\n" + "\n".join(updates.lines({"minimal, cloud": taken})))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     value = {"format": FORMAT, "host": asdict(machine), "figures": [asdict(each) for each in figures]}
     value |= {"configs": asdict(read)} if read is not None else {}

@@ -1,9 +1,13 @@
 """What an update costs a machine: bytes fetched, time and memory, of real versions that Debian replaced.
 
 A recipe's lock has packages of the security suite; what they replaced is still in the main suite, as of the last point
-release. So one slot is built of the lock, others of the same lock with older packages: one library's (krb5, four small
-packages), the kernel's, and all that were replaced. Each is published, then the newest; a guest that runs the older one
-takes it, and tells what its own updater counted.
+release. So one slot is built of the lock, others of the same lock with older packages: one small source's, the
+kernel's, and all that were replaced. Each is published, then the newest; a guest that runs the older one takes it, and
+tells what its own updater counted.
+
+What the security suite holds changes with each day, and a point release empties it. Of the small ones that were
+replaced the bench takes krb5, else the smallest; where there is none, both slots get a file of the bench's own in place
+of a package. A kernel that was not replaced has no figure.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import random
 import shutil
 import tempfile
 import threading
@@ -26,7 +31,7 @@ from builder.cli.inputs import Network, open_source, ready_lock
 from builder.emulate.options import Options
 from builder.emulate.run import prepare
 from builder.emulate.session import Session
-from builder.errors import GuestFailed
+from builder.errors import GuestFailed, Place
 from builder.fetch.packages import fetch_lock
 from builder.lock.apt import AptSolver
 from builder.lock.archive import open_archive
@@ -36,6 +41,7 @@ from builder.lock.select import for_build
 from builder.lock.universe import Suites
 from builder.pipeline import Order, build
 from builder.recipe import load
+from builder.recipe.model import ExtraFile
 from builder.repository import rotation
 from builder.repository.folder import Folder
 from builder.repository.publish import Publisher
@@ -44,6 +50,8 @@ from builder.repository.signing import KeyFolder
 from builder.steps import Steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from builder.cli.context import Context
     from builder.lock.model import Lock
     from builder.recipe.model import Recipe
@@ -52,7 +60,11 @@ if TYPE_CHECKING:
 SHARE_GOAL = 10.0  # percent of the slot image, for one small package
 MEMORY_GOAL = 64.0  # MiB
 SMALL = "krb5"  # a source package; in every recipe, for OpenSSH needs its libraries
+SMALL_MOST = 2 << 20  # bytes of the .debs of one that is called small
 KERNEL = "linux"
+ONE_SMALL = "one small package"
+FILE_PATH = "/usr/lib/berth/bench"
+FILE_SIZES = (300_000, 309_000)  # bytes that can't be compressed, as of a program of 0.8 MB; the newer one is longer
 PATIENCE = 600.0  # seconds: an emulated guest on a shared machine
 MARK = "bench-update "
 _CONFIG = """#cloud-config
@@ -79,19 +91,21 @@ class Update:
     memory: int
 
 
-def updates(recipe_name: str, kernel: str, tools: Tools, context: Context) -> tuple[Update, ...]:
-    """Build, publish and take; raise BerthError."""
+def updates(recipe_name: str, kernel: str, tools: Tools, context: Context) -> Iterator[Update]:
+    """Build, publish and take; yield each as soon as it is known. Raises BerthError."""
     recipe = load(recipe_name, [f"build.kernel={kernel}"])
-    lock = ready_lock(recipe, tools, context, Network(heal=True))
+    lock = for_build(ready_lock(recipe, tools, context, Network(heal=True)), kernel)
     older = _older(recipe, tools, context)
     folder = context.build_root / "bench" / f"updates-{recipe_name}-{kernel}"
     newest = _built(recipe, lock, folder / "newest", tools, context)
-    found = []
-    for name, sources in _cases(lock, older).items():
-        before = _mixed(lock, older, sources)
-        old = _built(recipe, before, folder / name.replace(" ", "-"), tools, context)
-        found.append(_taken(name, old, newest, tools))
-    return tuple(found)
+    cases = _cases(lock, older)
+    if not any(name.startswith(ONE_SMALL) for name in cases):
+        changed = [_with_file(recipe, folder, size) for size in FILE_SIZES]
+        old, new = (_built(one, lock, folder / f"file-{number}", tools, context) for number, one in enumerate(changed))
+        yield _taken(f"{ONE_SMALL} (a file of {FILE_SIZES[1] / MB:.1f} MB)", old, new, tools)
+    for number, (name, sources) in enumerate(cases.items()):
+        old = _built(recipe, _mixed(lock, older, sources), folder / f"older-{number}", tools, context)
+        yield _taken(name, old, newest, tools)
 
 
 def _older(recipe: Recipe, tools: Tools, context: Context) -> Lock:
@@ -113,11 +127,27 @@ def _older(recipe: Recipe, tools: Tools, context: Context) -> Lock:
 
 
 def _cases(lock: Lock, older: Lock) -> dict[str, frozenset[str]]:
-    """Return which source packages are older in each case."""
+    """Return which source packages are older in each case, the small one first; no case where none was replaced."""
     versions = {package.name: package.version for package in older.packages}
-    moved = frozenset(package.source for package in lock.packages if versions.get(package.name) != package.version)
+    moved = {package.source for package in lock.packages if versions.get(package.name) != package.version}
     kernel = frozenset(source for source in moved if source.startswith(KERNEL))
-    return {"one small package": moved & {SMALL}, "the kernel": kernel, "all since the point release": moved}
+    sizes = {source: sum(one.size for one in lock.packages if one.source == source) for source in moved - kernel}
+    small = sorted(
+        (source for source in sizes if sizes[source] <= SMALL_MOST), key=lambda one: (one != SMALL, sizes[one], one)
+    )
+    cases = {f"{ONE_SMALL} ({source})": frozenset({source}) for source in small[:1]}
+    cases |= {"the kernel": kernel, "all since the point release": frozenset(moved)}
+    return {name: sources for name, sources in cases.items() if sources}
+
+
+def _with_file(recipe: Recipe, folder: Path, size: int) -> Recipe:
+    """Return the recipe with a file of that many bytes, seeded by their number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"file-of-{size}"
+    source.write_bytes(random.Random(size).randbytes(size))
+    place = Place(file=str(recipe.path))
+    extra = ExtraFile(path=FILE_PATH, content=None, source=source, mode=0o644, uid=0, gid=0, place=place)
+    return replace(recipe, build=replace(recipe.build, files=(*recipe.build.files, extra)))
 
 
 def _mixed(lock: Lock, older: Lock, sources: frozenset[str]) -> Lock:
@@ -196,7 +226,7 @@ def lines(figures: dict[str, tuple[Update, ...]]) -> list[str]:
     for title, found in figures.items():
         for one in found:
             share = 100 * one.fetched / one.size
-            goal = SHARE_GOAL if one is found[0] else None
+            goal = SHARE_GOAL if one.name.startswith(ONE_SMALL) else None
             rows.append([
                 f"{title}: {one.name}", f"{one.size / MB:.1f}", f"{one.new / MB:.2f}", f"{one.fetched / MB:.2f}",
                 verdict(share, goal), f"{one.seconds:.1f}", verdict(one.memory / MIB, MEMORY_GOAL),

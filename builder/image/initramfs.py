@@ -2,6 +2,10 @@
 
 Python's files, libraries and what a driver depends on are found, never listed. Listed by hand are the classes of
 drivers (`kernelmodules.CLASSES`, patterns over the kernel's folders) and the few links and folders below.
+
+Nothing in it names the release (PID 1 reads that in the root): it is one compressed stream, and a word that changes in
+its middle would make all behind it new. So releases whose kernel, Python and early half of PID 1 are the same have the
+same initramfs, and an update does not fetch it.
 """
 
 from __future__ import annotations
@@ -11,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from builder.image import cpio, elf, kernelmodules, pythonfiles
 from builder.rootfs.entry import Kind
-from init.formats.release import APP_PATH, PATH
+from init.formats.release import APP_PATH
 
 if TYPE_CHECKING:
     from builder.image.pythonfiles import Runner
     from builder.image.treeview import TreeView
-    from init.formats.release import Release
 
 # A script, because the kernel starts `/init` without arguments, and Python finds a package only through sys.path.
 # The net is for PID 1's own code that can't be imported: past its first lines it has nets of its own.
@@ -35,10 +38,13 @@ MERGED = ("bin", "lib", "lib64", "sbin")
 BEST, FAST = 19, 3  # levels of zstd: seconds against tenths, for a fifth of the bytes
 
 
-def contents(view: TreeView, runner: Runner, release: Release) -> tuple[cpio.Node, ...]:
-    """Return all nodes of the initramfs, sorted. Raises BuildError where the tree lacks what is needed."""
+def contents(view: TreeView, runner: Runner, kernel: str) -> tuple[cpio.Node, ...]:
+    """Return all nodes of the initramfs for a kernel (`uname -r`), sorted.
+
+    Raises BuildError where the tree lacks what is needed.
+    """
     python = pythonfiles.find(view, runner)
-    modules = kernelmodules.collect(view, release.kernel)
+    modules = kernelmodules.collect(view, kernel)
     programs = elf.closure(view, ["usr/bin/python3", *python.extensions])
     nodes: dict[str, cpio.Node] = {}
     for path in (*python.modules, *programs):
@@ -52,7 +58,6 @@ def contents(view: TreeView, runner: Runner, release: Release) -> tuple[cpio.Nod
     for name, text in modules.tables.items():
         nodes[f"{modules.folder}/{name}"] = cpio.file(f"{modules.folder}/{name}", text.encode())
     nodes["init"] = cpio.file("init", INIT.encode(), 0o755)
-    nodes[PATH.strip("/")] = cpio.file(PATH.strip("/"), release.to_json().encode())
     # The kernel opens it for PID 1's first three descriptors before anything is mounted.
     nodes["dev/console"] = cpio.Node(path="dev/console", mode=stat.S_IFCHR | 0o600, device=(5, 1))
     return cpio.with_parents(nodes.values())
@@ -68,13 +73,13 @@ def _copy(view: TreeView, path: str, nodes: dict[str, cpio.Node]) -> None:
     nodes[entry.path] = cpio.file(entry.path, view.read(path), 0o755 if entry.mode & 0o100 else 0o644)
 
 
-def build(view: TreeView, runner: Runner, release: Release, *, level: int = BEST) -> bytes:
+def build(view: TreeView, runner: Runner, kernel: str, *, level: int = BEST) -> bytes:
     """Return the compressed archive.
 
     zstd 19: 0.2 s of a boot under emulation against none at all, for a third of the bytes; one thread, and the size
     told beforehand, so that the bits depend on nothing else.
     """
-    plain = cpio.archive(contents(view, runner, release))
+    plain = cpio.archive(contents(view, runner, kernel))
     return runner.run(
         "zstd", f"-{level}", "--single-thread", f"--stream-size={len(plain)}", "-q", "-c", "-", input=plain
     )

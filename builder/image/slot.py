@@ -86,7 +86,7 @@ def build_slot(
     with ThreadPoolExecutor(max_workers=1) as second:
         # Who wants no compression builds often, and waits for each.
         level = initramfs.FAST if recipe.build.compression.algorithm == "none" else initramfs.BEST
-        packing = second.submit(_initramfs, view, tools, release, level, progress)
+        packing = second.submit(_initramfs, view, tools, release.kernel, level, progress)
         sealed = _root(tree, store=store, tools=tools, recipe=recipe, release=release, out=out, progress=progress)
         packed = packing.result()
 
@@ -107,9 +107,9 @@ def build_slot(
     )
 
 
-def _initramfs(view: TreeView, tools: Tools, release: Release, level: int, progress: Progress) -> bytes:
+def _initramfs(view: TreeView, tools: Tools, kernel: str, level: int, progress: Progress) -> bytes:
     task = progress.task("initramfs", unit="steps")
-    packed = initramfs.build(view, tools, release, level=level)
+    packed = initramfs.build(view, tools, kernel, level=level)
     task.done(f"{len(packed) / MIB:.1f} MiB")
     return packed
 

@@ -25,6 +25,7 @@ from builder.bench.poweron import PowerOn
 from builder.bench.report import Figures, report
 from builder.bench.sizes import Sizes
 from builder.errors import GuestFailed
+from builder.recipe import load
 from init.dialects.compile import compile_document
 from init.formats import events
 
@@ -168,6 +169,7 @@ def test_older_slots_are_the_lock_with_real_older_packages() -> None:
     new, old = lock("2", "6.2", 200), lock("1", "6.1", 100)
     cases = updates._cases(new, old)
     assert list(cases.values()) == [{"krb5"}, {"linux-signed-amd64"}, {"krb5", "linux-signed-amd64"}]
+    assert next(iter(cases)) == "one small package (krb5)"
     mixed = [
         {package.name: package.version for package in updates._mixed(new, old, sources).packages}
         for sources in cases.values()
@@ -178,6 +180,33 @@ def test_older_slots_are_the_lock_with_real_older_packages() -> None:
         {"libc6": "2.41", "libkrb5-3": "1", "linux-image-6.1": "6.1"},
     ]
     assert updates._mixed(new, old, cases["the kernel"]).epoch == 100
+
+
+@pytest.mark.parametrize(
+    ("moved", "chosen"),
+    [
+        ({"a": 9000, "b": 8000}, [{"b"}, {"a", "b"}]),
+        ({"a": 9000, "krb5": 9999}, [{"krb5"}, {"a", "krb5"}]),
+        ({"large": updates.SMALL_MOST + 1, "linux": 1}, [{"linux"}, {"large", "linux"}]),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_what_the_security_suite_has_today_is_measured(moved: dict[str, int], chosen: list[set[str]]) -> None:
+    names = ["a", "b", "krb5", "large", "linux"]
+    old = make_lock(solved(universe(*(FakeDeb(name, "1") for name in names)), *names))
+    packages = [
+        replace(one, source=one.name, **({"version": "2", "size": moved[one.name]} if one.name in moved else {}))
+        for one in old.packages
+    ]
+    assert list(updates._cases(replace(old, packages=tuple(packages)), old).values()) == chosen
+
+
+def test_where_no_small_package_was_replaced_a_file_of_the_bench_is(tmp_path: Path) -> None:
+    recipe = load("minimal", [])
+    one, two = (updates._with_file(recipe, tmp_path, size).build.files[-1] for size in updates.FILE_SIZES)
+    assert one.path == two.path
+    assert (one.source.stat().st_size, two.source.stat().st_size) == updates.FILE_SIZES
+    assert one.source.read_bytes()[:64] != two.source.read_bytes()[:64]
 
 
 def test_what_a_machine_says_of_its_update_is_read_and_stands_beside_its_goal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from builder.image.erofs import options
 from builder.image.verity import Verity
 from builder.recipe.model import Compression
 from builder.rootfs.entry import Entry, Kind, Tree
-from init.formats import cmdline, envblock
+from init.formats import blocks, cmdline, envblock
 
 SEALED = Verity(root_hash="ab" * 32, hash_offset=40960)
 
@@ -42,6 +43,19 @@ def test_the_boot_image_is_a_ustar_archive_with_the_frozen_names() -> None:
     assert len(image) % 512 == 0
     assert len(env) == 1024
     assert envblock.read(env, ["cmdline"]) == {"cmdline": b"quiet"}
+
+
+def test_another_release_with_the_same_kernel_and_initramfs_changes_few_pages_of_the_boot_image() -> None:
+    """The archive's headers (its time), the command line and the sums."""
+    chance = random.Random(0)
+    kernel, packed = chance.randbytes(300_000), chance.randbytes(200_001)
+    images = [
+        slot.boot_image(kernel, packed, f"quiet berth.root={letter * 64},4096", epoch=epoch)
+        for letter, epoch in (("a", 1_700_000_000), ("b", 1_700_086_400))
+    ]
+    before, after = ({block.sha256: block.size for block, _ in blocks.cut([image])} for image in images)
+    assert sum(size for name, size in after.items() if name not in before) <= 4 * blocks.PAGE
+    assert len(after) > 100
 
 
 def test_identity_covers_every_field() -> None:
