@@ -135,10 +135,9 @@ def compile_v1(node: Mapping, path: str, report: Report) -> Network:
     routes: list[tuple[Fields, str]] = []
     for index, item in enumerate(config.items):
         where = f"{here}[{index}]"
-        kind = item.get("type") if isinstance(item, Mapping) else None
-        record = _RECORDS.get(kind.text if isinstance(kind, Scalar) else "")
-        fields = (record or Record(keys={"type": _COMMON["type"]})).read(item, where, report)
-        if fields is INVALID or record is None:
+        record = _record_of(item, where, report)
+        fields = INVALID if record is None else record.read(item, where, report)
+        if fields is INVALID:
             continue
         name = fields.get("type")
         if name == "nameserver":
@@ -148,6 +147,19 @@ def compile_v1(node: Mapping, path: str, report: Report) -> Network:
         elif "name" in fields:
             links.append(_link(fields, where, report))
     return _with_globals(links, servers, routes, report)
+
+
+def _record_of(item: Node, path: str, report: Report) -> Record | None:
+    """Return the keys that an item may have; without its type nothing can be said of them."""
+    if not isinstance(item, Mapping):
+        expected("a map", item, path, report)
+        return None
+    kind, here = item.get("type"), below(path, "type")
+    if kind is None:
+        report.error(item.place, here, "the key `type` is missing", code="missing")
+        return None
+    name = _COMMON["type"].shape.read(kind, here, report)
+    return None if name is INVALID else _RECORDS[name]
 
 
 def _link(fields: Fields, path: str, report: Report) -> Link:

@@ -37,7 +37,8 @@ def _mount(node: Node, path: str, report: Report) -> Any:
     if INVALID in words:
         return INVALID
     if len(words) < 2:
-        return wrong("the directory is missing", node, path, report)
+        report.warn(node.place, path, "no directory is named, so nothing is mounted", hint="[DEVICE, DIRECTORY]")
+        return INVALID  # so does cloud-init
     device, target = words[0], words[1]
     if target in ("none", "swap") or words[2:3] == ["swap"]:
         report.warn(node.place, path, "a swap partition is not used", hint="write `swap` with `filename` and `size`")

@@ -57,6 +57,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "dns_nameservers": ("192.0.2.53",),
     "broadcast": ("192.0.2.255",),
     "mode": ("active-backup",),
+    "mounts": ("/dev/vdb", "/mnt/a", "ext4"),
+    "uid": ("1001",),
 }
 PLAIN = ("word", "other", "x.example")
 WRONG: tuple[Any, ...] = (True, 7, 7.5, "word", "", [], ["word"], {}, {"unheard": 1}, [[1]], None)

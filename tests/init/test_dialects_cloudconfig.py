@@ -159,7 +159,6 @@ def test_who_there_is(text: str, names: list[str]) -> None:
         ("write_files: [{path: /etc/a, encoding: zip}]", "write_files[0].encoding"),
         ("write_files: [{path: /etc/a, encoding: b64, content: '%'}]", "write_files[0].content"),
         ("write_files: [{path: /etc/a, owner: 'a:b:c'}]", "write_files[0].owner"),
-        ("mounts: [[sdb1]]", "mounts[0]"),
         ("mounts: [[sdb1, relative]]", "mounts[0]"),
         ("mounts: [sdb1]", "mounts[0]"),
         ("swap: {filename: /var/swap, size: lots}", "swap.size"),
@@ -248,6 +247,13 @@ def test_seeds_in_every_encoding() -> None:
     for text in ("data: seed", "data: c2VlZA==, encoding: b64", f"data: !!binary {packed}, encoding: gz"):
         assert machine(f"random_seed: {{{text}}}").random_seed == "c2VlZA==", text
     assert found("random_seed: {data: seed, encoding: gz}", Severity.ERROR) == ["random_seed"]
+
+
+def test_a_mount_without_a_directory_is_left_out_as_cloud_init_does() -> None:
+    made = compile_document(b"#cloud-config\nmounts: [[sdb1], [sdb2, /mnt/a]]\n", file="user-data")
+    assert made.machine is not None
+    assert [each.target for each in made.machine.mounts] == ["/mnt/a"]
+    assert [(each.path, each.severity.value) for each in made.diagnostics] == [("mounts[0]", "warning")]
 
 
 @pytest.mark.parametrize(

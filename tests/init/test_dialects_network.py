@@ -193,3 +193,16 @@ vlans: {lan: {id: 7, link: id0}}
 def test_a_misspelt_parameter_of_version_1_is_an_error(kind: str, key: str) -> None:
     got = compiled(f"{{version: 1, config: [{{type: {kind}, name: x, {kind}_interfaces: [], params: {{{key}: 1}}}}]}}")
     assert [each.path for each in got.diagnostics if each.severity.value == "error"] == [f"config[0].params.{key}"]
+
+
+@pytest.mark.parametrize(
+    ("item", "path"),
+    [
+        ("{gateway: 192.0.2.1, metric: 3}", "config[0].type"),
+        ("{type: wire, name: x}", "config[0].type"),
+        ("7", "config[0]"),
+    ],
+)
+def test_of_an_item_without_its_type_nothing_else_is_said(item: str, path: str) -> None:
+    got = compiled(f"{{version: 1, config: [{item}]}}")
+    assert [each.path for each in got.diagnostics if each.severity.value == "error"] == [path]
