@@ -15,6 +15,7 @@ import json
 import tarfile
 from contextlib import contextmanager
 
+from init.containers import archived
 from init.containers.image import ARCHITECTURE, Blob, Found, ImageError
 from init.containers.reference import is_digest
 
@@ -33,7 +34,7 @@ def opened(path: str) -> Iterator[Found]:
         with tarfile.open(path) as archive:
             yield _find(archive)
     except FileNotFoundError as error:
-        raise ImageError(f"there is no archive {path}") from error
+        raise ImageError(archived.gone(path)) from error
     except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ImageError(f"the archive {path} cannot be read: {error}") from error
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 
+from init.containers import archived
 from init.containers.addresses import GATEWAY, NETWORK, PREFIX4, SUBNET4, of_container
 from init.containers.bundle import volume_source
 from init.containers.dockerapi import Api, ApiError
@@ -64,13 +65,13 @@ def run(order: Order, *, baked: bool) -> int:
 def fetch(order: Order) -> None:
     """Make the container's image known to dockerd. Raise ApiError."""
     api = Api()
-    if order.container.image.startswith("archive:"):
+    if archived.is_archive(order.container.image):
         try:
             _load(api, order.container)
         except ApiError as error:
             if not api.exists(f"/images/{_escaped(archive_reference(order.container.name))}/json"):
                 raise
-            sys.stderr.write(f"berth: {order.container.image} stays as it is here: {error}\n")
+            archived.tell_kept(order.container.image, error)
     else:
         _pull(api, order)
 
@@ -169,7 +170,7 @@ def _device(text: str) -> dict[str, str]:
 
 
 def _name_here(container: Container) -> str:
-    return archive_reference(container.name) if container.image.startswith("archive:") else container.image
+    return archive_reference(container.name) if archived.is_archive(container.image) else container.image
 
 
 def _pull(api: Api, order: Order) -> None:
@@ -194,7 +195,7 @@ def _pull(api: Api, order: Order) -> None:
     except ApiError as error:
         if not present:
             raise
-        sys.stderr.write(f"berth: {container.image} stays as it is here: {error}\n")
+        archived.tell_kept(container.image, error)
 
 
 def _escaped(text: str) -> str:
@@ -204,12 +205,12 @@ def _escaped(text: str) -> str:
 
 def _load(api: Api, container: Container) -> None:
     """Load an archive and give its image the name that the container is made from."""
-    path = container.image.removeprefix("archive:")
+    path = archived.path_of(container.image)
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - without pathlib
             lines = api.upload("/images/load?quiet=1", stream)
     except FileNotFoundError as error:
-        raise ApiError(f"there is no archive {path}") from error
+        raise ApiError(archived.gone(path)) from error
     for line in reversed(lines):
         kind, _, name = str(line.get("stream", "")).strip().partition(": ")
         if kind in ("Loaded image", "Loaded image ID"):

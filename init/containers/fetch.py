@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from init.containers import archive, reference, registry
+from init.containers import archive, archived, reference, registry
 from init.containers.image import ImageError, Images
 from init.containers.podman import PODMAN, archive_reference
 from init.containers.unpack import UnpackError
@@ -18,8 +18,6 @@ from init.containers.unpack import UnpackError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.containers.order import Order
-
-_ARCHIVE = "archive:"
 
 
 def fetch(order: Order, engine: str, images: Images) -> None:
@@ -31,11 +29,11 @@ def fetch(order: Order, engine: str, images: Images) -> None:
     image = order.container.image
     if engine == "podman":
         try:
-            _load_into_podman(order.container.name, image.removeprefix(_ARCHIVE))
+            _load_into_podman(order.container.name, archived.path_of(image))
         except ImageError as error:
             if _podman("image", "exists", archive_reference(order.container.name)).returncode != 0:
                 raise
-            _tell_kept(image, error)
+            archived.tell_kept(image, error)
         return
     if engine == "docker":
         from init.containers import docker  # noqa: PLC0415 - one engine, one import
@@ -45,24 +43,20 @@ def fetch(order: Order, engine: str, images: Images) -> None:
     os.environ.update(dict(order.environment))  # proxies
     here = images.find(image) is not None
     try:
-        if image.startswith(_ARCHIVE):
+        if archived.is_archive(image):
             _from_archive(image, images)
         elif not here or order.container.pull == "always":
             _from_registry(order, images, here=here)
     except (ImageError, UnpackError) as error:
         if not here:
             raise ImageError(f"the image {image}: {error}") from error
-        _tell_kept(image, error)
+        archived.tell_kept(image, error)
     images.prune(order.images)
-
-
-def _tell_kept(image: str, error: Exception) -> None:
-    sys.stderr.write(f"berth: {image} stays as it is here: {error}\n")
 
 
 def _from_archive(image: str, images: Images) -> None:
     """Unpack an archive where it holds another image than it did."""
-    with archive.opened(image.removeprefix(_ARCHIVE)) as found:
+    with archive.opened(archived.path_of(image)) as found:
         if images.find(image) is None or images.digest(image) != found.digest:
             images.add(image, found)
 

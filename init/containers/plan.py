@@ -17,6 +17,7 @@ import signal
 from dataclasses import replace
 
 from init.containers import podman
+from init.containers.archived import is_archive
 from init.containers.baked import Baked
 from init.containers.order import PATH
 from init.containers.ports import table_of
@@ -73,7 +74,7 @@ def modules(engine: str) -> Service:
 
 def is_fetched(container: Container, baked: Baked) -> bool:
     """Tell whether a container's image comes from a registry, so that its first start needs the network."""
-    return not container.image.startswith("archive:") and baked.find(container.image) is None
+    return not is_archive(container.image) and baked.find(container.image) is None
 
 
 def _container(machine: Machine, index: int, engine: str, baked: Baked) -> Service:
@@ -134,7 +135,7 @@ def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) 
 def _through_podman(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
     container = machine.containers[index]
     prepare = [("/usr/bin/busybox", "mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
-    if container.image.startswith("archive:"):
+    if is_archive(container.image):
         prepare.append((*PYTHON, "container", "fetch", container.name))
     number = signal_number(container.stop_signal)
     return replace(

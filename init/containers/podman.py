@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 from init.containers.addresses import NETWORK, of_container
+from init.containers.archived import is_archive
 from init.containers.bundle import volume_source
 from init.containers.order import PATH
 from init.formats.imagestore import full_name
@@ -61,7 +62,7 @@ def run(machine: Machine, index: int, baked: Baked) -> tuple[str, ...]:
 
 def reference(container: Container, baked: Baked) -> tuple[str, str]:
     """Return the image's reference and when podman may pull it. One that is here is never asked for."""
-    if container.image.startswith("archive:"):
+    if is_archive(container.image):
         return archive_reference(container.name), "never"
     if baked.find(container.image) is not None:
         return full_name(container.image), "never"

@@ -1,6 +1,6 @@
 """Logs: what services say, stamped, capped, kept in memory and in rotated files.
 
-PID 1 reads each service's pipe without waiting. A line longer than `LINE_MOST` bytes is cut into several. Lines stand
+PID 1 reads each service's pipe without waiting. A line longer than `lines.LINE_MOST` is cut into several. Lines stand
 in one ring in memory (bounded by bytes, so that `berthctl logs` answers on a machine without any disk) and, once a
 folder is given, in `FOLDER/NAME.log`, one write(2) a batch and nothing held back: what was read is in the page cache,
 and outlives PID 1. A file that grew to `file_most` bytes becomes `NAME.log.1`. A line of a file is
@@ -16,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from init.formats.logfile import file_name
+from init.pid1.lines import Splitter
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from init.pid1.loop import Loop
     from init.pid1.system import System
 
-LINE_MOST = 8192  # bytes
 READ_MOST = 65536  # bytes of one pipe in one turn: a chatty service must not starve the others
 RING_MOST = 256 * 1024  # bytes of text in memory
 LAST_MOST = 300  # letters
@@ -42,38 +42,6 @@ class Line:
     t: float
     name: str
     text: str
-
-
-class Splitter:
-    """Cuts a stream of bytes into lines: at newlines, and where one is longer than `LINE_MOST`."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[str]:
-        """Take more bytes; return the lines that are complete."""
-        *whole, rest = (self._rest + data).split(b"\n")
-        lines = []
-        for line in whole:
-            lines += _cut(line)
-        while len(rest) > LINE_MOST:
-            lines.append(_text(rest[:LINE_MOST]))
-            rest = rest[LINE_MOST:]
-        self._rest = rest
-        return lines
-
-    def finish(self) -> list[str]:
-        """Return what stands there without a newline: the program ended."""
-        rest, self._rest = self._rest, b""
-        return _cut(rest) if rest else []
-
-
-def _cut(line: bytes) -> list[str]:
-    return [_text(line[at : at + LINE_MOST]) for at in range(0, max(len(line), 1), LINE_MOST)]
-
-
-def _text(data: bytes) -> str:
-    return data.rstrip(b"\r").decode("utf-8", "replace")
 
 
 class Ring:

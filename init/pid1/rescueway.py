@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from init.pid1 import borrow, rescuedisk
+from init.pid1.lines import Splitter
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ class WayIn:
         self._pid: int | None = None
         self._next = 0.0  # when the program may be started
         self._reading: int | None = None
-        self._rest = b""
+        self._splitter = Splitter(LINE_MOST)
         self.lines: list[str] = []
 
     def look(self) -> None:
@@ -97,12 +98,12 @@ class WayIn:
         if not data:
             self._close()
             return
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[-LINE_MOST:]
-        for line in lines:
-            self._tell(line.decode("utf-8", "replace"))
+        for line in self._splitter.feed(data):
+            self._tell(line)
 
     def _close(self) -> None:
-        reading, self._reading, self._rest = self._reading, None, b""
+        for line in self._splitter.finish():
+            self._tell(line)
+        reading, self._reading = self._reading, None
         if reading is not None:
             self._system.close(reading)

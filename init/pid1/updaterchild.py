@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from init.pid1 import cgroups
+from init.pid1.lines import Splitter
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ class UpdaterChild:
         self._on_end = ended
         self._status: int | None = None
         self._reading: int | None = None
-        self._line = b""
+        self._lines = Splitter(LINE_MOST)
         self.pid: int | None = None
 
     def start(self, command: Spawn) -> None:
@@ -61,7 +62,7 @@ class UpdaterChild:
             raise
         finally:
             self._system.close(writing)
-        self.pid, self._line, self._status = pid, b"", None
+        self.pid, self._lines, self._status = pid, Splitter(LINE_MOST), None
         self._performer.expect(pid, self._ended)
 
     def _group(self) -> str | None:
@@ -84,9 +85,7 @@ class UpdaterChild:
             self._close()
             self._look()
             return
-        *lines, rest = (self._line + data).split(b"\n")
-        self._line = rest[-LINE_MOST:]
-        for line in lines:
+        for line in self._lines.feed(data):
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError):

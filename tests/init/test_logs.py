@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from init.formats.logfile import FOLDER
 from init.pid1.kernellog import parse
-from init.pid1.logs import LINE_MOST, Line, Logs, Ring, Splitter, stamp
+from init.pid1.lines import LINE_MOST, Splitter
+from init.pid1.logs import Line, Logs, Ring, stamp
 from init.pid1.loop import Loop
 
 

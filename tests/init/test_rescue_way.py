@@ -88,7 +88,7 @@ def test_what_rescue_knows_is_said() -> None:
 
 
 def test_a_way_in_that_ends_begins_again() -> None:
-    system = in_rescue(program=Program(seconds=5.0, status=1))
+    system = in_rescue(program=Program(output=b"network: down\r\nand then it fai", seconds=5.0, status=1))
     system.at(60.0, lambda: system.typed.append(b"poweroff\n"))
     result = early.run(system, Events())
     inside = rescue.Rescue(system, Events(), result)
@@ -96,7 +96,9 @@ def test_a_way_in_that_ends_begins_again() -> None:
     for _ in range(20):
         inside.step(2.0)
     assert len(system.started) > 1
-    assert "the way in ended with 1" in system.said.decode()
+    said = system.said.decode()
+    assert "the way in ended with 1" in said
+    assert "and then it fai" in said, "what stood there without a newline is told, too"
 
 
 def test_without_a_root_the_console_is_the_way_in() -> None:
