@@ -7,10 +7,12 @@ what packing its root costs.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fakes.bundles import images_bundle
 from fakes.shop import Shop
 
 from builder.cli.context import Context
@@ -104,7 +106,9 @@ class Workshop:
 def publish(shop: Shop, made: Made) -> Offer:
     """Publish a release that was made."""
     release, slot = made.release, made.slot
-    return shop.publish(
-        slot.boot.read_bytes(), slot.root.read_bytes(), machine_class=release.machine_class, version=release.version,
-        epoch=release.epoch, published=release.epoch, root_hash=slot.root_hash, hash_offset=slot.hash_offset,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = images_bundle(
+            Path(folder), slot.boot.read_bytes(), slot.root.read_bytes(), machine_class=release.machine_class,
+            version=release.version, epoch=release.epoch, root_hash=slot.root_hash, hash_offset=slot.hash_offset,
+        )  # fmt: skip
+        return shop.publish(bundle)

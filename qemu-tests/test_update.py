@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from releases import Workshop, publish
 from remote import Client, Login
 from updated import BAD_PAGE, CLOUD, ROOT, Box, Built, config
 
-from builder.emulate.image import members
 from builder.tools.call import Tools
 from init.blockdevice.device import Part
 from init.blockdevice.direct import DirectDevice
 from init.formats import disk as layouts
 from init.formats import events, updates
-from init.formats.offer import Image
+from init.formats.offer import Offer
 from init.updater import slot as slots
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
@@ -93,14 +91,11 @@ def test_what_must_not_be_taken_is_refused_with_its_reason(
     options = {"config": config(shop, key), "disk": disk, "forwards": (22,)}
     with Machine(made["raw"], tools=tools, folder=tmp_path, **options) as machine:
         box = Box(machine, Login(client=client, machine=machine, user="root", key=key))
-        version = machine.wait(events.BOOT_GOOD)["version"]
-        facts = {"machine_class": box.status()["class"], "epoch": 2**32, "published": 2**32,
-                 "root_hash": "0" * 64, "hash_offset": 4096}  # fmt: skip
+        machine.wait(events.BOOT_GOOD)
+        machine_class = box.status()["class"]
 
-        def put(name: str, **said: Any) -> None:
-            """Publish something small that no machine has."""
-            chance = random.Random(name)
-            shop.publish(chance.randbytes(8192), chance.randbytes(65536), version=name, **{**facts, **said})
+        def put(name: str, **said: Any) -> Offer:
+            return shop.publish_small(name, machine_class=machine_class, **said)
 
         def refused(words: str, name: str = "") -> None:
             after = len(machine.seen)
@@ -115,7 +110,7 @@ def test_what_must_not_be_taken_is_refused_with_its_reason(
             assert (later["state"], later["version"], later["reason"]) == (updates.REFUSED, name, answer["reason"])
 
         put("expired")
-        shop.sign(expires=datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(days=1))
+        shop.expire()
         refused("expired")
         put("unsigned")
         signed = shop.folder / "metadata/timestamp.json"
@@ -123,20 +118,15 @@ def test_what_must_not_be_taken_is_refused_with_its_reason(
         refused("signature")
         put("loader", loader=2)
         refused("loader format 2", "loader")
-        put("large", root=Image(size=2 << 30, sha256="1" * 64, index_size=100, index_sha256="1" * 64))
+        large = put("large")
+        shop.offer_instead(large, root=replace(large.root, size=2 << 30))
         refused("no space", "large")
 
-        bundle = made["bundle"].read_bytes()
-        boot, root = (
-            bundle[at : at + size] for at, size in (members(made["bundle"])[f"{what}.img"] for what in ("boot", "root"))
-        )
-        running = shop.publish(boot, root, version=version, **{**facts, "hash_offset": 4096})
+        running = shop.publish(made["bundle"])
         assert box.update("check")[1]["state"] == updates.CURRENT  # from now on its sequence is the least
-        shop.sequence = 0
-        put("older")
+        shop.offer_instead(put("older"), sequence=1)
         refused("older", "older")
 
-        shop.sequence = running.sequence
         packs = set(shop.folder.glob("packs/*/*"))
         put("altered")
         for pack in set(shop.folder.glob("packs/*/*")) - packs:

@@ -1,50 +1,43 @@
-"""A repository on this computer: published into, and served on loopback. Signed here, by python-tuf.
+"""A repository on this computer: published into and served by the product's own code, on loopback.
 
-What machines read is the format, not who wrote it; and a test has to sign what no publisher would.
+What no publisher would sign is signed by the forger, with the publisher's keys.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import http.server
 import threading
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from fakes.forger import Forged
+from fakes.repositories import now, publisher
+from tuf.api.metadata import TargetFile
 
-from builder.repository.packs import pack, stored_by
-from init.formats import blocks, offer
-from init.formats.blocks import Index
-from init.formats.offer import Image, Offer
+from builder.artifact.unbundle import read_bundle
+from builder.repository.server import Server
+from builder.repository.state import target_file_path
+from init.formats import offer
+from init.formats.offer import Offer
 
 CHANNEL = "stable"
+_LATE = 2**32  # seconds since 1970: no machine takes it for older than the release that runs
 
 
 class Shop:
-    """A repository on this computer: published into, and served to guests."""
+    """A repository, its keys, and who serves it to guests."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._keys = {role: Ed25519PrivateKey.generate() for role in ("root", "targets", "snapshot", "timestamp")}
-        self._indexes: list[Index] = []
-        self._targets: dict[str, TargetFile] = {}
-        self._version = 0
-        self.sequence = 0
+        self._forged = Forged(folder)
+        self.root = self._forged.root
+        self.folder = self._forged.folder
+        self.folder.mkdir(exist_ok=True)
         self.asked: list[str] = []  # the paths that were asked for, in order, without the leading slash
-        root = Root(expires=_later(days=300))
-        for role in self._keys:
-            root.add_key(self._signer(role).public_key, role)
-        self.root = self._signed(root)
-        self._write("metadata/1.root.json", self.root)
-        handler = partial(_Quiet, directory=str(folder), asked=self.asked)
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = Server(self.folder, "127.0.0.1", 0, self._heard, lambda: None)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._small = 0
 
     def __enter__(self) -> Shop:
         self._thread.start()
@@ -58,73 +51,30 @@ class Shop:
     @property
     def port(self) -> int:
         """The port on this computer's own address."""
-        return int(self._server.server_address[1])
+        return self._server.port
 
-    def publish(self, boot: bytes, root: bytes, /, **said: Any) -> Offer:
-        """Publish a release as the channel's newest; `said` is what its offer says besides."""
-        images = {}
-        for what, image in (("boot", boot), ("root", root)):
-            packed = pack([image], stored_by(self._indexes))
-            for one, data in packed.packs:
-                self._write(blocks.pack_path(one.sha256), data)
-            encoded = packed.index.encode()
-            name = hashlib.sha256(encoded).hexdigest()
-            self._write(offer.index_path(name), encoded)
-            self._indexes.append(packed.index)
-            images[what] = Image(
-                size=packed.index.size, sha256=packed.index.sha256, index_size=len(encoded), index_sha256=name
-            )
-        self.sequence += 1
-        facts = {"channel": CHANNEL, "sequence": self.sequence, "loader": 1, **images, **said}
-        one = Offer(**facts)
-        data = one.to_json()
+    def publish(self, bundle: Path) -> Offer:
+        """Publish a bundle as the channel's newest release."""
+        made = publisher(self._forged.files, self._forged.keys)
+        return made.publish(read_bundle(bundle), CHANNEL).offers[0]
+
+    def publish_small(self, version: str, **said: Any) -> Offer:
+        """Publish something small that no machine has; `said` is what its offer says besides."""
+        self._small += 1
+        return self._forged.publish(self._small, CHANNEL, version=version, epoch=_LATE, **said)
+
+    def expire(self) -> None:
+        """Sign a timestamp that is over."""
+        past = now() - datetime.timedelta(days=1)
+        self._forged.sign("timestamp", lambda signed: setattr(signed, "expires", past))
+
+    def offer_instead(self, one: Offer, **said: Any) -> None:
+        """Sign another offer to machines than the one that was published; what is published next is as it should be."""
+        data = replace(one, **said).to_json()
         path = offer.channel_target(one.machine_class, CHANNEL)
-        head, _, name = path.rpartition("/")
-        self._write(f"{offer.TARGETS_PATH}{head}/{hashlib.sha256(data).hexdigest()}.{name}", data)
-        self._targets[path] = TargetFile.from_data(path, data, ["sha256"])
-        self.sign()
-        return one
+        target = TargetFile.from_data(path, data, ["sha256"])
+        self._forged.files.write(target_file_path(path, target), data)
+        self._forged.sign("targets", lambda signed: signed.targets.update({path: target}))
 
-    def sign(self, *, expires: datetime.datetime | None = None) -> None:
-        """Sign the newest state; `expires` is the timestamp's."""
-        self._version += 1
-        number = self._version
-        targets = self._signed(Targets(number, expires=_later(days=200), targets=dict(self._targets)))
-        self._write(f"metadata/{number}.targets.json", targets)
-        listed = {"targets.json": MetaFile(number)}
-        self._write(
-            f"metadata/{number}.snapshot.json", self._signed(Snapshot(number, expires=_later(days=100), meta=listed))
-        )
-        timestamp = Timestamp(number, expires=expires or _later(days=50), snapshot_meta=MetaFile(number))
-        self._write("metadata/timestamp.json", self._signed(timestamp))
-
-    def _signer(self, role: str) -> CryptoSigner:
-        return CryptoSigner(self._keys[role])
-
-    def _signed(self, signed: Any) -> bytes:
-        metadata: Metadata[Any] = Metadata(signed)
-        metadata.sign(self._signer(signed.type))
-        return bytes(metadata.to_bytes())
-
-    def _write(self, path: str, data: bytes) -> None:
-        final = self.folder / path
-        final.parent.mkdir(parents=True, exist_ok=True)
-        final.write_bytes(data)
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, *words: Any, asked: list[str], **options: Any) -> None:
-        self._asked = asked
-        super().__init__(*words, **options)
-
-    def do_GET(self) -> None:
-        self._asked.append(self.path.lstrip("/"))
-        super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def _later(*, days: int) -> datetime.datetime:
-    """Guests' clocks are the host's."""
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days=days)
+    def _heard(self, _who: str, said: str, _status: int, _count: int) -> None:
+        self.asked.append(said.partition(" ")[2].lstrip("/"))
