@@ -67,4 +67,4 @@ def test_a_seed_on_a_server(
         machine.wait(events.CONTAINER_STARTED)
         machine.wait_for_line("seeded")  # the status page has the host name
         machine.power_off()
-    assert asked == ["/box/meta-data", "/box/user-data", "/box/network-config"]
+    assert asked == ["/box/meta-data", "/box/user-data", "/box/network-config", "/box/vendor-data"]

@@ -19,7 +19,7 @@ from init.dialects.people import make_names, make_people
 from init.dialects.position import Mapping, Node, Scalar, Sequence, is_null, parse, shown
 from init.dialects.record import Fields
 from init.dialects.shape import INVALID, expected
-from init.dialects.system import make_system, resolver
+from init.dialects.system import make_system, resolver, seed_commands
 from init.dialects.text import decode
 from init.formats.machine import Machine, Network
 
@@ -198,6 +198,8 @@ def _assemble(half: _Half, meta: dict[str, Any], network: Network | None, report
         arguments |= make_names(cloud, meta.get("hostname"))
         arguments |= make_people(cloud, meta.get("keys", ()), report)
         arguments |= make_files(cloud) | make_system(cloud, report) | make_closing(cloud)
+        if seeding := seed_commands(cloud):
+            arguments["bootcmd"] = (*seeding, *arguments.get("bootcmd", ()))
         for key, field in (
             ("disable_root", "disable_root"),
             ("ssh_pwauth", "ssh_password"),

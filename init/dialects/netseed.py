@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from init.dialects.nocloud import Seed
+from init.dialects.nocloud import Seed, says_something
 from init.dialects.position import LARGEST
 
 _PAUSE = 0.3  # seconds between two tries
@@ -75,7 +75,8 @@ def fetch(address: Address, seconds: float, get: Get | None = None) -> Fetched:
         if meta is None:
             return Fetched(seed=None, reason="there is no meta-data")
         user, network = (_patiently(ask, f"{base}{name}", until) for name in ("user-data", "network-config"))
-        return Fetched(seed=Seed(user_data=user, meta_data=meta, network_config=network))
+        vendor = says_something(_once(ask, f"{base}vendor-data", until))
+        return Fetched(seed=Seed(user_data=user, meta_data=meta, network_config=network, vendor=vendor))
     except NoAnswer as error:
         return Fetched(seed=None, reason=str(error))
 
@@ -89,6 +90,15 @@ def _patiently(get: Get, url: str, until: float) -> bytes | None:
             if until - time.monotonic() < _PAUSE:
                 raise
         time.sleep(_PAUSE)
+
+
+def _once(get: Get, url: str, until: float) -> bytes | None:
+    """Ask for what is only warned of, so its lack costs no seed and no second try."""
+    left = until - time.monotonic()
+    try:
+        return get(url, min(left, _ONE)) if left > 0 else None
+    except NoAnswer:
+        return None
 
 
 def _get(url: str, seconds: float) -> bytes | None:

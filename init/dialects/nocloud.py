@@ -102,8 +102,13 @@ def read_folder(folder: Path) -> Seed:
         user_data=read("user-data"),
         meta_data=read("meta-data"),
         network_config=read("network-config"),
-        vendor=(read("vendor-data") or b"").strip() not in _NOTHING,  # some hosts write an empty one always
+        vendor=says_something(read("vendor-data")),
     )
+
+
+def says_something(vendor_data: bytes | None) -> bool:
+    """Tell whether vendor-data asks for anything; some hosts always give an empty one."""
+    return (vendor_data or b"").strip() not in _NOTHING
 
 
 def read_seed(url: str) -> Seed:

@@ -49,6 +49,8 @@ def make_people(fields: Fields, data_source_keys: tuple[str, ...], report: Repor
                 code="duplicate",
             )
         users.setdefault(user.name, user)
+        if user.name == "root" and user.ssh_authorized_keys and fields.get("disable_root") is not False:
+            _say_that_root_stays_out(entry, f"{fields.below('users')}[{index}]", report)
     if fields.get("ssh_authorized_keys") and default.name not in users:
         message = "nobody gets these keys: the default user is not in `users`"
         report.warn(
@@ -75,6 +77,12 @@ def make_people(fields: Fields, data_source_keys: tuple[str, ...], report: Repor
     return {name: value for name, value in result.items() if value}
 
 
+def _say_that_root_stays_out(entry: Fields, path: str, report: Report) -> None:
+    message = "these keys open nothing: `disable_root` is true where nothing else is said"
+    hint = "write `disable_root: false`, or log in as another user of the group `berth`"
+    report.warn(entry.place("ssh_authorized_keys"), f"{path}.ssh_authorized_keys", message, hint=hint)
+
+
 def _default_user(fields: Fields, keys: tuple[str, ...]) -> User:
     password = fields.get("password")
     user = User(
@@ -94,7 +102,8 @@ def _default_user(fields: Fields, keys: tuple[str, ...]) -> User:
         uid = made.uid if made.uid is not None else DEFAULT_UID
         primary = made.primary_group or (DEFAULT_USER if made.name == DEFAULT_USER else None)
         all_keys = tuple(dict.fromkeys((*keys, *made.ssh_authorized_keys)))
-        return replace(made, uid=uid, primary_group=primary, ssh_authorized_keys=all_keys)
+        made = replace(made, uid=uid, primary_group=primary, ssh_authorized_keys=all_keys)
+        return replace(made, password_hash=password, lock_password=False) if password else made
     return user
 
 

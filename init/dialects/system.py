@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import posixpath
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from init.dialects.diagnostic import Report, Unreadable
@@ -12,9 +14,15 @@ from init.dialects.position import Node, Scalar, Sequence, is_null
 from init.dialects.record import Fields, Key, Record
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Listing, Size, Text, expected, wrong
 from init.dialects.text import gunzip
-from init.formats.machine import Mount, Swap
+from init.formats.machine import Command, Mount, Swap
 
 _MOUNTABLE = (*WRITABLE, "/dev", "/proc", "/sys")  # the kernel's own have folders to mount at: /dev/shm
+_LIVED_IN = (  # what the machine itself lives in; a mount there, or above, takes it away while it runs
+    "/bin", "/sbin", "/lib", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64",
+    "/etc", "/run/berth", "/var/lib/berth", "/dev", "/proc", "/sys",
+)  # fmt: skip
+_KERNELS = "/dev/urandom"
+_KERNELS_OWN = (_KERNELS, "/dev/random")
 _STATE = "`/` is read-only; what grows is the state partition"
 
 
@@ -45,6 +53,10 @@ def _mount(node: Node, path: str, report: Report) -> Any:
         return INVALID
     if not target.startswith("/") or ".." in target.split("/"):
         return wrong("the directory has to be an absolute path without `..`", node, path, report)
+    if _hides_the_machine(target):
+        message = "the machine lives in what would be hidden there"
+        hint = "mount it below, such as at `/var/lib/containers`, or at `/mnt/data`"
+        return wrong(message, node.items[1], f"{path}[1]", report, hint=hint)
     if not is_below(target.rstrip("/") + "/", _MOUNTABLE):
         message = (
             "`/` is read-only: no folder can be made there, and one that the image has is hidden by what is mounted"
@@ -62,6 +74,12 @@ def _mount(node: Node, path: str, report: Report) -> Any:
     return Mount(
         device=device, target=target, filesystem=(words[2] if len(words) > 2 else "") or "auto", options=options
     )
+
+
+def _hides_the_machine(target: str) -> bool:
+    """Tell whether a file system at this place would cover one of the machine's own folders."""
+    place = posixpath.normpath("/" + target.lstrip("/")).rstrip("/") + "/"
+    return any(f"{folder}/".startswith(place) for folder in _LIVED_IN)
 
 
 def _swap(node: Node, path: str, report: Report) -> Any:
@@ -169,27 +187,50 @@ def _resize_rootfs(node: Node, path: str, report: Report) -> Any:
     return value
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seed:
+    """What `random_seed` asks for: bytes for the kernel in base64, and what is run before `bootcmd`."""
+
+    data: str | None
+    commands: tuple[Command, ...]
+
+
 def _random_seed(node: Node, path: str, report: Report) -> Any:
     fields = Record(
         keys={
             "data": Key(shape=Text()),
             "encoding": Key(shape=Choice(("raw", "base64", "b64", "gzip", "gz"))),
-            "file": Key(ignored="the seed goes to the kernel"),
-            "command": Key(ignored="the kernel gathers the rest by itself"),
-            "command_required": Key(ignored="the kernel gathers the rest by itself"),
+            "file": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path")),
+            "command": Key(shape=Listing(Text())),
+            "command_required": Key(
+                ignored="what a command ends with holds up no boot; `berthctl logs bootcmd` has it"
+            ),
         }
     ).read(node, path, report)
-    if fields is INVALID or not fields.get("data"):
+    if fields is INVALID:
         return INVALID
+    file = fields.get("file", _KERNELS)
+    if file not in _KERNELS_OWN:
+        report.warn(fields.place("file"), fields.below("file"), "the seed goes to the kernel, and no file is written")
+    command = fields.get("command", ())
+    asked = (Command(argv=("env", f"RANDOM_SEED_FILE={_KERNELS}", *command)),) if command else ()
+    return _Seed(data=_seed_data(fields, path, report), commands=asked)
+
+
+def _seed_data(fields: Fields, path: str, report: Report) -> str | None:
+    """Return what is fed to the kernel, in base64."""
+    if not fields.get("data"):
+        return None
     value = fields.node.get("data")
     data, encoding = fields.get("data").encode(), fields.get("encoding")
     try:
         if encoding in ("base64", "b64") or (isinstance(value, Scalar) and value.tag == "!!binary"):
             data = base64.b64decode("".join(fields.get("data").split()), validate=True)
         if encoding in ("gzip", "gz"):
-            data = gunzip(data, file=node.place.file)
+            data = gunzip(data, file=fields.node.place.file)
     except (ValueError, Unreadable):
-        return wrong("the data is not what `encoding` says", node, path, report)
+        wrong("the data is not what `encoding` says", fields.node, path, report)
+        return None
     return base64.b64encode(data).decode("ascii")
 
 
@@ -227,9 +268,12 @@ SYSTEM: dict[str, Key] = {
 def make_system(fields: Fields, report: Report) -> dict[str, Any]:
     """Return the fields of `Machine` that these keys give (the resolver's belong to `network`)."""
     result: dict[str, Any] = {}
-    for name in ("mounts", "swap", "timezone", "random_seed"):
+    for name in ("mounts", "swap", "timezone"):
         if fields.get(name):
             result[name] = fields.get(name)
+    seed = fields.get("random_seed")
+    if seed is not None and seed.data:
+        result["random_seed"] = seed.data
     if fields.get("growpart") is False or fields.get("resize_rootfs") is False:
         result["grow_state"] = False
     ntp = fields.get("ntp")
@@ -249,6 +293,12 @@ def make_system(fields: Fields, report: Report) -> dict[str, Any]:
             fields.place("resolv_conf"), fields.below("resolv_conf"), "`resolv_conf` is not acted on", hint=hint
         )
     return result
+
+
+def seed_commands(fields: Fields) -> tuple[Command, ...]:
+    """Return the commands of `random_seed`, which cloud-init runs before those of `bootcmd`."""
+    seed = fields.get("random_seed")
+    return () if seed is None else seed.commands
 
 
 def resolver(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:

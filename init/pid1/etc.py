@@ -128,9 +128,17 @@ def _sshd(machine: Machine) -> str:
         "PrintMotd no",
         "UseDNS no",
         "AcceptEnv LANG LC_*",
+        *_session_environment(machine),
         "Subsystem sftp internal-sftp",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _session_environment(machine: Machine) -> tuple[str, ...]:
+    """The machine's environment, proxies above all, for commands typed by hand. sshd heeds only the first `SetEnv`."""
+    pairs = [f"{name}={value}" for name, value in machine.environment if name.isidentifier() and value.isprintable()]
+    escaped = (pair.replace("\\", "\\\\").replace('"', '\\"') for pair in pairs)
+    return ("SetEnv " + " ".join(f'"{pair}"' for pair in escaped),) if pairs else ()
 
 
 def _host_certificates(machine: Machine) -> tuple[str, ...]:

@@ -177,3 +177,18 @@ def test_numbers_that_are_used_up_are_given_again() -> None:
     machine = Machine(users=(User(name="new", system=True),))
     got = accounts.resolve(machine, BASE, remembered.Memory(users=(*system, *spare)))
     assert {user.name: user.uid for user in got.users if user.managed} == {"new": 900}
+
+
+def test_every_session_has_the_machines_environment() -> None:
+    pairs = (
+        ("HTTPS_PROXY", "http://p:1/"),
+        ("ODD", 'a "b" \\ #c'),
+        ("LINES", "a\nPermitRootLogin yes"),
+        ("not-a-name", "x"),
+    )
+    lines = written(Machine(environment=pairs))["/etc/ssh/sshd_config"].splitlines()
+    assert [line for line in lines if line.startswith("SetEnv")] == [
+        'SetEnv "HTTPS_PROXY=http://p:1/" "ODD=a \\"b\\" \\\\ #c"'
+    ]
+    assert "PermitRootLogin yes" not in lines
+    assert not any(line.startswith("SetEnv") for line in written(Machine())["/etc/ssh/sshd_config"].splitlines())

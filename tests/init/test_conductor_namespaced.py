@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from init.dialects.compile import compile_document
 from init.formats import events, machine
 from init.formats.machine import Command, Container, Health, HealthCheck, Machine
 from init.formats.release import Release
@@ -242,6 +244,22 @@ def test_a_config_child_that_speaks_nonsense_never_holds_up_the_boot(boot):
     assert refused["in_force"] == "recipe"
     guest.until(events.CONTAINER_STARTED, "web")
     assert guest.ask("status")["hostname"] == "default"
+
+
+def test_a_seed_of_the_configuration_goes_to_the_kernel_before_bootcmd(boot, tmp_path):
+    pool = tmp_path / "files/root/urandom"
+    pool.parent.mkdir(parents=True)
+    pool.write_bytes(bytes(16))
+    text = b"""#cloud-config
+random_seed:
+  data: c2VlZHMgb2YgdGhl
+  encoding: b64
+  command: [sh, -c, 'cat "$RANDOM_SEED_FILE" > /run/pool']
+"""
+    configured = compile_document(text, file="user-data").machine
+    guest = boot(replace(configured, containers=(WEB,), health=Health(settle=0.2)))
+    guest.until(events.CONTAINER_STARTED, "web")
+    assert Path(f"/proc/{guest.pid}/root/run/pool").read_bytes() == b"seeds of the".ljust(16, b"\0")
 
 
 def test_the_config_childs_machine_is_in_force(boot):

@@ -240,6 +240,8 @@ def test_old_forms_of_users() -> None:
     assert [(user.name, user.gecos) for user in got.users] == [("a", "A"), ("b", "")]
     (default,) = machine("user: {gecos: Me, shell: /bin/ash}").users
     assert (default.name, default.uid, default.gecos, default.shell) == ("berth", 1000, "Me", "/bin/ash")
+    (default,) = machine("{user: {name: me, lock_passwd: true}, password: " + HASH + "}").users
+    assert (default.name, default.password_hash, default.lock_password) == ("me", HASH, False)
 
 
 def test_seeds_in_every_encoding() -> None:
@@ -256,12 +258,26 @@ def test_a_mount_without_a_directory_is_left_out_as_cloud_init_does() -> None:
     assert [(each.path, each.severity.value) for each in made.diagnostics] == [("mounts[0]", "warning")]
 
 
+def test_the_command_of_a_seed_comes_before_bootcmd() -> None:
+    got = machine("{bootcmd: [ls], random_seed: {command: [pollinate, -q]}}")
+    assert [each.argv for each in got.bootcmd] == [
+        ("env", "RANDOM_SEED_FILE=/dev/urandom", "pollinate", "-q"),
+        ("ls",),
+    ]
+
+
+def test_keys_of_root_are_said_to_open_nothing_unless_root_may_log_in() -> None:
+    root = f"users: [{{name: root, ssh_authorized_keys: [{KEY}]}}]"
+    for more in ("", "disable_root: true\n"):
+        assert found(more + root, Severity.WARNING) == ["users[0].ssh_authorized_keys"]
+    assert found("disable_root: false\n" + root, Severity.WARNING) == []
+
+
 @pytest.mark.parametrize(
     ("text", "path", "instead"),
     [
         ("mounts: [[LABEL=data, /data, ext4]]", "mounts[0][1]", "/mnt/data"),
         ("mounts: [[/dev/vdb, /usr/share]]", "mounts[0][1]", "/mnt/data"),
-        ("mounts: [[/dev/vdb, /]]", "mounts[0][1]", "/mnt/data"),
         ("swap: {filename: /swap.img, size: 1G}", "swap.filename", "/var/swap.img"),
         ("swap: {filename: /tmp/swap.img, size: 1G}", "swap.filename", "/var/swap.img"),
         ("users: [{name: a, homedir: /app}]", "users[0].homedir", "/home"),
@@ -278,9 +294,23 @@ def test_a_place_that_is_read_only_is_said_with_one_that_is_not(text: str, path:
 
 
 @pytest.mark.parametrize(
+    "place",
+    ["/", "/etc", "/usr", "/usr/lib/", "//var", "/var/./lib", "/var/lib/berth", "/run", "/run/berth", "/dev", "/proc"],
+)
+def test_a_mount_over_what_the_machine_lives_in_is_an_error_with_its_place(place: str) -> None:
+    (error,) = cloud(f"mounts:\n- [tmpfs, /mnt/a, tmpfs]\n- [/dev/vdb, {place}]").diagnostics
+    where = (error.severity, error.path, error.place.line, error.place.column)
+    assert where == (Severity.ERROR, "mounts[1][1]", 4, 14)
+    assert "/mnt/data" in str(error.hint)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "mounts: [[LABEL=data, /mnt, ext4], [LABEL=x, /srv/], [tmpfs, /tmp, tmpfs], [tmpfs, /dev/shm, tmpfs]]",
+        "mounts: [[sdb1, /var/lib/containers], [sdb2, /var/lib/berth/volumes/data], [sdb3, /var/lib/berth-of-mine]]",
+        "mounts: [[sdb1, /home], [sdb2, /opt], [sdb3, /usr/local], [tmpfs, /run/mine, tmpfs]]",
+        "random_seed: {data: seed, file: /dev/random, command: [pollinate, -q]}",
         "swap: {filename: /var/swap.img, size: 1G}",
         "users: [{name: a, homedir: /srv/a}, {name: b, homedir: /app, system: true}]",
         "users: [{name: a, homedir: /app, no_create_home: true}]",

@@ -26,7 +26,6 @@ BELOW = {
     "ntp.config": "ntp: {config: {template: x}}",
     "ntp.ntp_client": "ntp: {ntp_client: openntpd}",
     "random_seed.file": "random_seed: {file: /dev/x}",
-    "random_seed.command": "random_seed: {command: [a]}",
     "random_seed.command_required": "random_seed: {command_required: false}",
     "resolv_conf.sortlist": "{manage_resolv_conf: true, resolv_conf: {sortlist: [192.0.2.0/24]}}",
     "resolv_conf.options": "{manage_resolv_conf: true, resolv_conf: {options: {rotate: true}}}",

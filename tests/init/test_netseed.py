@@ -164,7 +164,23 @@ def test_a_server_that_is_late_is_waited_for(tmp_path: Path) -> None:
 
     got = fetch(Address(url="http://seed/", kind="seed", source="cmdline"), 60, get)
     assert got.seed is not None
-    assert [url.rpartition("/")[2] for url in tries] == ["meta-data"] * 3 + ["user-data", "network-config"]
+    assert [url.rpartition("/")[2] for url in tries] == ["meta-data"] * 3 + [
+        "user-data", "network-config", "vendor-data",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [drip, fail, None])
+def test_vendor_data_is_warned_of_and_its_lack_costs_nothing(
+    server: Server, tmp_path: Path, answer: Callable[[Handler], None] | None
+) -> None:
+    server.files = {"/meta-data": b"instance-id: i\n", "/user-data": GOOD, "/vendor-data": b"#cloud-config\nx: 1\n"}
+    if answer is not None:
+        server.answers["/vendor-data"] = answer
+    got = ask(tmp_path, f"ds=nocloud;s={server.url}/", seconds="2")
+    assert (got["source"], got["machine"]["hostname"]) == ("cmdline", "fetched")
+    said = [(each["file"], each["message"]) for each in got["diagnostics"]]
+    assert said == ([("cmdline:vendor-data", "vendor-data is not acted on")] if answer is None else [])
+    assert server.asked.count("/vendor-data") == 1
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def make_root(kernel: Kernel, repository: str, files: str) -> None:
         shutil.copy(f"/etc/{name}", f"{root}/etc/{name}")
     shutil.copytree(f"/proc/self/fd/{source}", root, dirs_exist_ok=True)
     os.close(source)
+    if os.path.exists(f"{root}/root/urandom"):  # a file in the place of the kernel's pool, to see what goes there
+        kernel.mount(f"{root}/root/urandom", f"{root}/dev/urandom", "", BIND, "")
     os.chroot(root)
     os.chdir("/")
 
