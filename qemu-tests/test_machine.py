@@ -192,7 +192,7 @@ def connect(running: Running, user: str, *words: str, **environment: str) -> Don
 
 
 def test_berth_connect_runs_verbs_from_outside(running: Running) -> None:
-    shown = connect(running, "berth")
+    shown = connect(running, "berth", "status")
     assert (shown.status, "box1" in shown.out) == (0, True), shown
     assert json.loads(connect(running, "berth", "--json", "ps").out)["format"] == "berth.ps/1"
     assert connect(running, "berth", "logs", "clock", "-n", "1").out.count("tick") == 1
