@@ -28,8 +28,8 @@ run: setup    ## build the default recipe and boot its ISO in QEMU to its first 
 test: setup   ## run all tests (about 40 minutes on two cores)
 	@sh .ci/tests
 
-test-fast: setup ## run the tests that need no QEMU and no packages (two minutes)
-	@$(PYTEST) -q -n 2 -m "not qemu and not packages and not slow" tests
+test-fast: setup ## run the tests that need no QEMU, no packages and no patience (a minute)
+	@$(PYTEST) -q -n 2 -m "not qemu and not packages and not slow and not long" tests
 
 test-all: setup ## run also what takes too long for `make test`
 	@BERTH_TEST_ALL=1 sh .ci/tests

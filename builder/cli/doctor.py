@@ -27,6 +27,7 @@ EXAMPLES = """\
 """
 SUITE, ARCHITECTURE = "trixie", "amd64"  # what the shipped recipes are made of
 _NEEDED_SPACE = 4 << 30  # bytes: packages, tools tree, artifacts of three recipes
+_ATTEMPTS = 2  # of the mirror: who asks what is wrong waits for an answer, not for better times
 _SKEW = 600  # seconds that a clock may be off before signatures and dates begin to fail
 
 
@@ -113,6 +114,7 @@ def ask_mirror(context: Context, network: Network) -> tuple[Finding, tuple[float
 
     def check() -> Finding:
         source = open_source(context, network)
+        source = replace(source, patience=replace(source.patience, attempts=_ATTEMPTS))
         if source.mirrors is None:
             cure = "set BERTH_MIRROR to a Debian mirror's base URL"
             return Finding(name="mirror", level="wrong", message="none is known", cure=cure)

@@ -37,9 +37,13 @@ def _escaped(value: bytes) -> bytes:
 
 def _line_end(block: bytes, position: int) -> int:
     """Return where the value that contains `position` ends: at its newline, or at or past the block's end."""
-    while position < len(block) and block[position] != _NEWLINE:
-        position += 2 if block[position] == _BACKSLASH else 1
-    return position
+    while True:
+        newline = block.find(b"\n", position)
+        end = len(block) if newline < 0 else newline
+        backslash = block.find(b"\\", position, end)
+        if backslash < 0:
+            return max(end, position)
+        position = backslash + 2  # whatever it escapes, a newline too
 
 
 def read(block: bytes, names: Iterable[str]) -> dict[str, bytes] | None:

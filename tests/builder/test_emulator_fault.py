@@ -26,9 +26,10 @@ class Guest(Machine):
 
 
 def test_one():
-    guest = Guest(*{lines!r})
-    assert guest._restarted_after_fault() is {again}
-    assert guest.started == {again}
+    for lines in {cases!r}:
+        guest = Guest(*lines)
+        assert guest._restarted_after_fault() is {again}
+        assert guest.started == {again}
 
 
 def test_two():
@@ -36,9 +37,9 @@ def test_two():
 """
 
 
-def run(folder: Path, said: str, *, again: bool, workers: int) -> str:
-    """Run two tests, one with a guest that said this, with the plug-in of the real ones; return what pytest shows."""
-    (folder / "test_it.py").write_text(TEST.format(lines=said.splitlines(), again=again))
+def run(folder: Path, *said: str, again: bool, workers: int) -> str:
+    """Run two tests, one with guests that said this, with the plug-in of the real ones; return what pytest shows."""
+    (folder / "test_it.py").write_text(TEST.format(cases=[each.splitlines() for each in said], again=again))
     words = ("-q", "-n", str(workers), "-p", "retries", "-c", os.devnull, f"--rootdir={folder}", str(folder))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words], cwd=folder, capture_output=True, text=True, check=False,
@@ -49,14 +50,13 @@ def run(folder: Path, said: str, *, again: bool, workers: int) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 2])
 def test_it_is_told_by_a_run_that_passes(tmp_path: Path, workers: int) -> None:
     said = run(tmp_path, FAULT, again=True, workers=workers)
     assert "sched_clock_tick) and was started once more (1): test_it.py::test_one" in said
 
 
-@pytest.mark.parametrize(
-    "said", ["", "Oops: 0000 [#1]\nsched_clock_tick", "Oops: int3: 0000\nschedule+0x1", "sched_clock_tick\nOops: int3"]
-)
-def test_nothing_else_is_tried_again(tmp_path: Path, said: str) -> None:
-    assert "once more" not in run(tmp_path, said, again=False, workers=0)
+def test_nothing_else_is_tried_again(tmp_path: Path) -> None:
+    others = ("", "Oops: 0000 [#1]\nsched_clock_tick", "Oops: int3: 0000\nschedule+0x1", "sched_clock_tick\nOops: int3")
+    assert "once more" not in run(tmp_path, *others, again=False, workers=0)

@@ -113,6 +113,7 @@ def test_renewing_moves_the_end_alone(tmp_path: Path) -> None:
     assert (folder / "root.json").read_bytes() == (folder / "roots/2.root.json").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("roles", [("timestamp", "targets"), ("root", "snapshot")])
 def test_a_rotation_that_is_cut_short_anywhere_leaves_keys_that_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roles: tuple[str, ...]

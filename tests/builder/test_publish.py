@@ -319,6 +319,7 @@ def test_a_folder_is_a_repository(desk: Desk, tmp_path: Path) -> None:
     desk.sees(1)
 
 
+@pytest.mark.long
 def test_kill_9_at_any_file_leaves_the_old_release_or_the_new_one(desk: Desk, tmp_path: Path) -> None:
     """The verb itself, in a process that ends in the middle of a real folder; at some instants of many."""
     www = tmp_path / "www"

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from fakes.bundles import bundle, numbered
 from fakes.repositories import CLASS, CutError, MemoryFiles, Reader, keys, no_passphrase, now, publisher
 from hypothesis import given, settings
@@ -117,6 +118,7 @@ steps = st.tuples(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(st.lists(steps, min_size=1, max_size=8))
 def test_machines_can_always_go_on(life: list[tuple]) -> None:

@@ -111,6 +111,7 @@ def test_links_that_stay_inside_are_fine(store):
     assert [node.target for node in found.entries[1:]] == ["../../etc/x", "/etc/alternatives/y", "."]
 
 
+@pytest.mark.long
 def test_a_bomb_ends_before_it_fills_anything(store):
     bomb = lzma.compress(debs.tar(Item(name="./zero", data=bytes(200 << 20))), preset=0)
     assert len(bomb) < 100_000
@@ -118,6 +119,7 @@ def test_a_bomb_ends_before_it_fills_anything(store):
         debs.read(store, "bomb", debs.deb("bomb", data=bomb))
 
 
+@pytest.mark.long
 def test_a_bomb_in_the_control_archive(store):
     control = lzma.compress(debs.tar(file("./control", bytes(80 << 20))), preset=0)
     data = debs.ar(("debian-binary", b"2.0\n"), ("control.tar.xz", control), ("data.tar", debs.tar()))

@@ -136,6 +136,7 @@ WRITER = textwrap.dedent("""
 """)
 
 
+@pytest.mark.long
 def test_killed_at_seeded_instants_the_store_has_only_right_bytes(store: Store) -> None:
     chance = random.Random(20)
     for _ in range(10):

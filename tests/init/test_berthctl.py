@@ -9,7 +9,7 @@ import termios
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from init.berthctl import events as events_verb
@@ -112,6 +112,7 @@ states = of(
 
 
 @given(states, st.integers(40, 200))
+@settings(max_examples=50)
 def test_any_state_fits_on_the_screen(answer, width):
     lines = status.screen(answer, width)
     fits(lines, width)

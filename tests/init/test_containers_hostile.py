@@ -59,6 +59,7 @@ def state_of(folder: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
     return found
 
 
+@pytest.mark.long
 @settings(max_examples=80, deadline=None)
 @given(st.lists(MEMBERS, max_size=6))
 def test_no_layer_reaches_out(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
@@ -118,6 +119,7 @@ def test_what_no_tool_writes_is_refused_or_unpacked(tmp_path: Path, layer: bytes
     assert "ended with" not in refusal(tmp_path / "x", layer)
 
 
+@pytest.mark.long
 def test_a_header_of_a_gigabyte_is_no_gigabyte_of_memory(tmp_path: Path) -> None:
     """It is stated in a few compressed bytes, and a reader of tars holds each header as a whole."""
     info = tarfile.TarInfo("././@LongLink")

@@ -275,6 +275,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_single_failure_ends_in_a_root_or_rescue_or_a_reboot_and_is_said(kind: str) -> None:
     make = KINDS[kind]

@@ -83,3 +83,16 @@ def test_a_boots_phase_survives(slot: str, phase: str, reason: str, boot: str, d
 def test_a_phase_that_is_noise_is_none(noise: bytes) -> None:
     assert bootphase.decode(noise) is None
     assert bootphase.decode(bytes(512)) is None
+
+
+def letter_by_letter(block: bytes, position: int) -> int:
+    """As GRUB's own loop goes: a backslash takes the letter behind it along."""
+    while position < len(block) and block[position] != ord("\n"):
+        position += 2 if block[position] == ord("\\") else 1
+    return position
+
+
+@given(st.lists(st.sampled_from([b"a", b"=", b"\\", b"\n", b"#"]), max_size=12), st.integers(0, 14))
+def test_a_line_ends_where_grub_ends_it(parts: list[bytes], position: int) -> None:
+    block = b"".join(parts)
+    assert envblock._line_end(block, position) == letter_by_letter(block, position)

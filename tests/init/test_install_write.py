@@ -113,6 +113,7 @@ def operations() -> int:
     return disk.operations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_cut_at_every_write_and_sync(seed: int) -> None:
     """The disk of before, or the mark, or the whole machine; and a second installation is possible after each."""

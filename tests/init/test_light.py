@@ -88,6 +88,7 @@ print(json.dumps([life.names(), life.answers, [str(call) for call in life.system
 """
 
 
+@pytest.mark.long
 def test_a_whole_life_is_the_same_with_either():
     def live(*, with_light: bool):
         path = [str(TESTS.parent), str(TESTS), str(TESTS / "init")]

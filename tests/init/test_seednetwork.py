@@ -115,6 +115,7 @@ def test_no_other_source_waits_for_a_network() -> None:
     assert "--network" not in life.started("config")[0][1]
 
 
+@pytest.mark.long
 def test_any_one_call_may_fail() -> None:
     calls = Life().system.calls
     first = next(number for number, call in enumerate(calls, start=1) if seednetwork.CONFIGURATION in str(call)) - 25

@@ -226,6 +226,7 @@ def whole() -> tuple[int, int]:
 FIRST, LAST = whole()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fail_with", "part", "parts"),
     [
