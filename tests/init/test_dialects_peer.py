@@ -89,6 +89,7 @@ STRICTER = (  # cloud-init's schema takes it, Berth refuses it
     Why(r"write_files\[\]\.content", r"the content is not what `encoding` says, .*", "the file could not be written"),
     Why(r"write_files\[\]\.path", r"expected the absolute path of a file", "the file could not be written"),
     Why(r"random_seed", r"the data is not what `encoding` says", "the seed could not be written"),
+    Why(r"random_seed\.file", r"not an absolute path", "it would lie in whatever folder cloud-init stands in"),
     Why(r"ntp\.ntp_client", r"expected one of `auto`, `chrony`, .*", "no program of this name is known to cloud-init"),
     Why(r"ntp\.servers\[\]", r"not a host name or an address", "no server can have this name"),
     Why(r"phone_home\.tries", r"expected a whole number from 1 to 1000", "no try at all, or days of them"),
@@ -117,7 +118,8 @@ STRICTER = (  # cloud-init's schema takes it, Berth refuses it
 )
 SCALAR = r"(\d+(\.\d+)?|True|False)"
 TEXTS = (
-    r"final_message|fqdn|hostname|timezone|ssh_keys\.rsa_private|random_seed\.data|ntp\.pools\[\]|growpart\.devices\[\]"
+    r"final_message|fqdn|hostname|timezone|ssh_keys\.rsa_private|random_seed\.(data|command\[\])|ntp\.pools\[\]"
+    r"|growpart\.devices\[\]"
 )
 AS_TEXT = "a scalar is its text"
 LOOSER = (  # Berth takes it, cloud-init's schema refuses it
