@@ -55,7 +55,8 @@ users:
     ssh_authorized_keys: ["{ann}"]
   - {{name: bob, shell: /bin/sh, hashed_passwd: {hash}}}
   - {{name: carl}}
-  - {{name: robot, system: true}}
+  - {{name: eve, passwd: {hash}, no_create_home: true, no_user_group: true}}
+  - {{name: robot, system: true, shell: /usr/sbin/nologin}}
   - {{name: root, ssh_authorized_keys: ["{root}"]}}
 chpasswd: {{users: [{{name: carl, password: {hash}}}]}}
 ssh_keys:
@@ -94,7 +95,7 @@ berth:
   health: {{settle: 3s}}
   sysctls: {{vm.swappiness: 7}}
   modules: [dummy numdummies=2]
-  environment: {{PROXY_OF_ALL: somewhere}}
+  environment: {{PROXY_OF_ALL: 'some "where" else'}}
   containers:
     web: null
     reader:
@@ -105,6 +106,14 @@ berth:
 BOMB = "#cloud-config\na0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
 )
+BESIDE = {"network-config": b"#" * 100_000_000, "meta-data": b"instance-id: a\0b\n"}
+HOSTILE = {
+    "bytes": (b"#cloud-config\nhostname: \xc3(\n", "a byte that is not UTF-8"),
+    "climbs": (b"#cloud-config\nwrite_files: [{path: /etc/../../etc/x}]\n", "a path without `.` and `..` parts"),
+    "deep": (b"#cloud-config\na: " + b"[" * 100_000, "nested"),
+    "gzip": (gzip.compress(b"#cloud-config\n" + bytes(64 << 20)), "unpacks to more than 4 MiB"),
+    "nul": (b"#cloud-config\nhostname: a\0b\n", "a NUL character"),
+}
 
 
 @dataclass
@@ -230,7 +239,7 @@ def test_names(running: Running) -> None:
 
 
 def test_users_and_groups(running: Running) -> None:
-    said = running.root.out("id ann; id robot; grep -E '^(ann|bob|berth):' /etc/passwd; grep ^dev: /etc/group")
+    said = running.root.out("id ann; id robot; grep -E '^(ann|bob|berth|robot):' /etc/passwd; grep ^dev: /etc/group")
     ann, robot, *rest = said.splitlines()
     assert ann.startswith("uid=1200(ann) gid="), said
     assert {"(ops)", "(dev)", "(berth)"} <= {f"({word}" for word in ann.replace(",", " ").replace("(", " ").split()}, (
@@ -239,8 +248,14 @@ def test_users_and_groups(running: Running) -> None:
     assert 900 <= int(robot.split("=")[1].split("(")[0]) < 1000
     assert "berth:x:1000:1000:Berth:/home/berth:/bin/sh" in rest
     assert any(line.startswith("ann:x:1200:") and ":Ann Operator:/srv/ann:/bin/sh" in line for line in rest)
+    assert any(line.startswith("robot:x:") and line.endswith(":/usr/sbin/nologin") for line in rest)
     assert "dev:x:" in rest[-1]
     assert rest[-1].endswith(":ann")
+    assert running.root.out("id eve; test -e /home/eve || echo homeless").split()[1:] == [
+        "gid=100(users)",
+        "groups=100(users)",
+        "homeless",
+    ]
     assert running.root.out("stat -c '%U %G %a' /srv/ann /home/bob").splitlines() == ["ann ops 700", "bob bob 700"]
 
 
@@ -323,7 +338,8 @@ def test_only_the_given_authority_is_trusted(running: Running) -> None:
 def test_berths_own_keys_for_the_system(running: Running) -> None:
     assert running.root.out("cat /proc/sys/vm/swappiness").strip() == "7"
     assert {"dummy0", "dummy1"} <= set(running.root.out("ls /sys/class/net").split())
-    assert running.root.out("sh -lc 'echo $PROXY_OF_ALL'").strip() == "somewhere"
+    said = running.root.out('echo "$PROXY_OF_ALL"; sh -lc \'echo "$PROXY_OF_ALL"\'')
+    assert said.splitlines() == ['some "where" else'] * 2
 
 
 def test_it_phoned_home_once(running: Running) -> None:
@@ -369,18 +385,25 @@ def test_another_config_is_checked_and_planned_but_the_disk_comes_first(running:
 def test_a_bomb_leaves_the_last_good_config_which_may_be_changed_and_outlives_a_reset(
     running: Running, tools: Tools
 ) -> None:
-    """Last in the file, for it starts the machine again. Who may log in may still do so, and the console says why."""
+    """Last in the file, for it starts the machine again. Who may log in may still do so, and the console says why.
+
+    Beside the bomb lie 100 MB of network configuration and a NUL.
+    """
     machine, root = running.machine, running.root
     machine.cut_power()
-    nocloud.make_disk(BOMB.encode(), machine.folder / "cidata.img", tools)
+    nocloud.make_disk(BOMB.encode(), machine.folder / "cidata.img", tools, beside=BESIDE)
     machine.start()
     refused = machine.wait(events.CONFIG_REFUSED)
     assert (refused["source"], refused["in_force"]) == ("cidata", "last-good")
     assert machine.wait(events.CONFIG_APPLIED)["source"] == "last-good"
     machine.wait_for_line("config refused (cidata)")
+    for text in ("meta-data:1:15: a NUL character", "network-config: larger than 4 MiB", "alias"):
+        assert any(text in error for error in refused["errors"]), (text, refused)
+        machine.wait_for_line(text)
     status = running.login("berth").json("berthctl status --json")
     assert (status["hostname"], status["config"]["source"]) == ("box7", "last-good")
-    assert "alias" in status["config"]["refused"], status["config"]
+    assert "NUL" in status["config"]["refused"], status["config"]
+    refused_by_hand(running)
     applied(running)
     root.out("echo mine > /home/ann-was-here; mkdir -p /var/lib/berth/volumes/data; echo x > /opt/x")
     after = len(machine.seen)
@@ -393,6 +416,19 @@ def test_a_bomb_leaves_the_last_good_config_which_may_be_changed_and_outlives_a_
     assert root.run("ls /opt/x").status != 0
     assert root.run("ls /home/ann-was-here /var/lib/berth/volumes/data").status != 0
     assert root.out("cat /var/ran").splitlines() == ["ran as root", "two words"], "a new machine's first boot"
+
+
+def refused_by_hand(running: Running) -> None:
+    """Apply one hostile document after the other; each is told with its reason, and nothing changes."""
+    root = running.root
+    for name, (data, _) in HOSTILE.items():
+        root.send(data, f"cat > /run/{name}.yaml")
+    names = " ".join(HOSTILE)
+    said = root.out(f"for name in {names}; do berthctl config apply /run/$name.yaml 2>&1; echo status $?; done")
+    for (_, words), answer in zip(HOSTILE.values(), said.split("status 2\n"), strict=False):
+        assert words in answer, said
+    assert said.count("status 2\n") == len(HOSTILE), said
+    assert root.out("hostname").strip() == "box7"
 
 
 def applied(running: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from machine import Machine
 from remote import Client, Login
 
+from builder.emulate import nocloud
 from builder.tools.call import Tools
 from init.formats import events
 
@@ -33,9 +35,11 @@ berth:
 REFUSED = """#cloud-config
 hostname: box3
 ssh_authorized_keys: ["{key}"]
+write_files: [{{path: /var/../etc/shadow, content: "root::::::::"}}]
 berth:
   containres: {{}}
 """
+BESIDE = {"network-config": gzip.compress(bytes(64 << 20)), "meta-data": b"instance-id: i-\xff\xfe\n"}
 
 
 @pytest.fixture
@@ -81,14 +85,27 @@ def test_ctrl_alt_del_berthctl_reboot_and_poweroff(image: Path, tools: Tools, cl
 
 
 def test_a_refused_config_leaves_a_way_in(image: Path, tools: Tools, client: Client, tmp_path: Path) -> None:
-    """A misspelt key: said on the console and as an event; the recipe's container runs, and SSH lets the owner in."""
+    """All that is wrong is said on the console and as an event; the recipe's container runs, and SSH lets the owner in.
+
+    A misspelt key and a path that climbs, with a gzip bomb and bytes that are no text beside them.
+    """
     key = client.key("of-box3")
     config = REFUSED.format(key=key.public)
-    with Machine(image, tools=tools, folder=tmp_path, config=config, direct=True, forwards=(8080, SSH)) as machine:
+    made = Machine(image, tools=tools, folder=tmp_path, config=config, direct=True, forwards=(8080, SSH))
+    nocloud.make_disk(config.encode(), made.folder / "cidata.img", tools, beside=BESIDE)
+    with made as machine:
         refused = machine.wait(events.CONFIG_REFUSED)
         assert (refused["source"], refused["in_force"]) == ("cidata", "lifeline")
-        assert any("containres" in error and "containers" in error for error in refused["errors"]), refused
-        assert "containres" in machine.wait_for_line("config refused")
+        wrong = (
+            "cidata:meta-data:1:16: a byte that is not UTF-8",
+            "cidata:network-config: unpacks to more than 4 MiB",
+            "cidata:user-data:4:22: write_files[0].path: a path without `.` and `..` parts",
+            "cidata:user-data:6:3: berth.containres: unknown key",
+        )
+        for text in wrong:
+            assert any(text in error for error in refused["errors"]), (text, refused)
+            machine.wait_for_line(text)
+        machine.wait_for_line("config refused (cidata)")
         machine.wait(events.CONTAINER_HEALTHY, name="web")
         status = Login(client=client, machine=machine, user="berth", key=key).json("berthctl status --json")
         assert (status["hostname"], bool(status["config"]["refused"])) == ("box3", True)

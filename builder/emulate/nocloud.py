@@ -25,10 +25,14 @@ def instance_id(config: bytes) -> str:
     return "i-" + hashlib.sha256(config).hexdigest()[:16]
 
 
-def make_disk(config: bytes, image: Path, runner: Runner) -> None:
-    """Write a NoCloud disk to `image`; other files are made beside it and taken away. Raises ToolError."""
-    files = {"user-data": config, "meta-data": f"instance-id: {instance_id(config)}\n".encode()}
-    size = (len(config) + 1023) // 1024 + _SPARE_KIB
+def make_disk(config: bytes, image: Path, runner: Runner, *, beside: Mapping[str, bytes] | None = None) -> None:
+    """Write a NoCloud disk to `image`; other files are made beside it and taken away. Raises ToolError.
+
+    `beside` are further documents by their names, or another `meta-data`.
+    """
+    made = f"instance-id: {instance_id(config)}\n".encode()
+    files = {"user-data": config, "meta-data": made, **(beside or {})}
+    size = sum((len(data) + 1023) // 1024 for data in files.values()) + _SPARE_KIB
     image.unlink(missing_ok=True)
     runner.run("mkfs.fat", "-C", "-n", LABEL, "-i", hashlib.sha256(config).hexdigest()[:8], str(image), str(size))
     for name, data in files.items():
