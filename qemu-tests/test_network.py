@@ -1,6 +1,7 @@
-"""Network configuration of both versions on machines with four cards: by MAC, renamed, bond, VLAN, bridge, addresses.
+"""Network configuration of both versions on machines with five cards: by MAC, renamed, bond, VLAN, bridge, addresses.
 
-The way in is the first card. Two more hang on one wire (a hub) with a router, the fourth on a wire of its own.
+The way in is the first card. Two more hang on one wire (a hub) with a router, the fourth on a wire of its own, the
+fifth on one with a DHCPv6 server.
 The first machine reads version 2 from an ISO 9660 disk labelled `cidata`, the second version 1 below `berth:`.
 """
 
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import dhcp6
 import pytest
+from dhcp6 import Dhcp6
 from machine import Machine
 from remote import Client, Login
 
@@ -23,16 +26,21 @@ pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 Built = Callable[..., dict[str, Path]]
 
 SSH = 22
-FIRST, LEFT, RIGHT, PORT = (
-    "52:54:00:12:34:56", "52:54:00:00:01:01", "52:54:00:00:01:02", "52:54:00:00:02:01",
+FIRST, LEFT, RIGHT, PORT, SIXTH = (
+    "52:54:00:12:34:56", "52:54:00:00:01:01", "52:54:00:00:01:02", "52:54:00:00:02:01", "52:54:00:00:06:01",
 )  # fmt: skip
 USER = """#cloud-config
 hostname: wires
+manage_etc_hosts: {hosts}
+{more}
 disable_root: false
 users: [{{name: root, ssh_authorized_keys: ["{key}"]}}]
 berth:
   health: {{settle: 3s}}
   containers: {{web: null}}
+"""
+RESOLVER = """manage_resolv_conf: true
+resolv_conf: {nameservers: [192.0.2.54], searchdomains: [more.example]}
 """
 V2 = f"""version: 2
 ethernets:
@@ -40,6 +48,8 @@ ethernets:
   one: {{match: {{macaddress: "{LEFT}"}}, set-name: left}}
   two: {{match: {{macaddress: "{RIGHT}"}}, set-name: right}}
   port: {{match: {{name: "enx52540000020*"}}}}
+  leased: {{match: {{macaddress: "{SIXTH}"}}, set-name: six, dhcp6: true, accept-ra: true, gateway4: 10.0.6.1,
+    addresses: [10.0.6.15/24], routes: [{{to: 198.18.0.0/15, via: 10.0.7.1, on-link: true}}], optional: true}}
 bonds:
   bond0:
     interfaces: [one, two]
@@ -82,6 +92,12 @@ V1 = f"""  network:
         vlan_link: bond0
         vlan_id: 7
         subnets: [{{type: static6, address: "2001:db8:7::7/64"}}]
+      - type: physical
+        name: six
+        mac_address: "{SIXTH}"
+        subnets:
+          - {{type: ipv6_dhcpv6-stateful}}
+          - {{type: static, address: 10.0.6.15/24, gateway: 10.0.6.1, metric: 77}}
       - {{type: physical, name: port, mac_address: "{PORT}"}}
       - type: bridge
         name: br0
@@ -93,15 +109,23 @@ V1 = f"""  network:
 """
 
 
-def with_wires(guest: Guest) -> Guest:
-    """Add the other three cards, and their wires."""
+def with_wires(guest: Guest, server: Dhcp6) -> Guest:
+    """Add the other four cards, and their wires."""
     wires = (
         "-netdev", "user,id=router,net=10.0.3.0/24", "-netdev", "hubport,id=hub0,hubid=1,netdev=router",
         "-netdev", "hubport,id=hub1,hubid=1", "-device", f"virtio-net-pci,netdev=hub1,mac={LEFT},romfile=",
         "-netdev", "hubport,id=hub2,hubid=1", "-device", f"virtio-net-pci,netdev=hub2,mac={RIGHT},romfile=",
         "-netdev", "user,id=own,net=10.0.4.0/24", "-device", f"virtio-net-pci,netdev=own,mac={PORT},romfile=",
+        "-netdev", server.netdev("six"), "-device", f"virtio-net-pci,netdev=six,mac={SIXTH},romfile=",
     )  # fmt: skip
     return replace(guest, extra=(*guest.extra, *wires))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Dhcp6]:
+    made = Dhcp6()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +134,15 @@ def image(built: Built) -> Path:
 
 
 @pytest.fixture(scope="module")
-def second(image: Path, tools: Tools, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
+def second(
+    image: Path, tools: Tools, client: Client, server: Dhcp6, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Login]:
     """Return root on the machine with version 2, whose seed is a CD."""
     folder = tmp_path_factory.mktemp("network2")
     key = client.key("root-of-network2")
     seed = folder / "seed"
     seed.mkdir()
-    (seed / "user-data").write_text(USER.format(key=key.public))
+    (seed / "user-data").write_text(USER.format(key=key.public, hosts="false", more=""))
     (seed / "meta-data").write_text("instance-id: i-2\nlocal-hostname: not-asked\n")
     (seed / "network-config").write_text(V2)
     tools.run(
@@ -124,21 +150,28 @@ def second(image: Path, tools: Tools, client: Client, tmp_path_factory: pytest.T
     )
 
     def changed(guest: Guest) -> Guest:
-        return replace(with_wires(guest), drives=(*guest.drives, Drive(path=folder / "seed.iso", bus="cd")))
+        return replace(with_wires(guest, server), drives=(*guest.drives, Drive(path=folder / "seed.iso", bus="cd")))
 
     options = {"direct": True, "forwards": (SSH,), "changed": changed}
     with Machine(image, tools=tools, folder=folder, **options) as machine:
-        yield Login(client=client, machine=up(machine, "uplink", "bond0", "storage", "br0"), user="root", key=key)
+        yield Login(
+            client=client, machine=up(machine, "uplink", "bond0", "storage", "br0", "six"), user="root", key=key
+        )
 
 
 @pytest.fixture(scope="module")
-def first(image: Path, tools: Tools, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
+def first(
+    image: Path, tools: Tools, client: Client, server: Dhcp6, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Login]:
     """Return root on the machine with version 1."""
     key = client.key("root-of-network1")
-    config = USER.format(key=key.public) + V1
-    options = {"direct": True, "forwards": (SSH,), "changed": with_wires, "config": config}
+    config = USER.format(key=key.public, hosts="true", more=RESOLVER) + V1
+    changed = lambda guest: with_wires(guest, server)  # noqa: E731 - what differs from `with_wires` is one argument
+    options = {"direct": True, "forwards": (SSH,), "changed": changed, "config": config}
     with Machine(image, tools=tools, folder=tmp_path_factory.mktemp("network1"), **options) as machine:
-        yield Login(client=client, machine=up(machine, "uplink", "bond0", "bond0.7", "br0"), user="root", key=key)
+        yield Login(
+            client=client, machine=up(machine, "uplink", "bond0", "bond0.7", "br0", "six"), user="root", key=key
+        )
 
 
 def up(machine: Machine, *names: str) -> Machine:
@@ -205,6 +238,35 @@ def test_the_seed_may_be_a_cd_and_user_data_names_the_machine(second: Login) -> 
     assert second.json("berthctl config show --json")["machine"]["instance_id"] == "i-2"
 
 
+@pytest.mark.parametrize("version", ["first", "second"])
+def test_a_lease_by_dhcpv6(version: str, server: Dhcp6, request: pytest.FixtureRequest) -> None:
+    login = request.getfixturevalue(version)
+    login.machine.wait_for(
+        lambda one: one["event"] == events.NETWORK_UP and f"{dhcp6.ADDRESS}/128" in one["addresses"],
+        what="an address by DHCPv6",
+    )
+    assert bytes.fromhex(SIXTH.replace(":", "")) in server.given
+    assert addresses(login)["six"] == {f"{dhcp6.ADDRESS}/128", "10.0.6.15/24"}
+    resolver = login.out("cat /etc/resolv.conf").splitlines()
+    assert f"nameserver {dhcp6.NAME_SERVER}" in resolver
+    assert any(line.startswith("search ") and dhcp6.DOMAIN in line.split() for line in resolver), resolver
+    routes = [" ".join(line.split()) for line in login.out("ip -6 route; ip route").splitlines()]
+    assert any(line.startswith("default via fe80::6:6 dev six") for line in routes), routes
+    more = {
+        "first": ("default via 10.0.6.1 dev six metric 77",),
+        "second": ("default via 10.0.6.1 dev six", "198.18.0.0/15 via 10.0.7.1 dev six onlink"),
+    }
+    for wanted in more[version]:
+        assert any(line.startswith(wanted) for line in routes), routes
+
+
+@pytest.mark.parametrize(("version", "own"), [("first", True), ("second", False)])
+def test_the_machines_own_line_in_hosts(version: str, own: bool, request: pytest.FixtureRequest) -> None:
+    hosts = request.getfixturevalue(version).out("cat /etc/hosts").splitlines()
+    assert ("127.0.1.1 wires" in hosts) is own
+    assert "127.0.0.1 localhost" in hosts
+
+
 def test_version_1_gives_names_and_addresses(first: Login) -> None:
     has = addresses(first)
     assert "10.0.2.15/24" in has["uplink"]
@@ -229,8 +291,10 @@ def test_version_1_routes_and_name_servers(first: Login) -> None:
     assert "198.51.100.0/24 via 10.0.3.2 dev bond0" in routes
     assert "192.0.2.128/25 via 10.0.2.2 dev uplink metric 9" in routes
     resolver = first.out("cat /etc/resolv.conf")
-    assert {"nameserver 192.0.2.53", "nameserver 10.0.2.3"} <= set(resolver.splitlines()), resolver
-    assert "search example.org" in resolver
+    servers = {f"nameserver {each}" for each in ("192.0.2.53", "192.0.2.54", "10.0.2.3")}
+    assert servers <= set(resolver.splitlines()), resolver
+    [search] = [line.split() for line in resolver.splitlines() if line.startswith("search ")]
+    assert {"example.org", "more.example"} <= set(search)
 
 
 @pytest.mark.parametrize("router", ["10.0.3.2", "10.0.4.2"])

@@ -1,70 +1,144 @@
-"""A configuration on a server, named by the firmware's serial number and fetched before anything is configured."""
+"""A configuration on a server, named by the kernel's command line or the firmware, and fetched before all else."""
 
 from __future__ import annotations
 
 import http.server
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import Machine
+from remote import Client, Key, Login
 
 from builder.tools.call import Tools
 from init.formats import events
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
-DOCUMENTS = {
-    "/box/user-data": b"#cloud-config\nhostname: seeded\n",
-    "/box/meta-data": b"instance-id: i-seed\n",
-    "/box/network-config": b'version: 2\nethernets: {card: {match: {name: "e*"}, addresses: [10.0.2.77/24]}}\n',
-}
+SSH = 22
+PASSWORD = "correct horse"
+HASHED = (
+    "$6$rounds=5000$ofthetests$8SHWrywhBp5ZTP8y8E1/BpRZXHET9S9ps52JC7AWtB2i3uk2vCTxHv2J6iy7SrrxDa/QPVtIsMpAi0Sg6wBGO."
+)
+USER_DATA = """#cloud-config
+fqdn: seeded.example.org
+prefer_fqdn_over_hostname: true
+disable_root: true
+user: {{name: me, gecos: Just Me}}
+password: {hashed}
+ssh_authorized_keys: ["{key}"]
+users:
+  - default
+  - {{name: root, ssh_authorized_keys: ["{key}"]}}
+random_seed: {{command: [sh, -c, 'echo "seeds $RANDOM_SEED_FILE" > /run/seeds']}}
+"""
+META_DATA = b"instance-id: i-seed\n"
+NETWORK = 'version: 2\nethernets: {{card: {{match: {{name: "e*"}}, addresses: [{address}]}}}}\n'
+ASKED = [f"/box/{name}" for name in ("meta-data", "user-data", "network-config", "vendor-data")]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers what QEMU's user network asks of 10.0.2.2, which is this computer's loopback."""
 
     asked: list[str]
+    documents: dict[str, bytes]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the same
         pass
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        data = DOCUMENTS.get(self.path)
+        data = self.documents.get(self.path)
         self.send_response(404 if data is None else 200)
         self.end_headers()
         self.wfile.write(data or b"")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server on this computer's loopback: what it has, what it was asked for."""
+
+    port: int
+    asked: list[str]
+    documents: dict[str, bytes]
+
+    def seed(self, key: Key, address: str, **more: bytes) -> str:
+        """Put a seed there; return the words that name it."""
+        texts = {
+            "user-data": USER_DATA.format(key=key.public, hashed=HASHED),
+            "network-config": NETWORK.format(address=address),
+        }
+        self.documents.update({f"/box/{name}": text.encode() for name, text in texts.items()})
+        self.documents.update({f"/box/{name.replace('_', '-')}": data for name, data in more.items()})
+        return f"ds=nocloud;s=http://10.0.2.2:{self.port}/box/"
+
+
 @pytest.fixture
-def server() -> Iterator[tuple[int, list[str]]]:
+def server() -> Iterator[Server]:
     asked: list[str] = []
-    handler = type("Asked", (Handler,), {"asked": asked})
+    documents: dict[str, bytes] = {}
+    handler = type("Asked", (Handler,), {"asked": asked, "documents": documents})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
-        yield made.server_port, asked
+        yield Server(port=made.server_port, asked=asked, documents=documents)
         made.shutdown()
         thread.join()
 
 
-def test_a_seed_on_a_server(
-    server: tuple[int, list[str]], built: Callable[..., dict[str, Path]], tools: Tools, tmp_path: Path
+def addresses(machine: Machine) -> list[str]:
+    """Return the card's IPv4 addresses as they are told first."""
+    return [address for address in machine.wait(events.NETWORK_UP)["addresses"] if ":" not in address]
+
+
+@pytest.fixture
+def image(built: Callable[..., dict[str, Path]]) -> Path:
+    return built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
+
+
+def test_a_seed_that_the_firmware_names(
+    server: Server, image: Path, tools: Tools, client: Client, tmp_path: Path
 ) -> None:
-    port, asked = server
-    image = built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
-    serial = ("-smbios", f"type=1,serial=ds=nocloud;s=http://10.0.2.2:{port}/box/")
+    words = server.seed(client.key("of-the-firmware"), "10.0.2.77/24", meta_data=META_DATA)
+    serial = ("-smbios", f"type=1,serial={words}")
     changed = lambda guest: replace(guest, extra=(*guest.extra, *serial))  # noqa: E731
     with Machine(image, tools=tools, folder=tmp_path, direct=True, changed=changed) as machine:
         applied = machine.wait(events.CONFIG_APPLIED)
-        assert (applied["source"], applied["warnings"]) == ("smbios", 0)
-        up = machine.wait(events.NETWORK_UP)
+        assert (applied["source"], applied["warnings"]) == ("smbios", 1)
         # The address by DHCP, which the fetch was made with, was given back.
-        assert [address for address in up["addresses"] if ":" not in address] == ["10.0.2.77/24"]
+        assert addresses(machine) == ["10.0.2.77/24"]
         machine.wait(events.CONTAINER_STARTED)
         machine.wait_for_line("seeded")  # the status page has the host name
         machine.power_off()
-    assert asked == ["/box/meta-data", "/box/user-data", "/box/network-config", "/box/vendor-data"]
+    assert server.asked == ASKED
+
+
+def test_a_seed_that_the_command_line_names(
+    server: Server, image: Path, tools: Tools, client: Client, tmp_path: Path
+) -> None:
+    """Root's key in it opens nothing, the default user's does; what a vendor adds is said, and not done."""
+    key = client.key("of-the-command-line")
+    vendor = b"#cloud-config\nruncmd: [reboot]\n"
+    words = server.seed(key, "10.0.2.15/24", meta_data=META_DATA, vendor_data=vendor)
+    options: dict[str, Any] = {"direct": True, "cmdline": (words,), "forwards": (SSH,)}
+    with Machine(image, tools=tools, folder=tmp_path, **options) as machine:
+        applied = machine.wait(events.CONFIG_APPLIED)
+        assert (applied["source"], applied["warnings"]) == ("cmdline", 2)
+        machine.wait_for_line("these keys open nothing: `disable_root` is true")
+        machine.wait_for_line("cmdline:vendor-data: vendor-data is not acted on")
+        assert addresses(machine) == ["10.0.2.15/24"]
+        machine.wait(events.CONTAINER_STARTED)
+        me, root = (Login(client=client, machine=machine, user=user, key=key) for user in ("me", "root"))
+        assert me.out("hostname; cat /run/seeds") == "seeded.example.org\nseeds /dev/urandom\n"
+        assert "me:x:1000:1000:Just Me:/home/me:/bin/sh" in me.out("cat /etc/passwd").splitlines()
+        shut = root.run("true")
+        assert (shut.status, "Permission denied (publickey)" in shut.err) == (255, True), shut
+        machine.session.type("\n")  # the line may have scrolled away: asked again
+        machine.type_at("login: ", "me")
+        machine.type_at("assword: ", PASSWORD)
+        machine.type_at("$ ", 'echo "$(id -un) is in $PWD, $((40 + 2))"; exit')
+        machine.wait_for_line("me is in /home/me, 42")
+    assert server.asked == ASKED
