@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from init.formats.release import Release
 
 PYTHON = ("/usr/bin/python3", "-ISB", APP_PATH)
-MODULES_SERVICE = "container-modules"
 CONTAINERD_SERVICE = "containerd"
 DOCKER_SERVICE = "docker"
 # seconds that the program of a probe may take to start: it bounds the question itself, and a machine that is busy
@@ -38,14 +37,6 @@ DOCKER_SERVICE = "docker"
 _PROBE_START = 5.0
 _PATIENCE = 60.0  # seconds that one child asks a container that starts; an interval may be longer
 FETCH_TIMEOUT = 1800.0  # seconds that fetching and unpacking an image may take before it is tried again
-_SHARED_MODULES = (
-    "overlay", "bridge", "veth", "nf_tables", "nf_conntrack", "nf_nat", "nft_chain_nat", "nft_nat", "nft_masq",
-    "nft_ct", "nft_fib_inet",
-)  # fmt: skip
-_DOCKER_MODULES = (
-    "br_netfilter", "nft_compat", "x_tables", "xt_addrtype", "xt_conntrack", "xt_MASQUERADE", "xt_nat", "xt_tcpudp",
-    "xfrm_user", "nf_conntrack_netlink",
-)  # fmt: skip
 
 
 def services(machine: Machine, release: Release, baked: Baked = Baked()) -> tuple[Service, ...]:  # noqa: B008 - a frozen value
@@ -55,21 +46,7 @@ def services(machine: Machine, release: Release, baked: Baked = Baked()) -> tupl
         return ()
     daemons = _docker_daemons(machine) if engine == "docker" else ()
     containers = tuple(_container(machine, index, engine, baked) for index in range(len(machine.containers)))
-    return (modules(engine), *daemons, *containers) if containers or daemons else ()
-
-
-def modules(engine: str) -> Service:
-    """Return the one-shot that loads what the first container would otherwise wait for, module by module.
-
-    Nothing waits for it, and PID 1 may start it before it has a config: the kernel loads on demand what is missing.
-    """
-    names = _SHARED_MODULES + (_DOCKER_MODULES if engine == "docker" else ())
-    return Service(
-        name=MODULES_SERVICE,
-        argv=("/sbin/modprobe", "-q", "-a", *names),
-        readiness=Readiness.STARTED,
-        restart=Restart.NO,
-    )
+    return (*daemons, *containers)
 
 
 def is_fetched(container: Container, baked: Baked) -> bool:

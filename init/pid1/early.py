@@ -13,7 +13,7 @@ from init.formats import cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
 from init.pid1 import devices as device_modules
-from init.pid1 import disks, identity, mounts, passage, reset, root, settings, state, watchdog
+from init.pid1 import disks, forerun, identity, mounts, reset, root, settings, state, watchdog
 from init.pid1.earlyresult import EarlyResult
 from init.pid1.messages import Messages
 from init.pid1.record import BootRecord
@@ -221,13 +221,14 @@ class _Boot:
     def settle_in(self) -> None:
         """Make the root usable: file systems, modules, memory, state, identity, clock, loopback."""
         system = self._system
-        passage.read_ahead(system)
+        self._aside(lambda: forerun.read_interpreter(system))
         for problem in mounts.perform_all(system, mounts.AFTER_SWITCH):
             self.note(problem)
         for path, target in mounts.LINKS:
             self.attempt(f"linking {path}", mounts.link(system, path, target))
         self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
         self.attempt("reading the root's module tables", self._plug_in_again)
+        self._forerun()
         self.attempt("waiting for storage", self._await_storage)
         self.attempt("opening a watchdog", self._watch)
         for setting in settings.for_memory(settings.memory(system)):
@@ -238,6 +239,17 @@ class _Boot:
         self.attempt("bringing up the loopback interface", lambda: system.set_link("lo", up=True))
         self.attempt("naming the machine", lambda: system.set_hostname(settings.HOSTNAME))
         self._messages.close_consoles()
+
+    def _forerun(self) -> None:
+        devices, release = self._devices, self._release
+        if devices is not None and release is not None:
+            self._aside(lambda: forerun.prepare_containers(self._system, devices, release.engine))
+
+    def _aside(self, work: Callable[[], object]) -> None:
+        try:
+            self._system.aside(work)
+        except OSError:
+            return  # what it would have made ready is made when it is needed
 
     def _plug_in_again(self) -> None:
         """The initramfs has the modules that reach a root; now all are there."""

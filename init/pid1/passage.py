@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from init.pid1.events import Announcer
-    from init.pid1.system import Early, System
+    from init.pid1.system import System
 
     T = TypeVar("T")
 
@@ -76,22 +76,6 @@ class _Passage:
     unmount: tuple[str, ...]
     messages: tuple[str, ...]
     told: Told
-
-
-def read_ahead(system: Early) -> None:
-    """Let the root's copy of what this process is made of be read, while the early half goes on.
-
-    A starting program asks for its pages here and there, and waits each time for EROFS to unpack a whole cluster of
-    256 KiB; read from one end to the other, each cluster is unpacked once, by another processor where there is one.
-    """
-    try:
-        maps = system.read("/proc/self/maps").decode("utf-8", "replace")
-        for path in sorted(
-            {line.split(None, 5)[5].removesuffix(" (deleted)") for line in maps.splitlines() if "/" in line}
-        ):
-            system.read_ahead(path)
-    except OSError:
-        return  # it is read when it is needed
 
 
 def begin_anew(system: System, result: EarlyResult, announcer: Announcer) -> None:

@@ -17,7 +17,7 @@ from init.pid1.links import Network
 # Spelt so, type checkers take it for true, and `typing` (40 ms under emulation) isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Protocol
 else:
     Protocol = object
@@ -256,6 +256,9 @@ class Children(Protocol):
 
     def run(self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> ChildResult:
         """Run a program to its end or kill it after `seconds`; OSError when it can't be started."""
+
+    def aside(self, work: Callable[[], object]) -> None:
+        """Do work in a child that nobody waits for and that nobody hears of; OSError when there can be none."""
 
 
 class Early(Files, Descriptors, Mounts, Blocks, Devices, Clock, Network, Power, Children, Protocol):

@@ -49,6 +49,7 @@ class FakeSystem(FakeNetwork):
         self.interfaces = []
         self.addressed = []
         self.routes = []
+        self.asides: list[Callable[[], object]] = []
         self.seconds = 2.0
         self.wall = 1_700_000_000.0
         self.hostname = "(none)"
@@ -375,3 +376,7 @@ class FakeSystem(FakeNetwork):
         if program is None:
             raise refuse(errno.ENOENT, argv[0])
         return program(self, argv)
+
+    @recorded
+    def aside(self, work: Callable[[], object]) -> None:
+        self.asides.append(work)  # a child: nothing of it comes back into the process that is tested

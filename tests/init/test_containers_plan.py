@@ -53,7 +53,7 @@ def test_no_engine_and_no_containers_are_no_services() -> None:
     assert services("none", WEB) == {}
     assert services("crun") == {}
     assert services("podman") == {}
-    assert list(services("docker")) == ["container-modules", "containerd", "docker"]
+    assert list(services("docker")) == ["containerd", "docker"]
 
 
 def test_crun() -> None:

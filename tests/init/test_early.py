@@ -298,7 +298,18 @@ def test_every_single_failure_ends_in_a_root_or_rescue_or_a_reboot_and_is_said(k
         assert result.state.kind in ("ext4", "memory", "none")
 
 
-HARMLESS = ("write_to", "open", "close", "duplicate", "names", "read", "read_link", "read_uevents", "load_module")
+HARMLESS = (
+    "aside",
+    "write_to",
+    "open",
+    "close",
+    "duplicate",
+    "names",
+    "read",
+    "read_link",
+    "read_uevents",
+    "load_module",
+)
 
 
 def harmless(call: Call) -> bool:

@@ -1,4 +1,7 @@
-"""Short programs that the early half waits for. `subprocess` is not used: it races with the reaper to come."""
+"""Children of the early half: short programs that it waits for, and work that goes on beside it.
+
+`subprocess` is not used: it races with the reaper to come.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from init.pid1.system import ChildResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _KEPT = 64 << 10
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -45,6 +48,15 @@ class ChildCalls:
             return _await(pid, reading, time.monotonic() + seconds)
         finally:
             os.close(reading)
+
+    def aside(self, work: Callable[[], object]) -> None:
+        """See `Children.aside`."""
+        if os.fork():
+            return
+        try:
+            work()
+        finally:
+            os._exit(0)  # whatever it raised: a second PID 1 must not come of it
 
 
 def _await(pid: int, reading: int, deadline: float) -> ChildResult:

@@ -12,6 +12,8 @@ import os
 import resource
 import signal
 
+from init.pid1.linux import own
+
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,6 +133,9 @@ def _become(spawn: Spawn) -> None:
     os.chdir(spawn.folder)
     if spawn.terminal:
         _take_terminal(0)
+    words = own.words_of(spawn.argv)
+    if words:
+        own.run(spawn, words)
     os.execve(spawn.argv[0], spawn.argv, dict(spawn.environment))  # noqa: S606 - no shell is wanted
 
 

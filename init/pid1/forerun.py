@@ -1,0 +1,51 @@
+"""The forerunner: children of the early half that make ready what comes after it, where a processor is idle meanwhile.
+
+The way to the first container is a chain, and the early half is one process: with a second processor beside it, the
+files that the next links need are unpacked already, and the modules loaded, when it comes to them. Nothing waits for a
+forerunner, and nothing depends on one: what it could not do is done when it is needed.
+"""
+
+from __future__ import annotations
+
+from init.formats.release import APP_PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from init.pid1.devices import Devices
+    from init.pid1.system import Early
+
+BYTE_CODE = tuple(f"{APP_PATH}/init/{folder}" for folder in ("pid1", "formats", "pid1/linux", "containers"))
+_PATIENCE = 20.0  # seconds for a program that only tells its version
+
+
+def read_interpreter(system: Early) -> None:
+    """Read the root's copy of what this process is made of, and the byte code that goes on.
+
+    A starting program asks for its pages here and there, and waits each time for EROFS to unpack a whole cluster of
+    256 KiB; read from one end to the other, each cluster is unpacked once, by another processor where there is one.
+    """
+    maps = system.read("/proc/self/maps").decode("utf-8", "replace")
+    paths = {line.split(None, 5)[5].removesuffix(" (deleted)") for line in maps.splitlines() if "/" in line}
+    for path in sorted(paths):
+        _read(system, path)
+    for folder in BYTE_CODE:
+        for name in system.names(folder):
+            if name.endswith(".pyc"):
+                _read(system, f"{folder}/{name}")
+
+
+def _read(system: Early, path: str) -> None:
+    try:
+        system.read_ahead(path)
+    except OSError:
+        return  # it is read when it is needed
+
+
+def prepare_containers(system: Early, devices: Devices, engine: str) -> None:
+    """Load the modules and read the programs that the engine's first container needs."""
+    from init.containers import ahead  # noqa: PLC0415 - the initramfs has not got it: it comes from the root
+
+    for name in ahead.modules(engine):
+        devices.load(system, name)
+    for argv in ahead.programs(engine):
+        system.run(argv, seconds=_PATIENCE)
