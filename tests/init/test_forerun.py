@@ -1,0 +1,94 @@
+"""What the early half lets be made ready beside it: on the fake kernel, and the fork on the real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fakes import machine
+from fakes.system import FakeSystem
+
+from init.containers import ahead
+from init.pid1 import early, forerun
+from init.pid1.events import Announcer
+from init.pid1.system import ChildResult
+
+ROOT = Path(__file__).parents[2]
+ASIDE = """
+import os, sys
+from init.pid1.linux.early import EarlyKernel
+reading, writing = os.pipe()
+def work():
+    os.write(writing, b"%d" % os.getppid())
+    {end}
+EarlyKernel().aside(work)
+os.close(writing)
+said = open(reading, "rb").read()
+_, status = os.waitpid(-1, 0)
+print(int(said) == os.getpid(), os.waitstatus_to_exitcode(status))
+"""
+
+
+def booted() -> FakeSystem:
+    system = machine.installed()
+    early.run(system, Announcer(system))
+    return system
+
+
+def test_the_interpreter_is_read_first_and_then_what_the_engine_needs():
+    system = booted()
+    assert len(system.asides) == 2
+    system.tree.put(
+        "/proc/self/maps", b"7f00-7f01 r-xp 0 00:02 9   /usr/bin/python3.13 (deleted)\n7f02-7f03 rw-p 0 0 0\n"
+    )
+    system.tree.put("/usr/bin/python3.13", b"x")
+    for folder in forerun.BYTE_CODE:
+        system.tree.put(f"{folder}/a.pyc", b"x")
+    del system.calls[:]
+    system.asides[0]()
+    read = [call.arguments[0] for call in system.calls if call.name == "read_ahead"]
+    assert read == ["/usr/bin/python3.13", *(f"{folder}/a.pyc" for folder in forerun.BYTE_CODE)]
+
+
+def test_modules_and_programs_of_the_engine_are_asked_for():
+    system = booted()
+    ran: list[Sequence[str]] = []
+
+    def program(_: FakeSystem, argv: Sequence[str]) -> ChildResult:
+        ran.append(argv)
+        return ChildResult(status=0, output=b"")
+
+    system.programs |= {"nft": program, "crun": program, "podman": program, "dockerd": program, "containerd": program}
+
+    loaded: list[str] = []
+
+    class Devices:
+        def load(self, _: object, name: str) -> bool:
+            loaded.append(name)
+            return False
+
+    forerun.prepare_containers(system, Devices(), "crun")  # type: ignore[arg-type]
+    assert tuple(loaded) == ahead.modules("crun")
+    assert tuple(ran) == ahead.programs("crun")
+
+
+@pytest.mark.parametrize("engine", ["crun", "podman", "docker"])
+def test_each_engine_needs_something(engine: str):
+    assert {"overlay", "nf_tables"} <= set(ahead.modules(engine))
+    assert all(os.path.isabs(argv[0]) for argv in ahead.programs(engine))
+
+
+def test_no_engine_needs_nothing():
+    assert (ahead.modules("none"), ahead.programs("none")) == ((), ())
+
+
+@pytest.mark.parametrize("end", ["pass", "raise OSError", "raise SystemExit(3)"])
+def test_work_aside_never_comes_back_as_a_second_pid_1(end: str):
+    done = subprocess.run(
+        [sys.executable, "-c", ASIDE.format(end=end)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "True 0\n", done.stderr
