@@ -42,16 +42,13 @@ def booted() -> FakeSystem:
 def test_the_interpreter_is_read_first_and_then_what_the_engine_needs():
     system = booted()
     assert len(system.asides) == 2
-    system.tree.put(
-        "/proc/self/maps", b"7f00-7f01 r-xp 0 00:02 9   /usr/bin/python3.13 (deleted)\n7f02-7f03 rw-p 0 0 0\n"
-    )
-    system.tree.put("/usr/bin/python3.13", b"x")
-    for folder in forerun.BYTE_CODE:
-        system.tree.put(f"{folder}/a.pyc", b"x")
+    maps = b"7f00-7f01 r-xp 0 00:02 9   /usr/bin/python3.13 (deleted)\n7f02-7f03 rw-p 0 0 0\n"
+    files = ["/usr/bin/python3.13", *(f"{folder}/a.pyc" for folder in forerun.BYTE_CODE)]
+    system.tree.fill({"/proc/self/maps": maps, **dict.fromkeys(files, b"x")})
     del system.calls[:]
     system.asides[0]()
     read = [call.arguments[0] for call in system.calls if call.name == "read_ahead"]
-    assert read == ["/usr/bin/python3.13", *(f"{folder}/a.pyc" for folder in forerun.BYTE_CODE)]
+    assert read == files
 
 
 def test_modules_and_programs_of_the_engine_are_asked_for():
