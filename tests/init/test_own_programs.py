@@ -11,24 +11,22 @@ from typing import Any
 
 import pytest
 
+import init.__main__ as programs
 from init.formats.release import APP_PATH
 from init.pid1.linux import own
 
 ROOT = Path(__file__).parents[2]
 PREFIX = ("/usr/bin/python3", "-ISB", APP_PATH)
 PARENT = """
-import json, os, signal, sys, types
-import init.__main__
+import json, os, signal, sys
+from init.pid1.linux import own
 from init.pid1.linux.kernel import Kernel
 from init.pid1.system import Spawn
 
 def main(words):
     {body}
 
-program = types.ModuleType("program")
-program.main = main
-sys.modules["program"] = program
-init.__main__.PROGRAMS["probe"] = ("program", "")
+own.LIGHT["probe"] = main
 kernel = Kernel()
 signals = kernel.open_signals((signal.SIGTERM,))
 secret = os.open("/dev/null", os.O_RDONLY)
@@ -93,6 +91,10 @@ def test_however_it_ends_no_second_pid_1_comes_of_it(body: str, status: int, tex
 )
 def test_only_berths_light_programs_are_run_so(argv: tuple[str, ...], words: tuple[str, ...]):
     assert own.words_of(argv) == words
+
+
+def test_they_are_the_programs_that_make_their_values_the_light_way():
+    assert tuple(own.LIGHT) == programs.LIGHT
 
 
 def test_the_interpreter_of_the_machine_is_not_needed_for_it():

@@ -6,18 +6,16 @@ files to lay into the root (`FOLDER/usr/lib/berth/…`), the path of a fifo or f
 
 from __future__ import annotations
 
-import init.light  # as the real PID 1 does
-
 # isort: split
 import os
 import shutil
 import sys
 
-import init.__main__
 from init.formats.release import PATH, Release
 from init.pid1.conductor import Conductor
 from init.pid1.earlyresult import EarlyResult
 from init.pid1.events import Announcer
+from init.pid1.linux import own
 from init.pid1.linux.kernel import Kernel
 from init.pid1.perform import Settings
 from init.pid1.state import StateMount
@@ -58,7 +56,7 @@ def make_root(kernel: Kernel, repository: str, files: str) -> None:
 
 def main() -> None:
     repository, top, files, told = sys.argv[1:5]
-    init.__main__.LIGHT = ()  # the stand-ins for Berth's programs are files of that root: none is run in a fork
+    own.LIGHT.clear()  # the stand-ins for Berth's programs are files of that root: none is run in a fork
     kernel = Kernel()
     events = os.open(told, os.O_WRONLY | os.O_APPEND)
     make_root(kernel, repository, files)
