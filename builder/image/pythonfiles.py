@@ -26,7 +26,8 @@ DISPENSABLE = {
     "logging": "hashlib complains through it where a function is missing; 250 kB of byte code",
     "platform": "uuid asks it on other systems than Linux",
 }
-RUNNING = "init.pid1.running"  # the root has it, and PID 1 begins anew there
+# The root has them: PID 1 begins anew there, and what it starts in a fork is imported there.
+LATER = ("init.pid1.running", "init.containers.ahead", "init.containers.run", "init.containers.probe")
 _EXTENSION = re.compile(r"^(?P<name>\w+)(\.cpython-\d+[\w-]*|\.abi3)?\.so$")
 
 
@@ -124,7 +125,7 @@ def _scan(
         "roots": roots,
         "late": [OWN_PACKAGE],
         "without": [*DISPENSABLE],
-        "later": [RUNNING],
+        "later": [*LATER],
     }
     program = Path(__file__).with_name("scan_imports.py")
     # Not isolated (-I): the tools tree's Python finds its library by PYTHONHOME.

@@ -9,7 +9,7 @@ The writable layer is new at each start. It lies on state, so that what a contai
 """
 
 # These programs start often, and pathlib costs time at each start.
-# ruff: noqa: PTH101, PTH103, PTH110, PTH112, PTH123, PTH208
+# ruff: noqa: PTH101, PTH103, PTH108, PTH110, PTH112, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ def start(order: Order, image: Local) -> None:
     folder = f"{PATH}/{container.name}"
     os.makedirs(folder, 0o711, exist_ok=True)
     _forget(container.name)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{folder}/pid")  # of the start before: whoever asks after its health must not find that
     held = reserve(container.ports) if container.network == "bridge" else []
     rules = _publish(order) if container.network == "bridge" else None
     namespaces.own_mounts()

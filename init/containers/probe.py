@@ -1,4 +1,6 @@
-"""The program `probe`: asks one container whether it is healthy, as a child of PID 1. Exit status 0 is yes.
+"""The program `probe`: asks one container whether it is healthy, as a child of PID 1.
+
+Exit status 0 is yes, 1 no, 2 a wrong call, and `NOT_YET` (75) that the container does not run yet.
 
     probe http NAME SECONDS URL         a GET that is answered with 2xx or 3xx
     probe tcp NAME SECONDS HOST:PORT    a connection that is taken
@@ -10,7 +12,7 @@ asked whether it answers, not who answers: the certificate is for a name that is
 """
 
 # These programs start often, and pathlib costs time at each start.
-# ruff: noqa: PTH123
+# ruff: noqa: PTH110, PTH123
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ import sys
 import time
 
 from init.containers.places import PATH
+from init.formats.exitstatus import NOT_YET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ _RUNTIME = ("/usr/bin/crun", "--root=/run/crun", "exec")
 
 
 def main(argv: list[str]) -> int:
-    """Run one probe; return the exit status, 2 for a wrong call."""
+    """Run one probe; return the exit status."""
     match argv:
         case ["wait", patience, ("http" | "tcp") as kind, name, seconds, what]:
             return _until_asked(float(patience), lambda: _ask(kind, name, float(seconds), what))
@@ -56,7 +59,7 @@ def _until_asked(patience: float, ask: Callable[[], None]) -> int:
             if time.monotonic() + pause >= end:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 sys.stderr.write(f"unhealthy: {reason}\n")
-                return 1
+                return NOT_YET if isinstance(error, NotYetError) else 1
         else:
             return 0
         time.sleep(pause)
@@ -72,12 +75,16 @@ def _ask(kind: str, name: str, seconds: float, what: str) -> None:
         _tcp(what, seconds)
 
 
+class NotYetError(ValueError):
+    """There is nothing to ask yet."""
+
+
 def _enter_network(name: str) -> None:
     try:
         with open(f"{PATH}/{name}/pid") as stream:
             pid = int(stream.read())
-    except FileNotFoundError:
-        raise ValueError("the container does not run yet") from None
+    except (FileNotFoundError, ValueError):  # or it is being written just now
+        raise NotYetError("the container does not run yet") from None
     setns = getattr(os, "setns", None)
     if setns is None:  # Python before 3.12
         from init.containers.namespaces import join_network  # noqa: PLC0415 - ctypes, which most do without
@@ -168,6 +175,9 @@ def _encrypted(connection: socket.socket, host: str, timeout: float) -> Any:
 
 def _exec(name: str, seconds: float, engine: str, command: list[str]) -> int:
     """Become the engine's own way to run a command in a container. PID 1 ends it when its time is over."""
+    if not os.path.exists(f"{PATH}/{name}/pid"):
+        sys.stderr.write("unhealthy: the container does not run yet\n")
+        return NOT_YET
     if engine == "docker":
         from init.containers import docker  # noqa: PLC0415 - the other engines do without
 
@@ -179,5 +189,5 @@ def _exec(name: str, seconds: float, engine: str, command: list[str]) -> int:
                 container = stream.read().strip()
         except FileNotFoundError:
             sys.stderr.write("unhealthy: podman has not started it yet\n")
-            return 1
+            return NOT_YET
     return os.execv(_RUNTIME[0], (*_RUNTIME, container, *command))  # noqa: S606 - no shell is wanted

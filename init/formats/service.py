@@ -27,6 +27,9 @@ class Restart(enum.StrEnum):
 class Probe:
     """A health check as PID 1 runs it: `argv` is a child that exits 0 when healthy. Durations in seconds.
 
+    It exits with `exitstatus.NOT_YET` where there is nothing to ask yet: on a slow machine a container takes longer to
+    begin than its check allows for answers, and would never come up if that were a miss.
+
     `waiting`, where there is one, is run until the first success instead: it asks again and again for `patience`
     seconds, so that a child's start is paid once and the first yes is known at once.
     """

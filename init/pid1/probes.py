@@ -43,8 +43,11 @@ def begin(running: Running, now: float) -> tuple[Running, list[Action]]:
     return running, [Arm(timer=Timer.PROBE, seconds=WAITING_FIRST if probe.waiting else min(FIRST, probe.interval))]
 
 
-def count(running: Running, now: float, *, good: bool) -> tuple[Running, list[Action]]:
-    """Return the state after a probe that ended well or not; its health may be unhealthy then."""
+def count(running: Running, now: float, *, good: bool, yet: bool = True) -> tuple[Running, list[Action]]:
+    """Return the state after a probe that ended well or not; its health may be unhealthy then.
+
+    Where there was nothing to ask `yet`, that is no miss, for as long as a start may take.
+    """
     probe = running.service.probe
     actions: list[Action] = [Disarm(timer=Timer.PROBE_BOUND)]
     if probe is None:
@@ -55,6 +58,7 @@ def count(running: Running, now: float, *, good: bool) -> tuple[Running, list[Ac
         running = replace(running, misses=0, health=Health.HEALTHY)
         return running, [*actions, Arm(timer=Timer.PROBE, seconds=probe.interval)]
     due = running.health is Health.HEALTHY or now - running.counted >= probe.interval
+    due = due and (yet or now - running.started >= running.service.start_timeout)
     if now - running.started >= probe.start_period and due:
         running = replace(running, misses=running.misses + 1, counted=now)
     if running.misses >= max(probe.retries, 1):

@@ -29,6 +29,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from init.formats import events
+from init.formats.exitstatus import NOT_YET
 from init.formats.service import Readiness, Restart
 from init.pid1 import probes, starting
 from init.pid1.lifecycle import (
@@ -343,13 +344,13 @@ def _settled(running: Running) -> Outcome:
 def _probe_ended(running: Running, event: Exited, now: float) -> Outcome:
     if event.pid != running.probe:
         return running, []
-    return _probe_result(replace(running, probe=None), now, good=event.status == 0)
+    return _probe_result(replace(running, probe=None), now, good=event.status == 0, yet=event.status != NOT_YET)
 
 
-def _probe_result(running: Running, now: float, *, good: bool) -> Outcome:
+def _probe_result(running: Running, now: float, *, good: bool, yet: bool = True) -> Outcome:
     if running.state not in (State.STARTING, State.RUNNING):
         return running, [Disarm(timer=Timer.PROBE_BOUND)]
-    after, actions = probes.count(running, now, good=good)
+    after, actions = probes.count(running, now, good=good, yet=yet)
     if after.health is not Health.UNHEALTHY:
         return after, actions
     ended, more = _stop(after, Next.BACKOFF)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from init.containers.probe import _ask, _http, _tcp, _until_asked
+from init.formats.exitstatus import NOT_YET
 
 ROOT = Path(__file__).parents[2]
 Answer = Callable[[socket.socket], None]
@@ -114,7 +115,7 @@ def test_patience_ends(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_container_that_does_not_run_yet_is_no_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _until_asked(0.0, lambda: _ask("tcp", "no-such-container", 1, "127.0.0.1:1")) == 1
+    assert _until_asked(0.0, lambda: _ask("tcp", "no-such-container", 1, "127.0.0.1:1")) == NOT_YET
     assert capsys.readouterr().err == "unhealthy: the container does not run yet\n"
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from init.formats import events
+from init.formats.exitstatus import NOT_YET
 from init.formats.service import Probe, Readiness, Restart, Service
 from init.pid1 import lifecycle as life
 from init.pid1 import service
@@ -302,6 +303,20 @@ def test_a_probe_that_hangs_is_killed_and_counts_as_a_miss():
     assert running.misses == 1
     running, actions = drive(running, life.Exited(role=Role.PROBE, pid=5, status=-9), now=8)
     assert running.misses == 1, "its end is no second miss"
+
+
+def test_a_container_that_does_not_run_yet_misses_nothing_as_long_as_a_start_may_take():
+    """Else a slow machine would start it again and again, and it would never come up."""
+    running = started(probe=PROBE, is_container=True, start_timeout=90.0)
+    for now in range(6, 90, 6):
+        running, _ = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=5), now=now)
+        running, actions = drive(running, life.Exited(role=Role.PROBE, pid=5, status=NOT_YET), now=now + 1)
+        assert (running.misses, running.health) == (0, Health.STARTING)
+        assert [action.timer for action in actions_of(life.Arm, actions)] == [Timer.PROBE]
+    for now in (96, 102, 108):
+        running, _ = drive(running, life.Elapsed(timer=Timer.PROBE), life.Spawned(role=Role.PROBE, pid=5), now=now)
+        running, _ = drive(running, life.Exited(role=Role.PROBE, pid=5, status=NOT_YET), now=now + 1)
+    assert running.health is Health.UNHEALTHY, "one that hangs in its start is started again in the end"
 
 
 def test_an_unhealthy_container_is_started_again_whatever_its_policy():
