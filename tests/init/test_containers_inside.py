@@ -9,6 +9,7 @@ import pytest
 
 from init.containers.bundle import BundleError
 from init.containers.inside import account, read_inside
+from init.formats.exitstatus import NOT_YET
 
 ROOT = Path(__file__).parents[2]
 # the registry of these tests is a thread, and a layer is unpacked by a fork: Python 3.12 warns of any such pair
@@ -73,9 +74,9 @@ def test_links_do_not_lead_out_of_the_root(root: Path) -> None:
         ("run", ("run", "no-such-container"), 125),
         ("run", ("fetch", "no-such-container"), 125),
         ("run", (), 2),
-        ("probe", ("http", "no-such-container", "1", "http://127.0.0.1/"), 1),
-        ("probe", ("tcp", "no-such-container", "1", "nonsense"), 1),
-        ("probe", ("exec", "no-such-container", "1", "podman", "true"), 1),
+        ("probe", ("http", "no-such-container", "1", "http://127.0.0.1/"), NOT_YET),
+        ("probe", ("tcp", "no-such-container", "1", "nonsense"), NOT_YET),
+        ("probe", ("exec", "no-such-container", "1", "podman", "true"), NOT_YET),
         ("probe", (), 2),
     ],
 )
