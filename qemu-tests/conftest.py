@@ -27,6 +27,16 @@ from builder.tools.call import Tools  # noqa: E402
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["retries"]
+# The longest files, longest first: a file runs on one worker, and whatever begins last, the other one waits for.
+LONGEST = ("story", "update", "powercut", "containers", "install", "fallback", "boot", "degraded", "hardware")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin first. Within a file the order stays: its tests go on from each other."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 Artifacts = dict[str, Path]  # by kind: iso, raw, qcow2, bundle, manifest, sbom
 
 
