@@ -333,6 +333,8 @@ class Conductor:
         self.record.refill()
         if self.gate.standing is gate.Standing.GOOD:
             self._enter_phase("good")  # what comes later is no boot any more
+            # The power may have failed between the slot's confirmation and the update's end.
+            self.applier.insist("keeping the update's end", self.updates.confirmed)
 
     def _confirm(self) -> None:
         self.record.confirm()

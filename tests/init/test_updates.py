@@ -318,6 +318,16 @@ def test_a_confirmed_update_is_good() -> None:
     assert box.kept().sequence == 2
 
 
+def test_an_update_whose_end_was_lost_with_the_power_is_good_at_the_next_boot() -> None:
+    """The slot was confirmed, and the record of updates was not written any more."""
+    box = Box(Record(sequence=0, order=("a", "b"), a=SlotState(tries=2, good=True), b=GOOD))
+    box.keeps(UpdateRecord(attempts=(Attempt(**{**vars_of(ATTEMPT), "slot": "a"}),)))
+    box.live({"verb": "update-show", "action": "status"})
+    assert [one["state"] for one in box.said(events.UPDATE_STATE)] == ["good"]
+    assert box.answers()[0]["last"]["state"] == updates.GOOD
+    assert box.kept().sequence == 2
+
+
 # Rollback ---------------------------------------------------------------------------------------------------
 
 
