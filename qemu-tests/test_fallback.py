@@ -43,12 +43,12 @@ class Bench:
     tools: Tools
 
     @contextmanager
-    def box(self, folder: Path) -> Iterator[tuple[Box, Platter]]:
+    def box(self, folder: Path, policy: str = "manual") -> Iterator[tuple[Box, Platter]]:
         """Switch on a machine that begins with that disk."""
         disk = folder / "disk.qcow2"
         base = ("-b", str(self.disk), "-F", "qcow2")
         self.tools.run("qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk))
-        text = config(self.shop, self.key, within=PATIENT)
+        text = config(self.shop, self.key, policy, within=PATIENT)
         options: dict[str, Any] = {"config": text, "disk": disk, "forwards": (22,)}
         with Machine(disk, tools=self.tools, folder=folder, **options) as machine:
             machine.wait(events.HEALTH_PASSED)
@@ -125,22 +125,25 @@ def test_a_release_that_can_not_begin_comes_back_and_is_held_under_any_name(benc
 
 
 @pytest.mark.parametrize(
-    ("partition", "offset", "reason", "detail"),
+    ("policy", "partition", "offset", "reason", "detail"),
     [
-        ("root-b", 0, "verity", "initramfs: block 0 of the root is not what its verity tree says"),
+        ("window", "root-b", 0, "verity", "initramfs: block 0 of the root is not what its verity tree says"),
         pytest.param(
-            "boot-b", 1 << 20, "no-init", "vmlinuz in the boot image is damaged", marks=pytest.mark.slow
+            "now", "boot-b", 1 << 20, "no-init", "vmlinuz in the boot image is damaged", marks=pytest.mark.slow
         ),
     ],
 )  # fmt: skip
-def test_a_confirmed_slot_whose_disk_goes_bad_gives_way_to_the_other(  # noqa: PLR0917 - what is damaged, and how it is told
-    partition: str, offset: int, reason: str, detail: str, bench: Bench, tmp_path: Path
+def test_a_slot_that_was_taken_by_policy_and_goes_bad_gives_way_to_the_other(  # noqa: PLR0917 - what is damaged, and how it is told
+    policy: str, partition: str, offset: int, reason: str, detail: str, bench: Bench, tmp_path: Path
 ) -> None:
-    """Bytes of its root, or of its kernel, are overwritten while the machine is off."""
-    with bench.box(tmp_path) as (box, platter):
+    """Nobody asks for the release. Bytes of its root, or of its kernel, are overwritten while the machine is off."""
+    version = f"good-{partition}"
+    publish(bench.shop, bench.workshop.make(version))
+    with bench.box(tmp_path, policy) as (box, platter):
         machine = box.machine
-        publish(bench.shop, bench.workshop.make(f"good-{partition}"))
-        box.takes(f"good-{partition}")
+        machine.wait(events.UPDATE_STATE, state=updates.SWITCHED, version=version)
+        assert f"update to {version}" in machine.wait(events.SHUTDOWN_BEGUN)["why"]
+        machine.wait(events.BOOT_GOOD, version=version)
         machine.power_off()
         record = platter.record()
         assert (record.order, record.b.tries, record.b.good) == (("b", "a"), 3, True)
@@ -149,7 +152,7 @@ def test_a_confirmed_slot_whose_disk_goes_bad_gives_way_to_the_other(  # noqa: P
         machine.start()
         fell = machine.wait(events.BOOT_FELLBACK, timeout=BACK)
         told = (fell["from"], fell["reason"], fell["detail"])
-        assert told == (f"good-{partition}", reason, detail), machine.explain(str(fell))
+        assert told == (version, reason, detail), machine.explain(str(fell))
         machine.wait(events.HEALTH_PASSED)
         assert box.status()["slots"]["a"]["booted"]
 

@@ -49,6 +49,7 @@ def test_a_release_is_taken_rolled_back_and_a_bad_one_comes_back(  # noqa: PLR09
         box = Box(machine, Login(client=client, machine=machine, user="root", key=key))
         first = machine.wait(events.BOOT_GOOD)["version"]
         box.login.out("echo kept > /var/lib/mine")
+        assert box.status()["hostname"] == "berth", "the name that is there is preserved"
         status, answer = box.update("check")
         assert (status, answer["state"]) == (1, updates.FAILED), answer  # nothing is published yet
         assert "no confirmed release" in box.login.run("berthctl rollback").err
@@ -116,6 +117,8 @@ def test_what_must_not_be_taken_is_refused_with_its_reason(
         signed = shop.folder / "metadata/timestamp.json"
         signed.write_bytes(signed.read_bytes().replace(b'"spec_version":', b'"unsigned": 1, "spec_version":'))
         refused("signature")
+        shop.offer_instead(put("class"), machine_class="other-amd64")
+        refused("it is for the class other-amd64; this machine's is minimal-amd64", "class")
         put("loader", loader=2)
         refused("loader format 2", "loader")
         large = put("large")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +20,26 @@ ROOT = Path(__file__).resolve().parent.parent
 CLOUD = ("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")
 BAD_PAGE = "/www/index.html"  # without it the container's health check gets a 404
 CONFIG = """#cloud-config
+hostname: kept-out
+preserve_hostname: true
 disable_root: false
 users: [{{name: root, ssh_authorized_keys: ["{key}"]}}]
 berth:
   health: {{within: {within}, settle: 3s}}
-  update: {{repository: "http://{host}:{port}/", channel: {channel}, policy: {policy}, root: {root}}}
+  update: {{repository: "http://{host}:{port}/", channel: {channel}, policy: {policy}{window}, root: {root}}}
 """
 
 
 def config(shop: Shop, key: Key, policy: str = "manual", *, within: str = "40s") -> str:
-    """Return the machine's configuration: root's key, short gates, the shop."""
+    """Return the machine's configuration: root's key, short gates, the shop.
+
+    A `window` has been open for longer than the spread of a fleet, so a machine looks 20 s after its boot gate.
+    """
     root = json.dumps(shop.root.decode())
-    words = {"key": key.public, "policy": policy, "within": within, "root": root}
+    opened = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=62)
+    span = f"{opened:%H:%M}-{opened + datetime.timedelta(hours=5):%H:%M}"
+    window = f', window: "{span}"' if policy == "window" else ""
+    words = {"key": key.public, "policy": policy, "window": window, "within": within, "root": root}
     return CONFIG.format(host=HOST, port=shop.port, channel=CHANNEL, **words)
 
 
