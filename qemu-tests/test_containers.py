@@ -72,6 +72,7 @@ berth:
 class Shop:
     """A machine that runs what its registry has."""
 
+    recipe: str
     machine: Machine
     root: Login
     registry: PrivateRegistry
@@ -103,6 +104,7 @@ def shop(  # noqa: PLR0917 - what it is made of
     try:
         busybox = registry_programs.program("busybox").read_bytes()
         registry.push("shop/web", "1", {"bin/busybox": busybox}, Entrypoint=["/bin/busybox"], Cmd=["sh"])
+        registry.push("shop/hand", "1", {"bin/tool": busybox[:4096]}, Entrypoint=["/bin/tool"])
         key = client.key(f"root-of-the-{recipe}-shop")
         config = config_of(registry, proxy, key)
         disk = folder / "disk.qcow2"
@@ -111,7 +113,7 @@ def shop(  # noqa: PLR0917 - what it is made of
         ) as machine:
             machine.wait(events.CONTAINER_HEALTHY, name="web", timeout=400)
             root = Login(client=client, machine=machine, user="root", key=key)
-            yield Shop(machine=machine, root=root, registry=registry, proxy=proxy, busybox=busybox)
+            yield Shop(recipe=recipe, machine=machine, root=root, registry=registry, proxy=proxy, busybox=busybox)
     finally:
         proxy.stop()
         registry.stop()
@@ -134,6 +136,22 @@ def test_a_registry_behind_the_proxy_is_reached_with_the_machines_authorities(sh
     shop.machine.wait(events.CONTAINER_HEALTHY, name="behind")
     assert any(line.startswith(f"CONNECT {BEHIND}") for line in shop.proxy.asked), shop.proxy.asked
     assert not any("10.0.2.2" in line for line in shop.proxy.asked), "NO_PROXY is not heeded"
+
+
+def test_what_is_pulled_by_hand_goes_the_same_way(shop: Shop) -> None:
+    """Proxy, authorities and, for podman, the password are the machine's own, however little was typed."""
+    through, direct = f"{BEHIND}/shop/hand:1", f"{shop.registry.host}/shop/hand:1"
+    if shop.recipe == "minimal":
+        assert shop.root.run(f"podman pull {through}").status == 127, "an appliance has no engine to type to"
+        return
+    before = len(shop.proxy.asked)
+    if shop.recipe == "docker":  # its client keeps passwords of its own, which dockerd tries at once
+        for host in (BEHIND, shop.registry.host):
+            shop.root.send(PASSWORD.encode(), f"docker login -u {USER} --password-stdin {host}")
+    for image in (through, direct):
+        shop.root.out(f"{shop.recipe} pull -q {image}")
+    assert any(line.startswith(f"CONNECT {BEHIND}") for line in shop.proxy.asked[before:]), shop.proxy.asked
+    shop.root.out(f"{shop.recipe} image inspect {through} {direct} > /run/by-hand && rm -rf /root/.docker")
 
 
 def test_limits_are_the_kernels(shop: Shop) -> None:
