@@ -48,11 +48,12 @@ def test_the_installed_machine_boots_from_its_disk(
         machine.power_off()
 
 
+@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.slow)])
 def test_what_is_refused_stays_as_it_is_and_what_is_named_is_installed(
-    installed: Callable[[str], Installed], tools: Tools, client: Client, tmp_path: Path
+    firmware: str, installed: Callable[[str], Installed], tools: Tools, client: Client, tmp_path: Path
 ) -> None:
     """A live ISO beside an installed disk, two empty ones and others; then two Berth disks in one machine."""
-    box = installed("bios")
+    box = installed(firmware)
     data = blank(tools, tmp_path / "data.qcow2")
     tools.run("qemu-io", "-f", "qcow2", "-c", "write -P 0x61 64k 64k", str(data))
     beside = box.overlay(tmp_path, "beside")
@@ -65,9 +66,10 @@ def test_what_is_refused_stays_as_it_is_and_what_is_named_is_installed(
     def changed(guest: Guest) -> Guest:
         return large(with_disks(*disks)(guest))
 
-    key = client.key("by-hand")
+    key = client.key(f"by-hand-{firmware}")
     config = CONFIG.format(key=key.public).replace("box1", "box2")
-    with Machine(box.iso, tools=tools, folder=tmp_path, config=config, changed=changed, forwards=(22,)) as machine:
+    options = {"config": config, "firmware": firmware, "changed": changed, "forwards": (22,)}
+    with Machine(box.iso, tools=tools, folder=tmp_path, **options) as machine:
         refused = machine.wait(events.INSTALL_REFUSED)
         assert refused["reason"].startswith("2 disks are empty: ")
         assert "serial EMPTY1" in refused["reason"]
