@@ -21,7 +21,7 @@ from init.containers.archived import is_archive
 from init.containers.baked import Baked
 from init.containers.order import PATH
 from init.containers.ports import table_of
-from init.formats.release import APP_PATH
+from init.formats.release import PROGRAM
 from init.formats.service import Limits, Probe, Readiness, Restart, Service
 
 TYPE_CHECKING = False
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from init.formats.machine import Container, Machine
     from init.formats.release import Release
 
-PYTHON = ("/usr/bin/python3", "-ISB", APP_PATH)
 CONTAINERD_SERVICE = "containerd"
 DOCKER_SERVICE = "docker"
 # seconds that the program of a probe may take to start: it bounds the question itself, and a machine that is busy
@@ -69,7 +68,7 @@ def _container(machine: Machine, index: int, engine: str, baked: Baked) -> Servi
         baked,
         Service(
             name=container.name,
-            argv=(*PYTHON, "container", "run", container.name),
+            argv=(*PROGRAM, "container", "run", container.name),
             after=tuple(after),
             readiness=Readiness.STARTED if container.health else Readiness.SETTLED,
             restart=_RESTARTS[container.restart],
@@ -98,7 +97,7 @@ def _prepared(container: Container, baked: Baked) -> bool:
 
 def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
     container = machine.containers[index]
-    fetch = ((*PYTHON, "container", "fetch", container.name),) if _prepared(container, baked) else ()
+    fetch = ((*PROGRAM, "container", "fetch", container.name),) if _prepared(container, baked) else ()
     published = bool(container.ports) and container.network == "bridge"
     return replace(
         service,
@@ -113,7 +112,7 @@ def _through_podman(machine: Machine, index: int, baked: Baked, service: Service
     container = machine.containers[index]
     prepare = [("/usr/bin/busybox", "mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
     if is_archive(container.image):
-        prepare.append((*PYTHON, "container", "fetch", container.name))
+        prepare.append((*PROGRAM, "container", "fetch", container.name))
     number = signal_number(container.stop_signal)
     return replace(
         service,
@@ -133,7 +132,7 @@ def _through_docker(machine: Machine, index: int, baked: Baked, service: Service
     container = machine.containers[index]
     return replace(
         service,
-        prepare=((*PYTHON, "container", "fetch", container.name),) if _prepared(container, baked) else (),
+        prepare=((*PROGRAM, "container", "fetch", container.name),) if _prepared(container, baked) else (),
         # its process is a client, which says when dockerd has started the container: that may take long
         readiness=Readiness.NOTIFY,
         delegate=True,
@@ -154,7 +153,7 @@ def _docker_daemons(machine: Machine) -> tuple[Service, ...]:
         name=DOCKER_SERVICE,
         argv=("/usr/sbin/dockerd", "--containerd=/run/containerd/containerd.sock", "--host=unix:///run/docker.sock"),
         environment=machine.environment,
-        prepare=((*PYTHON, "container", "link-images"),),
+        prepare=((*PROGRAM, "container", "link-images"),),
         after=(CONTAINERD_SERVICE,),
         readiness=Readiness.NOTIFY,
         start_timeout=240.0,
@@ -176,8 +175,8 @@ def _probe(container: Container, engine: str) -> Probe | None:
         what = ("exec", container.name, str(health.timeout), engine, *health.test)
     patience = min(health.interval, _PATIENCE)
     return Probe(
-        argv=(*PYTHON, "probe", *what),
-        waiting=(*PYTHON, "probe", "wait", str(patience), *what) if what[0] != "exec" else (),
+        argv=(*PROGRAM, "probe", *what),
+        waiting=(*PROGRAM, "probe", "wait", str(patience), *what) if what[0] != "exec" else (),
         patience=patience,
         interval=health.interval,
         timeout=health.timeout + _PROBE_START,

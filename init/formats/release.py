@@ -11,6 +11,7 @@ DEFAULT_MACHINE_PATH = "/usr/lib/berth/machine.json"  # the recipe's machine hal
 DEFAULT_DOCUMENT_PATH = "/usr/lib/berth/machine.yaml"  # the same as a `#berth` document, to merge a config over
 UPDATE_ROOT_PATH = "/usr/lib/berth/update-root.json"  # the root of trust in updates, where the recipe gives one
 APP_PATH = "/usr/lib/berth/app"  # holds the package `init`; on sys.path of every program of ours
+PROGRAM = ("/usr/bin/python3", "-ISB", APP_PATH)  # starts one of them, by the word that follows (`init.__main__`)
 IMAGES_PATH = "/usr/lib/berth/images"  # the baked images, in the layout of containers-storage
 MODULES_PATH = "/usr/lib/modules"
 

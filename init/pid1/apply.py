@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from init.formats import events, wayin
-from init.formats.release import APP_PATH, IMAGES_PATH
+from init.formats.release import IMAGES_PATH, PROGRAM
 from init.pid1 import lifecycle, reset, scripts, state, written
 from init.pid1.boot import Stage
 from init.pid1.etcwriter import EtcWriter
@@ -312,7 +312,7 @@ class Applier:
         url = wanted.url.replace("$INSTANCE_ID", machine.instance_id)
         marker = scripts.instance_marker(machine.instance_id, "phone_home")
         pairs = tuple(f"{name}{facts.get(name, '=')}" for name in chosen)
-        argv = ("/usr/bin/python3", "-ISB", APP_PATH, "phone-home", url, marker, *pairs)
+        argv = (*PROGRAM, "phone-home", url, marker, *pairs)
         return (scripts.phone_home(argv, machine.environment, wanted.tries),)
 
 

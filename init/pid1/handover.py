@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from init.formats.release import APP_PATH
+from init.formats.release import PROGRAM
 from init.pid1.perform import BASE_ENVIRONMENT
 from init.pid1.system import Spawn
 
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from init.pid1.perform import Performer
     from init.pid1.system import System
 
-_PROGRAM = ("/usr/bin/python3", "-ISB", APP_PATH)
-
 
 def hand_over(client: Client, words: tuple[str, ...], *, system: System, performer: Performer, logs: Logs) -> None:
     """Start a program of `init` whose standard output is the client's connection, and let go of that. Raise OSError."""
     spawn = Spawn(
-        argv=(*_PROGRAM, *words),
+        argv=(*PROGRAM, *words),
         environment=BASE_ENVIRONMENT,
         stdout=client.descriptor,
         stderr=logs.pipe("init"),

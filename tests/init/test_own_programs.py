@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 import init.__main__ as programs
-from init.formats.release import APP_PATH
+from init.formats.release import APP_PATH, PROGRAM
 from init.pid1.linux import own
 
 ROOT = Path(__file__).parents[2]
-PREFIX = ("/usr/bin/python3", "-ISB", APP_PATH)
 PARENT = """
 import json, os, signal, sys
 from init.pid1.linux import own
@@ -41,7 +40,7 @@ print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said, pid]))
 
 def spawned(body: str) -> list[Any]:
     """Let a parent spawn a program with this body; return its status, what it said and its pid."""
-    text = PARENT.format(body=body, prefix=", ".join(map(repr, PREFIX)))
+    text = PARENT.format(body=body, prefix=", ".join(map(repr, PROGRAM)))
     done = subprocess.run(
         [sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
@@ -81,10 +80,10 @@ def test_however_it_ends_no_second_pid_1_comes_of_it(body: str, status: int, tex
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ((*PREFIX, "probe", "tcp"), ("probe", "tcp")),
-        ((*PREFIX, "container", "run", "web"), ("container", "run", "web")),
-        ((*PREFIX, "config"), ()),
-        (PREFIX, ()),
+        ((*PROGRAM, "probe", "tcp"), ("probe", "tcp")),
+        ((*PROGRAM, "container", "run", "web"), ("container", "run", "web")),
+        ((*PROGRAM, "config"), ()),
+        (PROGRAM, ()),
         (("/usr/bin/python3", "-ISB", "/other", "probe"), ()),
         (("/usr/sbin/nft", "-f", "-"), ()),
     ],

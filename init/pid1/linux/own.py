@@ -12,7 +12,7 @@ import ctypes
 import os
 import sys
 
-from init.formats.release import APP_PATH
+from init.formats.release import PROGRAM
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from init.pid1.system import Spawn
 
-_PREFIX = ("/usr/bin/python3", "-ISB", APP_PATH)
 _PR_SET_NAME = 15  # linux/prctl.h
 _CANNOT_START = 125  # as the programs themselves say it
 
@@ -44,9 +43,9 @@ LIGHT: dict[str, Callable[[list[str]], int]] = {"container": _container, "probe"
 
 def words_of(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Return the words of one of our light programs; none for every other program."""
-    if argv[: len(_PREFIX)] != _PREFIX:
+    if argv[: len(PROGRAM)] != PROGRAM:
         return ()
-    words = argv[len(_PREFIX) :]
+    words = argv[len(PROGRAM) :]
     return words if words[:1] and words[0] in LIGHT else ()
 
 
