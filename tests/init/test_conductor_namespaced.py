@@ -254,12 +254,15 @@ def test_a_seed_of_the_configuration_goes_to_the_kernel_before_bootcmd(boot, tmp
 random_seed:
   data: c2VlZHMgb2YgdGhl
   encoding: b64
+  file: /var/lib/seed
   command: [sh, -c, 'cat "$RANDOM_SEED_FILE" > /run/pool']
 """
     configured = compile_document(text, file="user-data").machine
     guest = boot(replace(configured, containers=(WEB,), health=Health(settle=0.2)))
     guest.until(events.CONTAINER_STARTED, "web")
-    assert Path(f"/proc/{guest.pid}/root/run/pool").read_bytes() == b"seeds of the".ljust(16, b"\0")
+    root = Path(f"/proc/{guest.pid}/root")
+    assert (root / "run/pool").read_bytes() == b"seeds of the".ljust(16, b"\0")
+    assert not (root / "var/lib/seed").exists()  # as its warning says: the kernel gets it whatever `file` is
 
 
 def test_the_config_childs_machine_is_in_force(boot):
