@@ -15,7 +15,13 @@ from init.formats import loader, release
 _APP = release.APP_PATH.lstrip("/")
 _BERTHCTL = """\
 #!/usr/bin/python3 -ISB
-import sys; sys.path.insert(0, "{app}"); from init.berthctl.main import main; sys.exit(main())
+import sys
+try:
+    sys.path.insert(0, "{app}")
+    from init.berthctl.main import main
+    sys.exit(main())
+except KeyboardInterrupt:  # before it could handle one itself
+    sys.exit(130)
 """
 _PROGRAMS = """\
 \"\"\"Started as `python3 -ISB {app} PROGRAM …`: the first word is a program of `init`.\"\"\"

@@ -21,11 +21,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and show, event by event."""
-    for value in talk.ask({"verb": "events", "follow": arguments.follow}, arguments.socket):
+    ask = talk.followed if arguments.follow else talk.ask
+    for value in ask({"verb": "events", "follow": arguments.follow}, arguments.socket):
         if arguments.json:
             show.as_json(value)
         elif "event" in value:
             print(line(value), flush=True)
+        elif "skipped" in value:
+            show.skipped(value)
     return 0
 
 

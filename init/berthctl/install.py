@@ -60,7 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     # Exactly the disk that was shown, whatever has been plugged in since.
     serial = planned.get("serial")
     request |= {"disk": f"serial:{serial}" if serial else planned.get("disk"), "then": arguments.then}
-    done = _last(_told(_steps(request, arguments.socket), quiet=arguments.json))
+    try:
+        done = _last(_told(_steps(request, arguments.socket), quiet=arguments.json))
+    except KeyboardInterrupt:
+        if not arguments.json:
+            print("\nthe machine goes on with it: berthctl events -f tells its end", file=sys.stderr)
+        raise
     if arguments.json:
         show.as_json({"format": _FORMAT, **done})
     else:

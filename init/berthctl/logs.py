@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from init.berthctl import show, talk
+from init.formats import logfile
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -25,10 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and show, line by line."""
     if arguments.lines < 0:
         raise talk.Failure("usage", "--lines can't be negative", "give a number from 0", usage=True)
-    if arguments.boot > 0 or (arguments.boot and arguments.follow):
-        raise talk.Failure(
-            "usage", "--boot is 0, or -1 and less, and those are over", "berthctl logs --boot -1", usage=True
-        )
+    if arguments.lines > logfile.LINES_MOST:
+        note = f"only the newest {logfile.LINES_MOST} lines are shown; the files in {logfile.FOLDER} have more"
+        print(note, file=sys.stderr)
+    if arguments.boot > 0:
+        hint = "berthctl logs --boot -1 shows the last one"
+        raise talk.Failure("usage", "--boot takes 0, this boot, or -1 and less, those before", hint, usage=True)
+    if arguments.boot and arguments.follow:
+        hint = f"berthctl logs --boot {arguments.boot}"
+        raise talk.Failure("usage", "a boot that is over can't be followed", hint, usage=True)
     request: dict[str, object] = {
         "verb": "logs",
         "name": arguments.name,
@@ -36,12 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
         "follow": arguments.follow,
         "boot": arguments.boot,
     }
-    for value in talk.ask(request, arguments.socket):
+    for value in (talk.followed if arguments.follow else talk.ask)(request, arguments.socket):
         if arguments.json:
             show.as_json(value)
         elif "text" in value:
             name = "" if arguments.name else show.paint(f"{value.get('name')}: ", "dim")
             print(f"{show.paint(str(value.get('time')), 'dim')} {name}{show.safe(str(value['text']))}", flush=True)
         elif "skipped" in value:
-            print(show.paint(f"({value['skipped']} lines were skipped: this terminal is too slow)", "warn"), flush=True)
+            show.skipped(value)
     return 0

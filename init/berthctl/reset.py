@@ -41,7 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _confirm(arguments: argparse.Namespace) -> None:
     if not sys.stdin.isatty():
         raise talk.Failure("confirm", "nobody is there to ask", "give --yes", usage=True)
-    name = str(talk.one({"verb": "status"}, arguments.socket).get("hostname"))
+    answer = talk.one({"verb": "status"}, arguments.socket)
+    if show.mapping(answer.get("state")).get("kind") != "ext4":
+        return  # PID 1 refuses it, and says why
+    name = str(answer.get("hostname"))
     print(f"{_GOES}; {_TOO if arguments.everything else _STAYS}.", file=sys.stderr)
     print(f"Type the machine's name, {show.safe(name)}, to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != name:

@@ -104,6 +104,11 @@ def safe(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\t" else "�" for letter in text)
 
 
+def skipped(value: dict[str, object]) -> None:
+    """Say that lines were lost on the way here."""
+    print(paint(f"({value['skipped']} lines were skipped: this terminal is too slow)", "warn"), flush=True)
+
+
 def as_json(value: dict[str, object]) -> None:
     """Print one object as one line."""
     print(json.dumps(value, ensure_ascii=False), flush=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
+import sys
 import time
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -33,19 +35,62 @@ class Failure(Exception):
         return {"format": "berth.error/1", "code": self.code, "message": self.message, "hint": self.hint}
 
 
-def ask(request: dict[str, object], path: str = PATH, patience: float = FIRST_ANSWER) -> Iterator[dict[str, object]]:
-    """Send a request; yield the objects of the answer as they come, the first within `patience` s. Raise Failure."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rwb") as stream:
+def ask(
+    request: dict[str, object], path: str = PATH, patience: float = FIRST_ANSWER, reader: int | None = None
+) -> Iterator[dict[str, object]]:
+    """Send a request; yield the objects of the answer as they come, the first within `patience` s. Raise Failure.
+
+    `reader` is the descriptor of who reads what is made of them: when it has gone, BrokenPipeError is raised. Without
+    it whoever follows a log in which nothing is said would stay for ever, on a connection that PID 1 has few of.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         _connect(connection, path)
         try:
-            connection.settimeout(patience)
-            stream.write(json.dumps(request).encode() + b"\n")
-            stream.flush()
-            for line in stream:
-                connection.settimeout(None)
+            with contextlib.suppress(BrokenPipeError):  # it may have answered and closed already
+                connection.sendall(json.dumps(request).encode() + b"\n")
+            for line in _lines(connection, patience, reader):
                 yield _checked(line)
+        except TimeoutError:
+            raise Failure("lost", f"PID 1 gave no answer within {patience:.0f} s", "the console may say why") from None
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise Failure("lost", f"the connection to PID 1 was lost: {error}", "try again") from None
+
+
+def followed(request: dict[str, object], path: str = PATH) -> Iterator[dict[str, object]]:
+    """Ask for what goes on until somebody stops it; raise Failure where the machine does, BrokenPipeError at the end
+    of who reads.
+    """
+    try:
+        reader = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # there is none, or it is not the system's
+        reader = None
+    yield from ask(request, path, reader=reader)
+    raise Failure("lost", "PID 1 ended the connection: the machine goes down", "ask again after the boot")
+
+
+def _lines(connection: socket.socket, patience: float, reader: int | None) -> Iterator[bytes]:
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    if reader is not None:
+        poller.register(reader, 0)  # its end alone: that is always told
+    rest = b""
+    bound: float | None = patience * 1000
+    while True:
+        ready = dict(poller.poll(bound))
+        if not ready:
+            raise TimeoutError
+        if reader in ready:
+            raise BrokenPipeError
+        data = connection.recv(1 << 16)
+        if not data:
+            break
+        bound = None
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _connect(connection: socket.socket, path: str) -> None:

@@ -49,8 +49,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask PID 1, tell how it goes, show how it ended."""
-    if arguments.wait and arguments.action != "status":
-        raise talk.Failure("usage", "--wait goes with `status`", "berthctl update status --wait", usage=True)
+    for option, action in (("wait", "status"), ("reboot", "apply"), ("again", "apply")):
+        if getattr(arguments, option) and arguments.action != action:
+            hint = f"berthctl update {action} --{option}"
+            raise talk.Failure("usage", f"--{option} goes with `{action}`", hint, usage=True)
     if arguments.action not in ("check", "apply"):
         request: dict[str, object] = {"verb": "update-show", "action": arguments.action}
         if arguments.wait:
@@ -62,11 +64,21 @@ def run(arguments: argparse.Namespace) -> int:
     request = {"verb": "update", "action": arguments.action}
     if arguments.action == "apply":
         request |= {"reboot": arguments.reboot, "again": arguments.again}
+    try:
+        return _attended(request, arguments)
+    except KeyboardInterrupt:
+        if not arguments.json:
+            print("\nthe machine goes on with it: berthctl update status --wait tells its end", file=sys.stderr)
+        raise
+
+
+def _attended(request: dict[str, object], arguments: argparse.Namespace) -> int:
+    """Look on until it has ended; return the exit status."""
     for answer in talk.ask(request, arguments.socket):
         if "progress" in answer and "format" not in answer:
             progress = show.mapping(answer["progress"])
             if not arguments.json and progress.get("state") in PASSING:
-                print(_progress(progress), file=sys.stderr, flush=True)
+                print(show.safe(_progress(progress)), file=sys.stderr, flush=True)
             continue
         _show(answer, as_json=arguments.json)
         return 0 if answer.get("state") in WELL else 1

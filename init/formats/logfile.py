@@ -10,6 +10,7 @@ from __future__ import annotations
 
 FOLDER = "/var/log/berth"
 FORMER_KEPT = 3  # boots before this one
+LINES_MOST = 2000  # that are shown at once
 
 
 def file_name(name: str) -> str:

@@ -1,9 +1,10 @@
 """The control socket: `/run/berth/control`, for `berthctl`.
 
 A client sends one line of JSON, `{"verb": …}`, and gets lines of JSON until PID 1 closes, or, when it follows
-something, until it goes away itself. All is bounded: the number of clients, the length and the time of a request, what
-waits for a client that doesn't read (lines that don't fit are counted and said). Who asks is told by the kernel
-(SO_PEERCRED): root, and whoever is in one of `GROUPS`, may use every verb, others those in `READING`.
+something, until it goes away itself. All is bounded: the number of clients (some more may be root's), the length and
+the time of a request, what waits for a client that doesn't read (lines that don't fit are counted and said). Who asks
+is told by the kernel (SO_PEERCRED): root, and whoever is in one of `GROUPS`, may use every verb, others those in
+`READING`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ PATH = "/run/berth/control"
 READING = frozenset(("status", "update-show", "rescue-show", "ps", "logs", "events", "timeline"))
 GROUPS = frozenset(("berth", "sudo", "wheel"))
 CLIENTS_MOST = 32
+CLIENTS_OF_ROOT = 8  # more, so that nobody who may only read can lock root out
 REQUEST_MOST = 65536  # bytes
 REQUEST_BOUND = 10.0  # seconds
 WAITING_MOST = 1 << 20  # bytes that wait for a client
@@ -175,12 +177,14 @@ class Control:
             descriptor, _ = self.system.accept(listening)
         except BlockingIOError:
             return
-        if len(self._clients) >= CLIENTS_MOST:
-            self.system.close(descriptor)
-            return
         try:
             client = Client(self, descriptor, self.system.peer(descriptor))
             self._clients[descriptor] = client
+            if len(self._clients) > CLIENTS_MOST + (CLIENTS_OF_ROOT if client.peer.uid == 0 else 0):
+                client.asked = True
+                hint = "end some that follow logs or events, or ask as root"
+                client.fail("busy", f"{CLIENTS_MOST} others are connected to PID 1", hint)
+                return
             self.watch(client, writable=False)
         except OSError:
             self._clients.pop(descriptor, None)

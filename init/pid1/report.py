@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from init.formats import events
+from init.formats.logfile import LINES_MOST
 from init.pid1 import answers, cgroups, lifecycle, reset, supervisor
 from init.pid1.console import page
 from init.pid1.handover import hand_over
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-LINES_MOST = 2000
 _SENTENCES = {
     events.CONFIG_APPLIED: "config from {source}",
     events.CONFIG_REFUSED: "config refused ({source}): {errors}; in force: {in_force}",

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import threading
 from pathlib import Path
 
 import pytest
+from fakes.answering import Answer, Answering
 
 from init.berthctl import main, talk, update
-
-
-class Answering:
-    """A control socket that gives one answer to each question; None closes without one, as PID 1 going down does."""
-
-    def __init__(self, path: Path, answers: list[dict[str, object] | None]) -> None:
-        self.path = str(path)
-        self.asked: list[dict[str, object]] = []
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(self.path)
-        self._socket.listen()
-        self._thread = threading.Thread(target=self._serve, args=(answers,))
-        self._thread.start()
-
-    def _serve(self, answers: list[dict[str, object] | None]) -> None:
-        for answer in answers:
-            connection, _ = self._socket.accept()
-            with connection, connection.makefile("rwb") as stream:
-                self.asked.append(json.loads(stream.readline()))
-                if answer is not None:
-                    stream.write(json.dumps({"format": "berth.any/1", **answer}).encode() + b"\n")
-
-    def close(self) -> None:
-        self._thread.join(30)
-        self._socket.close()
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +15,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talk, "PAUSE", 0.0)
 
 
-def ask(tmp_path: Path, words: list[str], answers: list[dict[str, object] | None]) -> tuple[int, Answering]:
+def ask(tmp_path: Path, words: list[str], answers: list[Answer]) -> tuple[int, Answering]:
     answering = Answering(tmp_path / "control", answers)
     try:
         return main.main([*words, "--socket", answering.path]), answering
@@ -75,7 +48,7 @@ def test_wait_goes_with_status_alone(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(("end", "expected"), [("healthy", 0), ("degraded", 1)])
 def test_a_machines_health_is_waited_for(tmp_path: Path, end: str, expected: int) -> None:
-    answers: list[dict[str, object] | None] = [{"health": {"state": state}} for state in ("pending", "pending", end)]
+    answers: list[Answer] = [{"health": {"state": state}} for state in ("pending", "pending", end)]
     found, answering = ask(tmp_path, ["status", "--wait", "--json"], answers)
     assert found == expected
     assert len(answering.asked) == len(answers)

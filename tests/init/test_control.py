@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from init.pid1 import control
-from init.pid1.control import CLIENTS_MOST, PATH, WAITING_MOST, Client, Control
+from init.pid1.control import CLIENTS_MOST, CLIENTS_OF_ROOT, PATH, WAITING_MOST, Client, Control
 from init.pid1.loop import Loop
 from init.pid1.system import Peer
 
@@ -108,9 +108,15 @@ def test_a_client_that_says_nothing_is_closed_in_time():
 
 def test_there_is_a_most_of_clients():
     desk = Desk()
-    waiting = [desk.send(b'{"verb": "events"}\n') for _ in range(CLIENTS_MOST)]
+    waiting = [desk.send(b'{"verb": "events"}\n', uid=5, groups=()) for _ in range(CLIENTS_MOST)]
     assert not any(connection.closed for connection in waiting)
-    assert desk.send(b'{"verb": "status"}\n').closed
+    turned_away = desk.send(b'{"verb": "status"}\n', uid=1000, groups=(1000,))
+    assert (answer(turned_away)["code"], turned_away.closed) == ("busy", True)
+    # Whoever may only read locks nobody out who is root.
+    assert answer(desk.send(b'{"verb": "status"}\n')) == {"verb": "status"}
+    waiting += [desk.send(b'{"verb": "events"}\n') for _ in range(CLIENTS_OF_ROOT)]
+    assert not any(connection.closed for connection in waiting)
+    assert answer(desk.send(b'{"verb": "status"}\n'))["code"] == "busy"
 
 
 def test_an_answer_that_fails_is_told_to_both_sides():
