@@ -32,6 +32,7 @@ The user is `berth` where HOST names none. Options stand before the verb; all be
 """
 USER = "berth"
 _UNREACHED = 255  # ssh(1): its own failure, not the command's
+_NO_PROGRAM = 127  # sh(1): there is no such command
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 # Verbs that change nothing: where a machine goes down in the middle of one, it may be asked again.
 _READING = frozenset(("status", "ps", "logs", "events", "timeline"))
@@ -92,6 +93,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             f"ssh could not log in to {target.host}; what it said stands above",
             hint="the machine's console shows its addresses and the fingerprint of its host key",
         )
+    if status == _NO_PROGRAM:
+        raise ConnectError(f"{target.host} has no berthctl", hint="is it a Berth machine, and the right one?")
     return status if status >= 0 else 128 - status
 
 

@@ -1,6 +1,7 @@
 """`berthctl`: asks PID 1 and shows what it says. It never decides anything.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Results go to stdout, what people are told to stderr.
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 whoever read the results went away. Results go to
+stdout, what people are told to stderr.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
         add: Callable[[argparse.ArgumentParser], None]
         run: Callable[[argparse.Namespace], int]
 
+
+READER_GONE = 128 + 13  # as a shell tells SIGPIPE's end
 
 VERBS = {
     "status": status,
@@ -139,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     except OSError as error:
         told = output.lost(error)
-        return 0 if told is None else _told(told, as_json=False)
+        return READER_GONE if told is None else _told(told, as_json=False)
     except Exception as error:  # noqa: BLE001, RUF100 - the last net: nobody is shown a traceback
         what = f"a mistake in berthctl itself: {type(error).__name__}: {error}"
         return _told(talk.Failure("internal", what, "please report it, with what was typed"), as_json="--json" in words)

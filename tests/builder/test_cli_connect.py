@@ -76,6 +76,12 @@ def test_a_failure_of_ssh_itself_is_told(ssh: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["code"] == "connect"
 
 
+def test_a_computer_that_is_no_berth_machine_is_told(ssh: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ssh / "status").write_text("127")
+    assert main(["connect", "box1"]) == 1
+    assert "box1 has no berthctl" in capsys.readouterr().err
+
+
 def test_without_ssh_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

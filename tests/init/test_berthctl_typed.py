@@ -150,13 +150,13 @@ def test_output_that_is_closed_costs_nothing_but_the_output(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_reader_that_reads_nothing_is_no_failure(tmp_path: Path) -> None:
+def test_a_reader_that_reads_nothing_is_told_by_the_status_alone(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with Answering(tmp_path / "control", [{}]) as pid1:
         process = start(["status", "--socket", pid1.path], stdout=writing)
         os.close(writing)
-        assert ended(process) == (0, "")
+        assert ended(process) == (main.READER_GONE, "")
 
 
 def a_pipe() -> tuple[int, int]:
@@ -181,7 +181,7 @@ def test_who_follows_goes_with_the_reader_though_nothing_is_said(
         os.close(writing)
         assert json.loads(os.read(reading, 4096))["format"] == "berth.any/1"
         os.close(reading)
-        assert ended(process) == (0, "")
+        assert ended(process) == (main.READER_GONE, "")
 
 
 @pytest.mark.parametrize("verb", ["logs", "events"])
