@@ -5,6 +5,7 @@ Between two starts the guest stands still while its disk is written from outside
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from builder.tools.call import Tools
 from init.formats import disk
@@ -26,9 +28,20 @@ class Guest:
     """One QEMU. It waits until `start_with` is called for the first time."""
 
     def __init__(
-        self, tools: Tools, firmware: str, image: Path, folder: Path, *, refused: tuple[int, ...] = ()
+        self,
+        tools: Tools,
+        firmware: str,
+        image: Path,
+        folder: Path,
+        *,
+        refused: tuple[int, ...] = (),
+        counted: bool = False,
     ) -> None:
-        """Make it; `refused` are sectors that the drive does not write."""
+        """Make it; `refused` are sectors that the drive does not write.
+
+        `counted`: the guest's clock goes on by 1,024 ns with each instruction, whatever the computer's clock says, so
+        that minutes in which GRUB only waits pass in seconds.
+        """
         # A rule without an event holds from the start; `iotype` alone limits it to writes.
         rules = "".join(
             f",inject-error.{index}.event=none,inject-error.{index}.iotype=write,inject-error.{index}.sector={sector}"
@@ -36,14 +49,19 @@ class Guest:
         )
         self.image = image
         self._said = b""
+        self._told: list[dict[str, Any]] = []
+        self.began = 0.0  # by the guest's clock
         control = folder / "qmp"
         arguments = [
             "-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios")),
-            "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "256",
+            "-M", "q35", "-accel", f"tcg,thread={'single' if counted else 'multi'}", "-cpu", "max", "-smp", "1",
+            "-m", "256",
             "-nodefaults", "-display", "none", "-serial", "stdio", "-S", "-qmp", f"unix:{control},server=on,wait=off",
             "-blockdev", f"driver=blkdebug,node-name=d,image.driver=file,image.filename={image}{rules}",
             "-device", "virtio-blk-pci,drive=d,write-cache=off,werror=report",
         ]  # fmt: skip
+        if counted:
+            arguments += ["-icount", "shift=10,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]
         if firmware == "uefi":
             variables = folder / "vars.fd"
             shutil.copyfile(tools.path("usr/share/OVMF/OVMF_VARS_4M.fd"), variables)
@@ -73,10 +91,30 @@ class Guest:
                 self.answers.readline()
                 return control
 
-    def _ask(self, command: str) -> None:
-        self.control.sendall(json.dumps({"execute": command}).encode() + b"\n")
-        while "return" not in json.loads(self.answers.readline() or '{"return": {}}'):
-            pass
+    def _ask(self, command: str, **arguments: str) -> Any:
+        """Return the answer; what QEMU tells of itself on the way is kept."""
+        request = {"execute": command, "arguments": arguments}
+        self.control.sendall(json.dumps(request).encode() + b"\n")
+        while True:
+            told = json.loads(self.answers.readline() or '{"return": null}')
+            if "return" in told:
+                return told["return"]
+            assert "error" not in told, told
+            self._told.append(told)
+
+    def clock(self) -> float:
+        """Return the time of the guest's own clock, in seconds since the epoch."""
+        now = self._ask("qom-get", path="/machine", property="rtc-time")
+        names = ("tm_mday", "tm_hour", "tm_min", "tm_sec")
+        return float(calendar.timegm((1900 + now["tm_year"], 1 + now["tm_mon"], *(now[name] for name in names))))
+
+    def wait_for_reset(self) -> str:
+        """Return why the guest is reset: next, or since it was last started from outside."""
+        self.control.settimeout(DEADLINE)
+        while not (reasons := [one["data"]["reason"] for one in self._told if one.get("event") == "RESET"]):
+            self._told.append(json.loads(self.answers.readline()))
+        self._told.clear()
+        return str(reasons[0])
 
     def start_with(self, copies: tuple[bytes, bytes], layout: disk.Layout) -> None:
         """Write the copies and reset."""
@@ -89,6 +127,8 @@ class Guest:
                 file.seek(layout.number(number).offset_bytes)
                 file.write(copy)
         self._ask("system_reset")
+        self.began = self.clock()
+        self._told.clear()  # this reset is none of the guest's
         self._ask("cont")
 
     def wait_for(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:

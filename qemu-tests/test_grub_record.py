@@ -169,3 +169,25 @@ def test_a_sector_that_the_drive_does_not_write(
             assert guest.copies(layout) == bootrecord.applied(pair, decision.writes)
     finally:
         guest.close()
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_where_nothing_loads_it_says_so_and_starts_again_after_five_minutes(
+    firmware: str, tools: Tools, empty_disk: tuple[Path, disk.Layout], tmp_path: Path
+) -> None:
+    """By the guest's clock, which runs ahead: a start takes 91 s of it with BIOS, 731 s with UEFI.
+
+    So BIOS alone shows that the wait is no shorter, and both that it ends.
+    """
+    image, layout = empty_disk
+    spent = bootrecord.Record(sequence=0, order=("a", "b"), a=SlotState(tries=0, good=True), b=SlotState(tries=0))
+    guest = Guest(tools, firmware, image, tmp_path, counted=True)
+    try:
+        guest.start_with((encode(spent), encode(spent)), layout)
+        assert decided_by(guest) == "no-tries"
+        guest.wait_for(re.compile(rb"It tries again in 5\s+minutes\."))
+        assert guest.wait_for_reset() == "guest-reset"
+        assert guest.clock() - guest.began >= 300
+        assert decided_by(guest) == "no-tries"
+    finally:
+        guest.close()
