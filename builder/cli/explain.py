@@ -28,7 +28,8 @@ _MORE = {
     "lock-stale": (
         "A mirror drops a version days after a security update, so a lock grows stale by itself. A build then "
         "stops rather than take something else. `berth lock RECIPE --update` chooses anew; `berth build --heal "
-        "RECIPE` locks again only what is gone, into a lock of its own below build/."
+        "RECIPE` locks again only what is gone, into a lock of its own below build/. Where you know an archive of "
+        "snapshots, `--snapshots URL` (or BERTH_SNAPSHOTS) fetches the very same files from it."
     ),
     "verification": (
         "A signature, checksum or size is wrong: the mirror, the network or the disk altered something. Nothing "

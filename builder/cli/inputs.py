@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FetchError, LockError, Place
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors, find_mirrors
+from builder.fetch.snapshots import find_snapshots
 from builder.lock.apt import AptSolver
 from builder.lock.archive import Source
 from builder.lock.ensure import ensure_packages
@@ -37,6 +38,7 @@ class Network:
     """What the user said about the network. With `heal`, what a mirror no longer has is locked again."""
 
     mirror: tuple[str, ...] = ()
+    snapshots: str | None = None
     offline: bool = False
     heal: bool = False
 
@@ -48,6 +50,10 @@ def add_network(parser: argparse.ArgumentParser, *, heal: bool = False) -> None:
         "--mirror", metavar="URL", action="append", default=[],
         help="a Debian mirror's base URL; a second one is the security archive's",
     )  # fmt: skip
+    parser.add_argument(
+        "--snapshots", metavar="URL",
+        help="an archive of snapshots, asked for the very packages of a lock that the mirror no longer has",
+    )  # fmt: skip
     if heal:
         parser.add_argument(
             "--heal", action="store_true",
@@ -57,7 +63,10 @@ def add_network(parser: argparse.ArgumentParser, *, heal: bool = False) -> None:
 
 def network_of(arguments: argparse.Namespace) -> Network:
     """Read the options that `add_network` added."""
-    return Network(mirror=tuple(arguments.mirror), offline=arguments.offline, heal=getattr(arguments, "heal", False))
+    return Network(
+        mirror=tuple(arguments.mirror), snapshots=arguments.snapshots, offline=arguments.offline,
+        heal=getattr(arguments, "heal", False),
+    )  # fmt: skip
 
 
 def open_source(context: Context, network: Network) -> Source:
@@ -67,8 +76,9 @@ def open_source(context: Context, network: Network) -> Source:
         with contextlib.suppress(FetchError):
             mirrors = find_mirrors(network.mirror)
     return Source(
-        store=context.store, mirrors=mirrors, progress=context.progress, client=Client(), offline=network.offline
-    )
+        store=context.store, mirrors=mirrors, progress=context.progress, client=Client(), offline=network.offline,
+        snapshots=None if network.offline else find_snapshots(network.snapshots),
+    )  # fmt: skip
 
 
 def load_recipe(text: str, sets: Sequence[str] = ()) -> Recipe:

@@ -36,6 +36,9 @@ _NOTES = {
 BERTH_MIRROR
 A Debian mirror's base URL, with its path; a second one, after a blank, is the security archive's.
 
+BERTH_SNAPSHOTS
+The base URL of an archive of snapshots, which is asked for the packages of a lock that the mirror no longer has.
+
 BERTH_CACHE
 The folder of downloads, instead of the one in the user's cache folder.
 

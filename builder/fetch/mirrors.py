@@ -76,19 +76,20 @@ def config_path(variables: dict[str, str]) -> Path:
 def _from_words(words: list[str], origin: str) -> Mirrors:
     if len(words) > 2:
         raise UsageError(f"{origin} has {len(words)} addresses", hint=_HOW)
-    bases = [_checked(word, origin) for word in words]
+    bases = [checked_base(word, origin) for word in words]
     security = bases[1] if len(bases) > 1 else _beside(bases[0], origin)
     return Mirrors(main=bases[0], security=security, origin=origin)
 
 
-def _checked(word: str, origin: str) -> str:
+def checked_base(word: str, origin: str, *, what: str = "a mirror", hint: str = _HOW) -> str:
+    """Return an address without a slash at its end; raise UsageError where it is none of `what`."""
     try:
         parts = urlsplit(word)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"{origin}: {word!r} is not the address of a mirror", hint=_HOW)
+        raise UsageError(f"{origin}: {word!r} is not the address of {what}", hint=hint)
     return word.rstrip("/")
 
 

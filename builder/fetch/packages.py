@@ -4,37 +4,55 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from builder.errors import FetchError, LockStale, OfflineError
+from builder.errors import FetchError, LockStale, OfflineError, VerificationError
 from builder.fetch.download import Patience, Wanted, bring
-from builder.fetch.http import Client, Gone
+from builder.fetch.http import Client, Gone, shown
 from builder.fetch.mirrors import no_mirror
 from builder.fetch.parallel import for_each
 from builder.fetch.store import BlobDamaged, BlobMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from builder.fetch.mirrors import Mirrors
+    from builder.fetch.snapshots import Snapshots
     from builder.fetch.store import Store
-    from builder.lock.model import Lock, LockedPackage
+    from builder.lock.model import Lock, LockedPackage, LockedRelease
     from builder.progress import Progress
 
 _THREADS = 6
 
 
 class FilesGone(LockStale):
-    """The mirror no longer has some packages of a lock. `gone` are these."""
+    """The mirror no longer has some packages of a lock. `gone` are these.
 
-    def __init__(self, recipe: str, gone: Sequence[LockedPackage], *, message: str | None = None) -> None:
-        lines = [f"  {package.filename}" for package in gone]
-        super().__init__(
-            message or f"the mirror no longer has what recipes/{recipe}.lock names:\n" + "\n".join(lines),
-            hint=f"lock again what is gone: berth lock {recipe} --update",
-        )
+    `snapshots` is the archive that has not got them either, where one was named; `instead` are lines that say what the
+    mirror has in their place.
+    """
+
+    def __init__(
+        self, recipe: str, gone: Sequence[LockedPackage], *, snapshots: Snapshots | None = None, instead: str = ""
+    ) -> None:
+        who = "the mirror no longer has what"
+        again = f"lock again what is gone: berth lock {recipe} --update"
+        if snapshots is None:
+            again += "; or, for the very same files, name an archive of snapshots: --snapshots URL or BERTH_SNAPSHOTS"
+        else:
+            who = f"neither the mirror nor the archive of snapshots at {shown(snapshots.base)} has what"
+        has = "it" if snapshots is None else "the mirror"
+        lines = f". What {has} has instead:\n{instead}" if instead else ":\n" + _lines(gone)
+        super().__init__(f"{who} recipes/{recipe}.lock names{lines}", hint=again)
         self.recipe = recipe
         self.gone = tuple(gone)
+        self.snapshots = snapshots
+
+
+def _lines(packages: Sequence[LockedPackage]) -> str:
+    return "\n".join(f"  {package.filename}" for package in packages)
 
 
 def missing_packages(lock: Lock, store: Store, progress: Progress) -> tuple[LockedPackage, ...]:
@@ -63,11 +81,13 @@ def fetch_lock(
     *,
     client: Client | None = None,
     patience: Patience | None = None,
+    snapshots: Snapshots | None = None,
 ) -> None:
     """Make every .deb of `lock` present and verified in `store`.
 
-    Raises OfflineError naming all that is missing, FilesGone naming all that the mirror no longer has, and FetchError
-    or VerificationError for what fails otherwise. Whatever came stays in the store.
+    `snapshots` are asked for what the mirror no longer has. Raises OfflineError naming all that is missing, FilesGone
+    naming all that nobody has any more, and FetchError or VerificationError for what fails otherwise. Whatever came
+    stays in the store.
     """
     missing = missing_packages(lock, store, progress)
     if not missing:
@@ -79,25 +99,43 @@ def fetch_lock(
     _check_space(store, sum(package.size for package in missing))
     own = client or Client()
     try:
-        _fetch(
-            lock, missing, store=store, mirrors=mirrors, progress=progress, client=own, patience=patience or Patience()
-        )
+        places = _Places(lock=lock, mirrors=mirrors, snapshots=snapshots)
+        _fetch(places, missing, store=store, progress=progress, client=own, patience=patience or Patience())
     finally:
         if client is None:
             own.close()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Places:
+    """Where the packages of a lock may be asked for."""
+
+    lock: Lock
+    mirrors: Mirrors
+    snapshots: Snapshots | None
+
+    def mirror(self, package: LockedPackage) -> str:
+        return self.mirrors.url(self._releases(package)[0].archive, package.filename)
+
+    def archive(self, package: LockedPackage) -> tuple[str, ...]:
+        """Return the addresses in the archive of snapshots, in the order to ask; a healed lock has several dates."""
+        releases = self._releases(package)
+        dates = sorted(release.date for release in releases)
+        return self.snapshots.urls(releases[0].archive, dates, package.filename) if self.snapshots else ()
+
+    def _releases(self, package: LockedPackage) -> list[LockedRelease]:
+        return [release for release in self.lock.releases if release.suite == package.suite]
+
+
 def _fetch(
-    lock: Lock,
+    places: _Places,
     missing: Sequence[LockedPackage],
     *,
     store: Store,
-    mirrors: Mirrors,
     progress: Progress,
     client: Client,
     patience: Patience,
 ) -> None:
-    archives = {release.suite: release.archive for release in lock.releases}
     task = progress.task(f"fetching {len(missing)} packages", total=sum(package.size for package in missing))
     guard = threading.Lock()
 
@@ -105,24 +143,55 @@ def _fetch(
         with guard:
             task.advance(amount)
 
-    def work(package: LockedPackage) -> LockedPackage | None:
-        url = mirrors.url(archives[package.suite], package.filename)
-        wanted = Wanted(
-            title=f"{package.name} {package.version}", urls=(url,), sha256=package.sha256, size=package.size
-        )
-        try:
-            bring(client, store, wanted, patience=patience, report=report)
-        except Gone:
-            return package
-        return None
+    def ask(package: LockedPackage, url: str) -> None:
+        title = f"{package.name} {package.version}"
+        wanted = Wanted(title=title, urls=(url,), sha256=package.sha256, size=package.size)
+        bring(client, store, wanted, patience=patience, report=report)
 
     # The largest first: else the last thread is left alone with a kernel.
-    results = for_each(sorted(missing, key=lambda package: -package.size), work, threads=_THREADS)
-    gone = sorted((package for package in results if package is not None), key=lambda package: package.name)
+    ordered = sorted(missing, key=lambda package: -package.size)
+    found = for_each(ordered, lambda package: _find(package, places, ask), threads=_THREADS)
+    gone = [package for package, where in zip(ordered, found, strict=True) if where is _Found.NOWHERE]
     if gone:
         task.done("some files are gone")
-        raise FilesGone(lock.recipe, gone)
+        gone.sort(key=lambda package: package.name)
+        raise FilesGone(places.lock.recipe, gone, snapshots=places.snapshots)
     task.done()
+    if (kept := found.count(_Found.ARCHIVE)) and places.snapshots:
+        progress.note(
+            f"{kept} of these, gone from the mirror, came from the snapshots at {shown(places.snapshots.base)}"
+        )
+
+
+class _Found(Enum):
+    MIRROR, ARCHIVE, NOWHERE = range(3)
+
+
+def _find(package: LockedPackage, places: _Places, ask: Callable[[LockedPackage, str], None]) -> _Found:
+    """Ask the mirror, and only where that has no such file the archive; any other failure is raised."""
+    try:
+        ask(package, places.mirror(package))
+        return _Found.MIRROR
+    except Gone as refusal:
+        gone = refusal
+    for url in places.archive(package):
+        try:
+            ask(package, url)
+            return _Found.ARCHIVE
+        except Gone:
+            continue
+        except (FetchError, VerificationError) as failure:
+            raise _also_failed(gone, failure) from failure
+    return _Found.NOWHERE
+
+
+def _also_failed(gone: Gone, failure: FetchError | VerificationError) -> FetchError | VerificationError:
+    """Return the error for a file that the mirror no longer has and the archive of snapshots could not give."""
+    wrong = isinstance(failure, VerificationError)
+    return (VerificationError if wrong else FetchError)(
+        f"{gone.message}; then the archive of snapshots was asked: {failure.message}",
+        hint=(None if wrong else failure.hint) or "name another archive, or none (then the lock can be made anew)",
+    )
 
 
 def _offline(lock: Lock, missing: Sequence[LockedPackage]) -> OfflineError:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from builder.fetch.mirrors import Mirrors
+    from builder.fetch.snapshots import Snapshots
     from builder.fetch.store import Store
     from builder.lock.model import LockedRelease
     from builder.lock.release import IndexFile
@@ -51,6 +52,7 @@ class Archive:
 class Source:
     """Whom to ask, and whom to believe: everything that reading an archive needs besides a suite's name.
 
+    `snapshots` are for packages that the mirror no longer has, never for what is read here.
     `now` is seconds since 1970 for tests that play another day; None is this computer's clock.
     """
 
@@ -61,6 +63,7 @@ class Source:
     keys: Path = KEYS
     patience: Patience = field(default_factory=Patience)
     offline: bool = False
+    snapshots: Snapshots | None = None
     now: float | None = None
 
 

@@ -1,7 +1,8 @@
 """Brings everything that a lock names into the store, and heals the lock on the way where that is allowed.
 
 `berth build` is not allowed to heal: it fails and names each file that is gone, what the mirror has instead, and the
-command. `make run` and `make test` are: they give `heal_into`, a path below `build/`; the committed lock stays.
+command. `make run` and `make test` are: they give `heal_into`, a path below `build/`; the committed lock stays. Where
+the user names an archive of snapshots, the very files that the lock names come before any healing.
 """
 
 from __future__ import annotations
@@ -36,30 +37,35 @@ def ensure_packages(
     """Read the lock at `path`, make its packages present in the store, and return the lock that is in force.
 
     `select` takes out what is needed (`builder.lock.select.for_build`); the whole lock is returned. With `heal_into`
-    a lock whose files are gone is healed into that file, which is used again as long as `path` does not change;
-    `solver` is called when healing needs one (None: Python's own). Raises LockError, FilesGone, OfflineError,
-    FetchError, VerificationError.
+    a lock whose files are gone is healed into that file, which is used again as long as `path` does not change and no
+    archive of snapshots has what is gone; `solver` is called when healing needs one (None: Python's own). Raises
+    LockError, FilesGone, OfflineError, FetchError, VerificationError.
     """
     lock = read_lock(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if heal_into is not None:
-        lock = _healed_before(heal_into, digest, source) or lock
-    for _ in range(_MOST_HEALINGS):
+    before = _healed_before(heal_into, digest) if heal_into is not None else None
+    if before is not None and source.snapshots is None:
+        lock = _again(before, heal_into, source)
+        before = None
+    for _ in range(_MOST_HEALINGS + 1):
         try:
             fetch_lock(
                 select(lock), source.store, source.mirrors, source.progress, source.offline,
-                client=source.client, patience=source.patience,
+                client=source.client, patience=source.patience, snapshots=source.snapshots,
             )  # fmt: skip
             return lock
         except FilesGone as stale:
-            lock = _healed(lock, stale, source, heal_into=heal_into, digest=digest, solver=solver)
+            if before is not None:
+                lock, before = _again(before, heal_into, source), None
+            else:
+                lock = _healed(lock, stale, source, heal_into=heal_into, digest=digest, solver=solver)
     raise FetchError(
         f"{path}: files vanish from the mirror as fast as the lock is healed",
         hint="the mirror is being updated: try again later",
     )
 
 
-def _healed_before(heal_into: Path, digest: str, source: Source) -> Lock | None:
+def _healed_before(heal_into: Path, digest: str) -> Lock | None:
     """Return the lock that an earlier run healed, if it stands for the very lock that is asked for."""
     if not heal_into.exists():
         return None
@@ -67,8 +73,10 @@ def _healed_before(heal_into: Path, digest: str, source: Source) -> Lock | None:
         healed = read_lock(heal_into)
     except LockError:
         return None  # it is ours to make: a damaged one is made anew
-    if healed.healed_from != digest:
-        return None
+    return healed if healed.healed_from == digest else None
+
+
+def _again(healed: Lock, heal_into: Path | None, source: Source) -> Lock:
     source.progress.note(f"using {heal_into}: the mirror no longer has all that recipes/{healed.recipe}.lock names")
     return healed
 
@@ -87,11 +95,7 @@ def _healed(
     _refuse_incomplete(stale, archive.universe.candidate)
     instead = what_instead(stale.gone, archive.universe)
     if heal_into is None:
-        raise FilesGone(
-            lock.recipe,
-            stale.gone,
-            message=f"the mirror no longer has what recipes/{lock.recipe}.lock names. What it has instead:\n{instead}",
-        ) from None
+        raise FilesGone(lock.recipe, stale.gone, snapshots=stale.snapshots, instead=instead) from None
     healed = heal(lock, archive, stale.gone, solver=solver, healed_from=digest)
     write_lock(healed.lock, heal_into)
     source.progress.note(_told(healed, heal_into))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from fakes.mirror import FakeDeb, FakeMirror, make_key, running_mirror
+from fakes.snapshots import running_snapshots
 
 from builder.cli import inputs
 from builder.cli.main import main
@@ -82,3 +83,22 @@ def test_a_build_asks_for_leave(moved: FakeMirror, capsys: pytest.CaptureFixture
     assert main(["build", "minimal"]) == 1
     assert not HEALED.exists()
     assert "berth lock tools --update" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_flag", [True, False])
+@pytest.mark.parametrize("verb", ["build", "tools"])
+def test_an_archive_of_snapshots_that_is_named_has_the_old_ones(
+    moved: FakeMirror, monkeypatch: pytest.MonkeyPatch, verb: str, by_flag: bool
+) -> None:
+    old = FakeDeb("qemu-system-x86", "1.0-1")
+    words = [verb, "minimal", "--heal"] if verb == "build" else [verb]
+    with running_snapshots() as archive:
+        archive.put("debian", "20260101T000000Z", old.filename, old.data)
+        if by_flag:
+            words += ["--snapshots", archive.named.base]
+        else:
+            monkeypatch.setenv("BERTH_SNAPSHOTS", archive.named.base)
+        main(words)
+        assert archive.server.asked[-1][0].endswith(f"/20260101T000000Z/{old.filename}")
+    assert not HEALED.exists()
+    assert Store(Path("cache").absolute()).has(read_lock(Path("recipes/tools.lock")).packages[0].sha256)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pysequoia
 
@@ -74,6 +74,7 @@ class FakeMirror:
     files: dict[str, bytes] = field(default_factory=dict)
     behaves: dict[str, Behaviour] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  # (path, Range)
+    leads_to: Callable[[str], str] = lambda path: path  # another path for one that is asked: a redirect
     released: threading.Event = field(default_factory=threading.Event)  # set when the test is over
 
     @property
@@ -154,7 +155,9 @@ def _handler(mirror: FakeMirror) -> type[BaseHTTPRequestHandler]:
                         self.close_connection = True
                         behaviour(self, body or b"")
                         return
-                if body is None:
+                if (target := mirror.leads_to(self.path)) != self.path:
+                    answer(self, 302, b"", Location=quote(target))
+                elif body is None:
                     answer(self, 404, b"no such file")
                 else:
                     whole(self, body)
