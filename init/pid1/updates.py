@@ -113,11 +113,11 @@ class Updates:
                 client.send(self._report(action))
                 client.finish()
             case "update", "check" | "apply":
-                self._reboot = self._reboot or request.get("reboot") is True
                 problem = self.start(action, again=request.get("again") is True)
                 if problem is not None:
                     client.fail("update", *problem)
                     return
+                self._reboot = self._reboot or request.get("reboot") is True
                 self._clients.append(client)
                 client.follow(lambda: self._clients.remove(client) if client in self._clients else None)
             case _:

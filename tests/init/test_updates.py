@@ -35,6 +35,7 @@ SWITCHED = [
     {"state": "switched", "version": "2", "slot": "b"},
 ]
 BOOTED = 20.0  # seconds: the boot gate is passed by then
+EARLY = 5.0  # and PID 1 answers, but it is not
 
 
 class Box:
@@ -150,6 +151,17 @@ def test_asked_to_it_reboots_in_order() -> None:
     box.live({**APPLY, "reboot": True})
     assert box.system.powered == "reboot"
     assert "update to 2" in box.said(events.SHUTDOWN_BEGUN)[0]["why"]
+
+
+def test_a_reboot_that_was_refused_does_not_come_with_a_later_update() -> None:
+    """It was asked for before the boot gate was passed."""
+    box = Box()
+    box.says(*SWITCHED)
+    box.system.at(EARLY, lambda: box.send({**APPLY, "reboot": True}))
+    box.live(APPLY)
+    assert box.answers(0)[0]["message"] == "the boot gate is not passed yet"
+    assert box.answers(1)[-1]["state"] == updates.SWITCHED
+    assert box.system.powered == "poweroff"
 
 
 def test_the_policy_now_takes_a_release_by_itself_and_reboots() -> None:
