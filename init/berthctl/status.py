@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and show."""
     request: dict[str, object] = {"verb": "status"}
     if arguments.wait:
-        answer = talk.settled(request, arguments.socket, lambda found: _health_of(found) == "pending")
+        tell = None if arguments.json else _waited_for
+        answer = talk.settled(request, arguments.socket, lambda found: _health_of(found) == "pending", tell)
     else:
         answer = talk.one(request, arguments.socket)
     if arguments.json:
@@ -44,6 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _health_of(answer: dict[str, object]) -> str:
     return str(show.mapping(answer.get("health")).get("state"))
+
+
+def _waited_for(answer: dict[str, object]) -> str:
+    reasons = show.texts(show.mapping(answer.get("health")).get("reasons"))
+    return safe(f"pending: {'; '.join(reasons) or 'its time is not over yet'}")
 
 
 def screen(answer: dict[str, object], width: int = COLUMNS) -> list[str]:

@@ -121,13 +121,23 @@ def one(request: dict[str, object], path: str = PATH, patience: float = FIRST_AN
     raise Failure("answer", "PID 1 closed without an answer", "see the console for what happened")
 
 
-def settled(request: dict[str, object], path: str, pending: Callable[[dict[str, object]], bool]) -> dict[str, object]:
+def settled(
+    request: dict[str, object],
+    path: str,
+    pending: Callable[[dict[str, object]], bool],
+    tell: Callable[[dict[str, object]], str] | None = None,
+) -> dict[str, object]:
     """Ask until the answer is no longer `pending`, and return it; raise Failure where there is none to begin with.
 
-    A machine that goes down takes this program with it: whoever asked from afar asks again after the boot.
+    People are told what is waited for, as `tell` has it, whenever that changes. A machine that goes down takes this
+    program with it: whoever asked from afar asks again after the boot.
     """
-    answer = one(request, path, PATIENT)
+    answer, said = one(request, path, PATIENT), ""
     while pending(answer):
+        text = "" if tell is None else tell(answer)
+        if text != said:
+            print(text, file=sys.stderr, flush=True)
+            said = text
         time.sleep(PAUSE)
         with contextlib.suppress(Failure):
             answer = one(request, path, PATIENT)

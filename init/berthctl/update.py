@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action not in ("check", "apply"):
         request: dict[str, object] = {"verb": "update-show", "action": arguments.action}
         if arguments.wait:
-            answer = talk.settled(request, arguments.socket, lambda found: found.get("state") in UNDER_WAY)
+            tell = None if arguments.json else lambda found: show.safe(sentence(found))
+            answer = talk.settled(request, arguments.socket, lambda found: found.get("state") in UNDER_WAY, tell)
         else:
             answer = talk.one(request, arguments.socket)
         _show(answer, as_json=arguments.json)

@@ -37,6 +37,19 @@ def test_an_updates_end_is_waited_for(
     assert update.sentence(answers[-1] or {}) in capsys.readouterr().out
 
 
+def test_who_waits_is_told_once_for_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    switched = {"state": "switched", "version": "2"}
+    ask(tmp_path, ["update", "status", "--wait"], [switched, switched, None, {"state": "good", "version": "2"}])
+    assert capsys.readouterr().err == f"{update.sentence(switched)}\n"
+    (tmp_path / "control").unlink()
+    pending: Answer = {"health": {"state": "pending", "reasons": ["web is not healthy yet"]}}
+    ask(tmp_path, ["status", "--wait"], [pending, pending, {"health": {"state": "healthy"}}])
+    assert capsys.readouterr().err == "pending: web is not healthy yet\n"
+    (tmp_path / "control").unlink()
+    ask(tmp_path, ["status", "--wait", "--json"], [pending, {"health": {"state": "healthy"}}])
+    assert capsys.readouterr().err == ""
+
+
 def test_without_wait_it_is_only_told(tmp_path: Path) -> None:
     assert ask(tmp_path, ["update", "status"], [{"state": "returned", "version": "2"}])[0] == 0
 
