@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
+import random
 import stat
 import subprocess
 from collections.abc import Callable
@@ -160,11 +162,32 @@ def small_tree(store: Store) -> Tree:
     return Tree(tuple(sorted(entries, key=lambda entry: entry.path)))
 
 
-def make_root(tree: Tree, store: Store, tools: Tools, image: Path) -> None:
+def make_root(tree: Tree, store: Store, tools: Tools, image: Path, *, how: Compression | None = None) -> None:
     erofs.make(
-        image, tools, lambda stream: write_tar(tree, store, stream, 7), compression=Compression(), uuid=UUID(int=1),
-        epoch=7,
+        image, tools, lambda stream: write_tar(tree, store, stream, 7), compression=how or Compression(),
+        uuid=UUID(int=1), epoch=7,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["minimal", "docker"])
+def test_large_files_pack_alike_on_any_number_of_processors(tmp_path: Path, tools: Tools, recipe: str) -> None:
+    """mkfs.erofs cuts a file into pieces of 16 MiB and gives them to whichever worker is free."""
+    store, source = Store(tmp_path / "store"), random.Random(1)
+    files = []
+    for name, pieces in (("one", 5000), ("two", 2300)):
+        data = b"".join(source.randbytes(300) + source.randbytes(20) * 385 for _ in range(pieces))
+        files.append(Entry(path=name, kind=Kind.FILE, mode=0o644, size=len(data), sha256=store.put(data)))
+    tree, images = Tree((Entry(path="", kind=Kind.DIRECTORY, mode=0o755), *files)), []
+    ours = os.sched_getaffinity(0)
+    try:
+        for processors in (ours, {min(ours)}):
+            os.sched_setaffinity(0, processors)
+            images.append(tmp_path / f"{len(images)}.img")
+            make_root(tree, store, tools, images[-1], how=load(recipe).build.compression)
+    finally:
+        os.sched_setaffinity(0, ours)
+    assert filecmp.cmp(*images, shallow=False)
+    assert images[0].stat().st_size < sum(file.size for file in files) / 8
 
 
 def test_a_root_reads_back_and_its_seal_holds(tmp_path: Path, tools: Tools) -> None:
