@@ -25,7 +25,7 @@ DEADLINE = 90.0  # seconds for one answer; it takes one to five
 
 
 class Guest:
-    """One QEMU. It waits until `start_with` is called for the first time."""
+    """One QEMU. It waits until `start` or `start_with` is called for the first time."""
 
     def __init__(
         self,
@@ -119,13 +119,18 @@ class Guest:
     def start_with(self, copies: tuple[bytes, bytes], layout: disk.Layout) -> None:
         """Write the copies and reset."""
         self._ask("stop")
-        while self._read(0):
-            pass
-        self._said = b""
         with self.image.open("r+b") as file:
             for number, copy in zip(disk.RECORDS, copies, strict=True):
                 file.seek(layout.number(number).offset_bytes)
                 file.write(copy)
+        self.start()
+
+    def start(self) -> None:
+        """Start from the beginning with what is on the disk."""
+        self._ask("stop")
+        while self._read(0):
+            pass
+        self._said = b""
         self._ask("system_reset")
         self.began = self.clock()
         self._told.clear()  # this reset is none of the guest's

@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 from grubguest import Guest
 
-from builder.artifact import esp, raw
+from builder.artifact import esp, iso, raw
 from builder.grub import core
+from builder.image import SlotImage
 from builder.tools.call import Tools
 from init.formats import bootrecord, disk
 from init.formats.bootrecord import COPY_BYTES, Record, SlotState, decide, encode
+from init.formats.release import Release
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
@@ -189,5 +191,29 @@ def test_where_nothing_loads_it_says_so_and_starts_again_after_five_minutes(
         assert guest.wait_for_reset() == "guest-reset"
         assert guest.clock() - guest.began >= 300
         assert decided_by(guest) == "no-tries"
+    finally:
+        guest.close()
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_damaged_iso_says_so_and_starts_again(firmware: str, tools: Tools, tmp_path: Path) -> None:
+    """As a stick; its boot image is noise. GRUB's prompt would wait for ever."""
+    release = Release(name="t", version="1", machine_class="t-amd64", engine="crun", kernel="6", epoch=1)
+    root_hash = "ab" * 32
+    noise = tmp_path / "noise.img"
+    noise.write_bytes(random.Random(SEED).randbytes(100_000))
+    slot = SlotImage(
+        boot=noise, root=noise, vmlinuz=noise, initramfs=noise, root_hash=root_hash, hash_offset=4096, cmdline=""
+    )
+    made = iso.write_iso(
+        slot=slot, release=release, manifest=b"{}", loader=core.iso_loader(tools, root_hash=root_hash, title="test"),
+        tools=tools, out=tmp_path / "t.iso",
+    )  # fmt: skip
+    guest = Guest(tools, firmware, made.path, tmp_path, counted=True)
+    try:
+        guest.start()
+        guest.wait_for(re.compile(rb"this\s+medium\s+cannot\s+be\s+started"))
+        assert guest.wait_for_reset() == "guest-reset"
+        guest.wait_for(re.compile(rb"this\s+medium\s+cannot\s+be\s+started"))
     finally:
         guest.close()

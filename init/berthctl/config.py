@@ -72,7 +72,7 @@ def _ask(action: str, data: bytes, socket: str) -> dict[str, object]:
 
 def _told(answer: dict[str, object]) -> None:
     for finding in show.items(answer.get("diagnostics")):
-        print(show.safe(_sentence(finding)), file=sys.stderr)
+        print("\n".join(show.safe(line) for line in _sentence(finding)), file=sys.stderr)
     if not answer.get("valid"):
         print("this configuration would be refused; nothing was changed", file=sys.stderr)
         return
@@ -90,11 +90,11 @@ def _told(answer: dict[str, object]) -> None:
         print(f"applied and kept{later}")
 
 
-def _sentence(finding: dict[str, object]) -> str:
+def _sentence(finding: dict[str, object]) -> list[str]:
     place = ":".join(str(finding[key]) for key in ("file", "line", "column") if finding.get(key))
     path = f" ({finding['path']})" if finding.get("path") else ""
-    hint = f"\n    {finding['hint']}" if finding.get("hint") else ""
-    return f"{place}: {finding.get('severity')}: {finding.get('message')}{path}{hint}"
+    hint = [f"    {finding['hint']}"] if finding.get("hint") else []
+    return [f"{place}: {finding.get('severity')}: {finding.get('message')}{path}", *hint]
 
 
 def _show(answer: dict[str, object]) -> None:

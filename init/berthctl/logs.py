@@ -28,9 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and show, line by line."""
     if arguments.lines < 0:
         raise talk.Failure("usage", "--lines can't be negative", "give a number from 0", usage=True)
-    if arguments.lines > logfile.LINES_MOST:
-        note = f"only the newest {logfile.LINES_MOST} lines are shown; the files in {logfile.FOLDER} have more"
-        print(note, file=sys.stderr)
     if arguments.boot > 0:
         hint = "berthctl logs --boot -1 shows the last one"
         raise talk.Failure("usage", "--boot takes 0, this boot, or -1 and less, those before", hint, usage=True)
@@ -44,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         "follow": arguments.follow,
         "boot": arguments.boot,
     }
+    count = 0
     for value in (talk.followed if arguments.follow else talk.ask)(request, arguments.socket):
+        count += "text" in value
         if arguments.json:
             show.as_json(value)
         elif "text" in value:
@@ -52,4 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{show.paint(str(value.get('time')), 'dim')} {name}{show.safe(str(value['text']))}", flush=True)
         elif "skipped" in value:
             show.skipped(value)
+    if count == logfile.LINES_MOST < arguments.lines:
+        print(f"there may be more: these are the newest {count}; the files are in {logfile.FOLDER}", file=sys.stderr)
     return 0

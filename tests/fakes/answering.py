@@ -17,13 +17,21 @@ class Answering:
     """Gives one answer to each connection; None closes without one, as PID 1 going down does.
 
     `holds`: each connection stays open until its client goes, as that of one who follows something. `reads`: False
-    answers and closes before the question is read, as PID 1 with too many clients does.
+    answers and closes before the question is read, as PID 1 with too many clients does. `more` follows each answer.
     """
 
-    def __init__(self, path: Path, answers: Sequence[Answer], *, holds: bool = False, reads: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        answers: Sequence[Answer],
+        *,
+        holds: bool = False,
+        reads: bool = True,
+        more: Sequence[dict[str, object]] = (),
+    ) -> None:
         self.path = str(path)
         self.asked: list[dict[str, object]] = []
-        self._holds, self._reads = holds, reads
+        self._holds, self._reads, self._more = holds, reads, more
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.path)
         self._socket.listen()
@@ -47,6 +55,7 @@ class Answering:
                 if answer is not None:
                     head = {} if "progress" in answer else FORMAT
                     stream.write(json.dumps({**head, **answer}).encode() + b"\n")
+                    stream.writelines(json.dumps(each).encode() + b"\n" for each in self._more)
                     stream.flush()
                 if self._holds:
                     stream.read()

@@ -83,12 +83,34 @@ def test_json_may_stand_before_the_verb(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["hostname"] == "box1"
 
 
-def test_more_lines_than_are_shown_at_once_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Answering(tmp_path / "control", [{}, {}]) as pid1:
-        assert main.main(["logs", "-n", str(LINES_MOST), "--socket", pid1.path]) == 0
-        assert capsys.readouterr().err == ""
-        assert main.main(["logs", "-n", str(LINES_MOST + 1), "--socket", pid1.path]) == 0
-    assert f"only the newest {LINES_MOST} lines" in capsys.readouterr().err
+@pytest.mark.parametrize(("there", "wanted", "told"), [(2000, 2001, True), (2000, 2000, False), (1999, 9999, False)])
+def test_more_lines_than_are_shown_at_once_are_told_of(
+    there: int, wanted: int, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert LINES_MOST == 2000
+    with Answering(tmp_path / "control", [{}], more=[{"time": "", "text": "x"}] * there) as pid1:
+        assert main.main(["logs", "-n", str(wanted), "--socket", pid1.path]) == 0
+    assert ("the newest 2000" in capsys.readouterr().err) is told
+
+
+def test_a_diagnostics_hint_has_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = tmp_path / "new.yaml"
+    document.write_text("#cloud-config\nhostnam: x\n")
+    wrong = {
+        "severity": "error",
+        "file": f"file:{document}",
+        "line": 2,
+        "column": 1,
+        "message": "unknown key `hostnam`",
+    }
+    found = [{**wrong, "path": "hostnam", "hint": "did you mean \x1b[2J`hostname`?"}]
+    with Answering(tmp_path / "control", [{"valid": False, "diagnostics": found}]) as pid1:
+        assert main.main(["config", "check", str(document), "--socket", pid1.path]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{document}:2:1: error: unknown key `hostnam` (hostnam)",
+        "    did you mean �[2J`hostname`?",
+        "this configuration would be refused; nothing was changed",
+    ]
 
 
 def test_nobody_types_a_name_for_a_state_that_is_in_memory(
