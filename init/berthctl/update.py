@@ -121,10 +121,9 @@ def _status(answer: dict[str, object]) -> list[str]:
         lines.append(f"repository  {where if answer.get('repository') else 'none is configured'}")
         checked = show.mapping(answer.get("checked"))
         if checked:
+            what = f"{checked.get('state')} {checked.get('version') or ''}".rstrip()
             reason = f": {checked['reason']}" if checked.get("reason") else ""
-            lines.append(
-                f"looked      {checked.get('at')}, {checked.get('state')} {checked.get('version', '')}{reason}"
-            )
+            lines.append(f"looked      {checked.get('at')}, {what}{reason}")
     last = show.mapping(answer.get("last"))
     if last and last.get("size"):
         lines.append(f"last        {_cost(last)}")

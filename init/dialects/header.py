@@ -16,7 +16,7 @@ DIALECTS = (
 )
 BUILT = ("berth", "cloud-init", "network-config-v1", "network-config-v2")
 _HEADERS = {"#berth": "berth", "#cloud-config": "cloud-init"}
-_BEGIN = "begin with `#cloud-config` or `#berth`, or name the form with --dialect"
+_BEGIN = "begin with `#cloud-config` or `#berth`; `berth check --dialect NAME` reads other forms"
 _KNOWN_OTHERS = {
     "#!": "a script: put its lines under `runcmd`",
     "#cloud-boothook": "a program: put its lines under `bootcmd`",

@@ -93,6 +93,13 @@ def test_more_lines_than_are_shown_at_once_are_told_of(
     assert ("the newest 2000" in capsys.readouterr().err) is told
 
 
+def test_a_look_that_found_no_version_names_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    looked = {"at": "2026-11-30T03:17:12Z", "state": "failed", "version": "", "reason": "the server answers 404"}
+    with Answering(tmp_path / "control", [{"action": "status", "state": "failed", "checked": looked}]) as pid1:
+        assert main.main(["update", "status", "--socket", pid1.path]) == 0
+    assert "looked      2026-11-30T03:17:12Z, failed: the server answers 404\n" in capsys.readouterr().out
+
+
 def test_a_diagnostics_hint_has_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "new.yaml"
     document.write_text("#cloud-config\nhostnam: x\n")
