@@ -45,12 +45,20 @@ class Kept:
 def report(
     kept: UpdateRecord, now: Mapping[str, object], update: Update | None, *, action: str, running: bool
 ) -> dict[str, object]:
-    """Return `berth.update/1`. `now` is the updater's last word in this boot; `{}`: there was none."""
+    """Return `berth.update/1`. `now` is the updater's last word in this boot; `{}`: there was none.
+
+    A release that is written and boots next is not forgotten over a later look: to `status` that goes on, and a `check`
+    that finds it once more finds nothing to take.
+    """
     from init.formats import codec, redact, updates  # noqa: PLC0415 - the same
 
     last = kept.last
     kept_words = {"state": last.state, "version": last.version, "reason": last.reason} if last else {}
     said = now or kept_words
+    if last is not None and last.state == updates.SWITCHED and not running:
+        found = (now.get("state"), now.get("version")) == (updates.AVAILABLE, last.version)
+        if action in ("status", "history") or (action == "check" and found):
+            said = kept_words
     result: dict[str, object] = {
         "format": "berth.update/1",
         "action": action,

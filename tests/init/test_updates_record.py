@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from init.formats import updates
 from init.formats.updates import Attempt, Check, Held, UpdateRecord
+from init.pid1 import updaterecord
 
 ATTEMPT = Attempt(
     version="2", sequence=7, image="f" * 64, state=updates.DOWNLOADING, slot="b", began="2026-01-01", changed="x",
@@ -70,3 +71,23 @@ def test_one_that_came_back_is_held_until_told_otherwise() -> None:
     assert back.holds(ATTEMPT.image) is not None
     assert updates.released(back, ATTEMPT.image).holds(ATTEMPT.image) is None
     assert updates.came_back(switched, "a", "unhealthy", "now") == switched
+
+
+@pytest.mark.parametrize(
+    ("action", "found", "told"),
+    [
+        ("check", (updates.AVAILABLE, "2"), updates.SWITCHED),
+        ("check", (updates.AVAILABLE, "3"), updates.AVAILABLE),
+        ("check", (updates.FAILED, ""), updates.FAILED),
+        ("apply", (updates.FAILED, ""), updates.FAILED),
+        ("status", (updates.AVAILABLE, "2"), updates.SWITCHED),
+        ("status", (updates.FAILED, ""), updates.SWITCHED),
+        ("status", (), updates.SWITCHED),
+    ],
+)
+def test_a_release_that_boots_next_is_not_forgotten_over_a_later_look(
+    action: str, found: tuple[str, ...], told: str
+) -> None:
+    kept = UpdateRecord(attempts=(replace(ATTEMPT, state=updates.SWITCHED),))
+    now = dict(zip(("state", "version"), found, strict=False))
+    assert updaterecord.report(kept, now, None, action=action, running=False)["state"] == told
