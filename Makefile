@@ -25,7 +25,7 @@ run: setup    ## build the default recipe and boot its ISO in QEMU to its first 
 	@$(BERTH) build --heal $(RECIPE)
 	@if [ -t 1 ]; then $(BERTH) run $(PASS) $(RECIPE); else $(BERTH) run $(PASS) --until container.healthy $(RECIPE); fi
 
-test: setup   ## run all tests (about 40 minutes on two cores)
+test: setup   ## run all tests (some 45 minutes on two cores)
 	@sh .ci/tests
 
 test-fast: setup ## run the tests that need no QEMU, no packages and no patience (a minute)
