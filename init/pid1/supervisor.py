@@ -157,8 +157,12 @@ def in_cycle(services: Mapping[str, Running]) -> set[str]:
 
 
 def healthy(running: Running) -> bool:
-    """Tell whether the release gate may count a container as healthy: it is, or it did its work and ended well."""
-    return running.health is Health.HEALTHY or (running.state is State.DONE and running.status == 0)
+    """Tell whether the release gate may count a container as healthy: it is, or it did its work and ended well.
+
+    One with a check is to answer: if it ended, it does not, and no status makes up for that.
+    """
+    did_its_work = running.state is State.DONE and running.status == 0 and running.service.probe is None
+    return running.health is Health.HEALTHY or did_its_work
 
 
 def containers(supervisor: Supervisor) -> list[Running]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from init.formats.service import Service
+from init.formats.service import Probe, Restart, Service
 from init.pid1 import lifecycle as life
 from init.pid1 import supervisor
 from init.pid1.lifecycle import Role, State
@@ -118,3 +119,20 @@ def test_what_is_wrong_and_what_is_waited_for():
     world.take(supervisor.load(world.state, wanted, 0))
     assert supervisor.waiting(world.state) == ("container web is waiting, not healthy",)
     assert supervisor.wrong(world.state) == {}
+
+
+PROBE = Probe(argv=("/probe",), interval=5.0, timeout=2.0, retries=3, start_period=0.0)
+
+
+@pytest.mark.parametrize("restart", [Restart.NO, Restart.ON_FAILURE, Restart.ALWAYS])
+@pytest.mark.parametrize("probe", [None, PROBE])
+def test_what_ended_well_is_healthy_where_nobody_is_to_answer(restart: Restart, probe: Probe | None) -> None:
+    world = World()
+    web = make("web", is_container=True, required=True, restart=restart, probe=probe)
+    world.take(supervisor.load(world.state, [web], 0))
+    world.deliver("web", life.Exited(role=Role.MAIN, pid=world.pid, status=0))
+    state = world.state.services["web"].state
+    assert state is (State.BACKOFF if restart is Restart.ALWAYS else State.DONE)
+    fine = probe is None and restart is not Restart.ALWAYS
+    assert supervisor.waiting(world.state) == (() if fine else (f"container web is {state}, not healthy",))
+    assert supervisor.is_up(world.state) is fine
