@@ -153,9 +153,9 @@ def hosts(order: Order) -> str:
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     if container.network != "bridge":
         return "\n".join([*lines, f"127.0.1.1\t{own}", ""])
-    for index, name in enumerate(order.names):
-        address = of_container(index)
-        words = f"{name} {own}" if index == order.index and own != name else name
+    for name, number in order.numbers:
+        address = of_container(number)
+        words = f"{name} {own}" if number == order.number and own != name else name
         lines += [f"{address.ipv4}\t{words}", f"{address.ipv6}\t{words}"]
     lines.append(f"{GATEWAY.ipv4}\thost.containers.internal host.docker.internal")
     for text in container.extra_hosts:
@@ -204,7 +204,7 @@ def _bind(address: str, number: int, kind: int) -> socket.socket:
 
 def _publish(order: Order) -> int:
     """Start nft with the container's rules in the machine's own network; return its pid."""
-    text = ports.ruleset(order.container.name, of_container(order.index), order.container.ports)
+    text = ports.ruleset(order.container.name, of_container(order.number), order.container.ports)
     rules = os.memfd_create("rules")
     os.write(rules, text.encode())
     os.lseek(rules, 0, os.SEEK_SET)
@@ -234,8 +234,8 @@ def _join_network(order: Order) -> str:
     inside = Netlink()
     inside.up(inside.index("lo"))
     if order.container.network == "bridge":
-        address = of_container(order.index)
-        name = f"vb{order.index}"
+        address = of_container(order.number)
+        name = f"vb{order.number}"
         outside.remove(name)
         outside.add_veth(name, master=bridge, peer="eth0", peer_mac=address.mac, peer_pid=os.getpid())
         outside.hairpin(outside.index(name))

@@ -41,7 +41,7 @@ def run(order: Order, *, baked: bool) -> int:
     container = order.container
     image = full_name(container.image) if baked else _name_here(container)
     api.delete(f"/containers/{container.name}?force=1&v=0", missing_ok=True)
-    several = sum(1 for _ in order.names) > 1
+    several = len(order.numbers) > 1
     if several and container.network == "bridge":
         _ensure_network(api)
     body = document(order, image, own_network=several)
@@ -113,7 +113,7 @@ def document(order: Order, image: str, *, own_network: bool) -> dict[str, Any]:
     }
     body.update({key: value for key, value in optional.items() if value is not None})
     if own_network and container.network == "bridge":
-        address = of_container(order.index)
+        address = of_container(order.number)
         endpoint = {"IPAMConfig": {"IPv4Address": address.ipv4}, "MacAddress": address.mac}
         body["NetworkingConfig"] = {"EndpointsConfig": {NETWORK: endpoint}}
     return body

@@ -10,13 +10,14 @@ import base64
 import json
 
 from init.containers import order
-from init.containers.addresses import BRIDGE, GATEWAY, NETWORK, PREFIX4, PREFIX6, SUBNET4, SUBNET6
+from init.containers.addresses import BRIDGE, GATEWAY, NETWORK, NONE_YET, PREFIX4, PREFIX6, SUBNET4, SUBNET6, numbers
 from init.containers.bundle import DEFAULT_SYSCTLS
 from init.formats.release import IMAGES_PATH
 from init.formats.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from init.formats.machine import Machine, Registry
@@ -29,11 +30,14 @@ AUTH_FILE = "/run/containers/0/auth.json"
 _POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 
 
-def engine_files(machine: Machine, release: Release) -> Files:
-    """Return every file as (path, content, mode). Folders above them are made with mode 0755."""
+def engine_files(machine: Machine, release: Release, given: Mapping[str, int] = NONE_YET) -> Files:
+    """Return every file as (path, content, mode). Folders above them are made with mode 0755.
+
+    `given`: the numbers that containers have already (see `addresses`).
+    """
     if release.engine == "none":
         return ()
-    files = _orders(machine, release.engine)
+    files = _orders(machine, release.engine, given)
     if release.engine == "podman":
         files += _podman(machine)
     elif release.engine == "docker":
@@ -41,8 +45,9 @@ def engine_files(machine: Machine, release: Release) -> Files:
     return files
 
 
-def _orders(machine: Machine, engine: str) -> Files:
+def _orders(machine: Machine, engine: str, given: Mapping[str, int]) -> Files:
     names = tuple(container.name for container in machine.containers)
+    number = numbers(names, given)
     images = tuple(container.image for container in machine.containers)
     return tuple(
         (
@@ -50,9 +55,9 @@ def _orders(machine: Machine, engine: str) -> Files:
             order.encode(
                 order.Order(
                     container=container,
-                    index=index,
+                    number=number[container.name],
                     engine=engine,
-                    names=names,
+                    numbers=tuple((name, number[name]) for name in names),
                     images=images,
                     registries=machine.registries,
                     environment=machine.environment,
@@ -61,7 +66,7 @@ def _orders(machine: Machine, engine: str) -> Files:
             ),
             0o600,
         )
-        for index, container in enumerate(machine.containers)
+        for container in machine.containers
     )
 
 

@@ -17,15 +17,15 @@ PATH = places.PATH
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """One container, its number in the machine's list (from 0), and the names of all containers in that order.
+    """One container, its number (see `addresses`), and the numbers of all containers by their names.
 
     `registries` and `environment` (proxies) matter only where its image has to be fetched.
     """
 
     container: Container
-    index: int
+    number: int
     engine: str = "crun"
-    names: tuple[str, ...] = ()
+    numbers: tuple[tuple[str, int], ...] = ()
     images: tuple[str, ...] = ()  # of all declared containers: what nobody names any more is taken away
     registries: tuple[Registry, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()

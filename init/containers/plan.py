@@ -17,6 +17,7 @@ import signal
 from dataclasses import replace
 
 from init.containers import podman
+from init.containers.addresses import NONE_YET
 from init.containers.archived import is_archive
 from init.containers.baked import Baked
 from init.containers.order import PATH
@@ -26,6 +27,8 @@ from init.formats.service import Limits, Probe, Readiness, Restart, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from init.formats.machine import Container, Machine
     from init.formats.release import Release
 
@@ -38,13 +41,21 @@ _PATIENCE = 60.0  # seconds that one child asks a container that starts; an inte
 FETCH_TIMEOUT = 1800.0  # seconds that fetching and unpacking an image may take before it is tried again
 
 
-def services(machine: Machine, release: Release, baked: Baked = Baked()) -> tuple[Service, ...]:  # noqa: B008 - a frozen value
-    """Return the engine's daemons and one service for each container, in the order of the config."""
+def services(
+    machine: Machine,
+    release: Release,
+    baked: Baked = Baked(),  # noqa: B008 - a frozen value
+    given: Mapping[str, int] = NONE_YET,
+) -> tuple[Service, ...]:
+    """Return the engine's daemons and one service for each container, in the order of the config.
+
+    `given`: the numbers that containers have already (see `addresses`).
+    """
     engine = release.engine
     if engine == "none":
         return ()
     daemons = _docker_daemons(machine) if engine == "docker" else ()
-    containers = tuple(_container(machine, index, engine, baked) for index in range(len(machine.containers)))
+    containers = tuple(_container(machine, index, engine, baked, given) for index in range(len(machine.containers)))
     return (*daemons, *containers)
 
 
@@ -53,7 +64,7 @@ def is_fetched(container: Container, baked: Baked) -> bool:
     return not is_archive(container.image) and baked.find(container.image) is None
 
 
-def _container(machine: Machine, index: int, engine: str, baked: Baked) -> Service:
+def _container(machine: Machine, index: int, engine: str, baked: Baked, given: Mapping[str, int]) -> Service:
     container = machine.containers[index]
     remote = is_fetched(container, baked)
     after = list(container.depends_on)
@@ -61,6 +72,7 @@ def _container(machine: Machine, index: int, engine: str, baked: Baked) -> Servi
         after.append(DOCKER_SERVICE)
     if remote:
         after.append("network")
+    own = (*PROGRAM, "container", "run", container.name)
     shape = {"crun": _through_crun, "podman": _through_podman, "docker": _through_docker}[engine]
     return shape(
         machine,
@@ -68,7 +80,7 @@ def _container(machine: Machine, index: int, engine: str, baked: Baked) -> Servi
         baked,
         Service(
             name=container.name,
-            argv=(*PROGRAM, "container", "run", container.name),
+            argv=podman.run(machine, index, baked, given) if engine == "podman" else own,
             after=tuple(after),
             readiness=Readiness.STARTED if container.health else Readiness.SETTLED,
             restart=_RESTARTS[container.restart],
@@ -108,7 +120,7 @@ def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) 
     )
 
 
-def _through_podman(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
+def _through_podman(machine: Machine, index: int, _baked: Baked, service: Service) -> Service:
     container = machine.containers[index]
     prepare = [("/usr/bin/busybox", "mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
     if is_archive(container.image):
@@ -116,7 +128,6 @@ def _through_podman(machine: Machine, index: int, baked: Baked, service: Service
     number = signal_number(container.stop_signal)
     return replace(
         service,
-        argv=podman.run(machine, index, baked),
         environment=(*machine.environment, *podman.passed_on(container)),
         prepare=tuple(prepare),
         # conmon passes no signal on; a `podman stop` takes a second before it does anything

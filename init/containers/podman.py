@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from init.containers.addresses import NETWORK, of_container
+from init.containers.addresses import NETWORK, NONE_YET, numbers, of_container
 from init.containers.archived import is_archive
 from init.containers.bundle import volume_source
 from init.containers.order import PATH
@@ -17,6 +17,8 @@ from init.formats.imagestore import full_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from init.containers.baked import Baked
     from init.formats.machine import Container, Machine, Port, Volume
 
@@ -33,8 +35,8 @@ _OWN = frozenset(("PATH", "HOME", "USER", "TMPDIR", "NOTIFY_SOCKET", "NOTIFY_FD"
 _OWN_PREFIXES = ("GO", "LD_", "XDG_", "CONTAINER", "CONMON", "PODMAN", "REGISTRY_", "STORAGE_", "DBUS_", "_")
 
 
-def run(machine: Machine, index: int, baked: Baked) -> tuple[str, ...]:
-    """Return `podman run …` for the container at `index` of the machine's list."""
+def run(machine: Machine, index: int, baked: Baked, given: Mapping[str, int] = NONE_YET) -> tuple[str, ...]:
+    """Return `podman run …` for the container at `index` of the machine's list; `given`: numbers they have already."""
     container = machine.containers[index]
     folder = f"{PATH}/{container.name}"
     argv = [
@@ -43,7 +45,7 @@ def run(machine: Machine, index: int, baked: Baked) -> tuple[str, ...]:
         f"--cidfile={folder}/cid", "--http-proxy=false", "--no-healthcheck",
         f"--stop-timeout={max(1, round(container.stop_timeout))}",
     ]  # fmt: skip
-    argv += _network(machine, index)
+    argv += _network(machine, container, numbers((each.name for each in machine.containers), given))
     argv += _process(container)
     argv += _rights(container)
     argv += _limits(container)
@@ -92,17 +94,16 @@ def _is_device(volume: Volume) -> bool:
     return volume.source.startswith(("/dev/", "/proc/", "/sys/", "/run/"))
 
 
-def _network(machine: Machine, index: int) -> list[str]:
-    container = machine.containers[index]
+def _network(machine: Machine, container: Container, number: Mapping[str, int]) -> list[str]:
     if container.network != "bridge":
         return [f"--network={container.network}"]
-    address = of_container(index)
+    address = of_container(number[container.name])
     options = [f"--network={NETWORK}:ip={address.ipv4},ip={address.ipv6},mac={address.mac}"]
     options += [f"--publish={_port(port)}" for port in container.ports]
     options += [f"--dns={server}" for server in container.dns]
-    for other, each in enumerate(machine.containers):
-        if other != index and each.network == "bridge":
-            place = of_container(other)
+    for each in machine.containers:
+        if each.name != container.name and each.network == "bridge":
+            place = of_container(number[each.name])
             options += [f"--add-host={each.name}:{place.ipv4}", f"--add-host={each.name}:{place.ipv6}"]
     options += [f"--add-host={text.replace('=', ':', 1)}" for text in container.extra_hosts]
     if not container.dns:

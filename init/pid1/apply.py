@@ -66,6 +66,7 @@ class Applier:
         self.up: dict[str, tuple[str, ...]] = {}
         self.consoles: tuple[str, ...] = ()
         self._problems: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}  # of every container that there was in this boot
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -261,14 +262,15 @@ class Applier:
             self._ssh.close()
 
     def _containers(self, machine: Machine) -> tuple[Service, ...]:
-        from init.containers import baked, engine_files, plan  # noqa: PLC0415 - the same
+        from init.containers import addresses, baked, engine_files, plan  # noqa: PLC0415 - the same
 
         lists = [self._bytes(f"{IMAGES_PATH}/{path}") or b"[]" for path in BAKED_LISTS]
         images = baked.parse(*lists)
-        for path, data, mode in engine_files.engine_files(machine, self._release):
+        self._numbers = addresses.numbers((each.name for each in machine.containers), self._numbers)
+        for path, data, mode in engine_files.engine_files(machine, self._release, self._numbers):
             self._system.make_folder(path.rpartition("/")[0])
             self._system.replace(path, data, mode)
-        services = plan.services(machine, self._release, images)
+        services = plan.services(machine, self._release, images, self._numbers)
         return (*scripts.mounts(machine.mounts), *scripts.behind_mounts(machine, services))
 
     def _runcmd(self, machine: Machine) -> tuple[Service, ...]:

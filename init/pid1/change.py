@@ -67,7 +67,9 @@ def _items(field: str, before: Mapping[str, object], after: Mapping[str, object]
         # What was written or set is not taken back: nobody knows what was there before.
         stays = what == "removed" and field in ("files", "sysctls")
         found.append(Change(key=f"{field}.{name}", what=what, when=NEXT_BOOT if stays else when))
-    return found or [Change(key=field, what="changed", when=when)]  # the order alone
+    if not found and field != "containers":  # they keep their numbers, in whatever order they stand
+        found.append(Change(key=field, what="changed", when=when))  # the order alone
+    return found
 
 
 def by_name(field: str, values: tuple[object, ...]) -> dict[str, object]:
@@ -83,11 +85,8 @@ def in_force(old: Machine, new: Machine) -> Machine:
     return replace(new, **kept)
 
 
-def moved(old: Machine, new: Machine) -> tuple[str, ...]:
-    """Return the containers of `old` that have to stop: they are gone, other than they were, or at another address."""
-    places = {container.name: (index, container) for index, container in enumerate(new.containers)}
-    return tuple(
-        container.name
-        for index, container in enumerate(old.containers)
-        if places.get(container.name) != (index, container)
-    )
+def stopping(old: Machine, new: Machine) -> tuple[str, ...]:
+    """Return the containers that have to stop: those whose change is told, and that are not new."""
+    told = {each.key: each.what for each in changes(old, new)}
+    names = (container.name for container in old.containers)
+    return tuple(name for name in names if f"containers.{name}" in told)

@@ -35,7 +35,7 @@ class Configuring:
     def __init__(self, conductor: Conductor) -> None:
         self._of = conductor
         self._child: ConfigChild | None = None
-        self._moving: tuple[str, ...] = ()
+        self._stopping: tuple[str, ...] = ()
         self._wanted: Machine | None = None
 
     def answer(self, client: Client, request: Mapping[str, object]) -> None:
@@ -48,7 +48,7 @@ class Configuring:
             client.fail("action", f"config can't {action}", "it can show, check, plan and apply")
         elif not isinstance(path, str) or not path.startswith("/"):
             client.fail("request", "the request names no document", "send its absolute path")
-        elif self._child is not None or self._moving:
+        elif self._child is not None or self._stopping:
             client.fail("busy", "another configuration is being worked on", "ask again in a moment")
         elif action == "apply" and not self._of.descent.is_up:
             client.fail("shutdown", "the machine is going down", "ask again after the boot")
@@ -139,21 +139,21 @@ class Configuring:
         of.boot = replace(of.boot, in_force=in_force)
         of.announcer.emit(events.CONFIG_APPLIED, source="file", sha256=report.sha256, warnings=report.warnings)
         of.applier.renew(old.machine, machine)
-        self._moving = change.moved(old.machine, machine)
-        for name in self._moving:
+        self._stopping = change.stopping(old.machine, machine)
+        for name in self._stopping:
             of.performer.post(name, Stop())
         of.loop.soon("config containers", self._start_containers)
 
     def look(self) -> None:
         """A service changed: have those that were asked to stop done so?"""
-        if self._moving:
+        if self._stopping:
             self._start_containers()
 
     def _start_containers(self) -> None:
         of = self._of
         services = of.performer.supervisor.services
-        if any(name in services and services[name].state not in AT_REST for name in self._moving):
+        if any(name in services and services[name].state not in AT_REST for name in self._stopping):
             return
-        of.performer.forget(self._moving)
-        self._moving = ()
+        of.performer.forget(self._stopping)
+        self._stopping = ()
         of.applier.start_containers(of.boot.in_force.machine)

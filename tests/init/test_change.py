@@ -17,6 +17,7 @@ from fakes.running import Connection, Program, running
 from init.berthctl import config as verb
 from init.berthctl import main as berthctl
 from init.berthctl import talk
+from init.containers.places import PATH as PATH_OF_ORDERS
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, Mount, Network, Registry, User, WrittenFile
 from init.formats.redact import redacted
@@ -82,10 +83,16 @@ def test_only_what_is_live_gets_in_force() -> None:
     assert {each.name for each in fields(Machine)} >= change.LIVE
 
 
-def test_a_container_that_moves_has_to_start_again() -> None:
-    assert change.moved(OLD, NEW) == ("two", "three")
-    assert change.moved(OLD, replace(OLD, containers=OLD.containers[1:])) == ("one", "two", "three")
-    assert change.moved(OLD, replace(OLD, containers=(*OLD.containers, Container(name="z", image="z")))) == ()
+def test_only_what_is_told_stops() -> None:
+    cache = Container(name="cache", image="z")
+    assert change.stopping(OLD, NEW) == ("two", "three")
+    assert change.stopping(OLD, replace(OLD, containers=OLD.containers[1:])) == ("one",)
+    for place in range(4):
+        new = replace(OLD, containers=(*OLD.containers[:place], cache, *OLD.containers[place:]))
+        assert [each.key for each in change.changes(OLD, new)] == ["containers.cache"]
+        assert change.stopping(OLD, new) == ()
+    turned = replace(OLD, containers=OLD.containers[::-1])
+    assert (change.changes(OLD, turned), change.stopping(OLD, turned)) == ((), ())
 
 
 def report(new: Machine | None, **more: object) -> bytes:
@@ -129,6 +136,7 @@ class Life:
         system.filesystems["devtmpfs"]["/kmsg"] = b""
         self.clients: list[Connection] = []
         self.files: dict[str, bytes | None] = {}
+        self.orders: dict[str, bytes] = {}
         line = json.dumps({"verb": "config", **request}).encode() + b"\n"
         system.at(30.0, lambda: self.ask(line, peer))
         system.at(50.0, self.look)
@@ -145,6 +153,8 @@ class Life:
     def look(self) -> None:
         for path in ("/run/new", "/etc/ssh/authorized_keys/ann", "/etc/ssh/authorized_keys/bob", "/etc/hostname"):
             self.files[path] = self.system.read(path) if self.system.exists(path) else None
+        for each in self.system.names(PATH_OF_ORDERS):
+            self.orders[each.removesuffix(".json")] = self.system.read(f"{PATH_OF_ORDERS}/{each}")
         kept = "/var/lib/berth/config/user-data"
         self.files["kept"] = self.system.read(kept) if self.system.exists(kept) else None
 
@@ -170,6 +180,16 @@ def test_a_config_is_applied_as_far_as_it_can_be() -> None:
     assert [each["key"] for each in shown["at_next_boot"]] == ["runcmd", "mounts"]
     assert shown["source"] == "last-good"
     assert {each["content"] for each in shown["machine"]["files"]} == {"(hidden)"}
+
+
+def test_a_container_put_before_the_others_lets_them_run() -> None:
+    new = replace(OLD, containers=(Container(name="four", image="archive:/z"), *OLD.containers))
+    life = Life({"action": "apply", "path": "/tmp/x"}, report(new))
+    assert [each["key"] for each in life.answers[0]["changes"]] == ["containers.four"]
+    starts = [argv[-1] for argv in life.system.started if "run" in argv and "container" in argv]
+    assert sorted(starts) == ["four", "one", "three", "two"], "each once"
+    numbers = {name: json.loads(life.orders[name])["number"] for name in ("one", "two", "three", "four")}
+    assert numbers == {"one": 0, "two": 1, "three": 2, "four": 3}
 
 
 @pytest.mark.parametrize("action", ["plan", "check"])
@@ -268,7 +288,7 @@ def test_what_is_in_force_is_shown_as_yaml(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_reset_is_confirmed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = answered({"hostname": "box1", "accepted": True}, monkeypatch)
+    asked = answered({"hostname": "box1", "accepted": True, "state": {"kind": "ext4"}}, monkeypatch)
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -202,8 +202,8 @@ def test_an_address_may_come_later() -> None:
 
 def test_hosts_names_everyone_on_the_bridge() -> None:
     order = Order(
-        container=replace(CONTAINER, hostname="www", extra_hosts=("gw:host-gateway", "db2=192.0.2.7")), index=1,
-        names=("db", "web"),
+        container=replace(CONTAINER, hostname="www", extra_hosts=("gw:host-gateway", "db2=192.0.2.7")), number=1,
+        numbers=(("db", 0), ("web", 1)),
     )  # fmt: skip
     lines = hosts(order).splitlines()
     assert "10.89.0.2\tdb" in lines

@@ -78,7 +78,7 @@ def test_an_archive_is_unpacked_once(tmp_path: Path, write: Callable[..., None])
     path = tmp_path / "image.tar"
     write(path, *LAYERS)
     images = Images(str(tmp_path / "images"))
-    order = Order(container=Container(name="web", image=f"archive:{path}"), index=0, images=(f"archive:{path}",))
+    order = Order(container=Container(name="web", image=f"archive:{path}"), number=0, images=(f"archive:{path}",))
     fetch.fetch(order, "crun", images)
     found = images.find(f"archive:{path}")
     assert found is not None
@@ -94,7 +94,7 @@ def test_an_archive_is_unpacked_once(tmp_path: Path, write: Callable[..., None])
 def test_an_archive_that_changed_is_unpacked_anew_and_the_old_goes(tmp_path: Path) -> None:
     path = tmp_path / "image.tar"
     images = Images(str(tmp_path / "images"))
-    order = Order(container=Container(name="web", image=f"archive:{path}"), index=0, images=(f"archive:{path}",))
+    order = Order(container=Container(name="web", image=f"archive:{path}"), number=0, images=(f"archive:{path}",))
     oci_archive(path, *LAYERS)
     fetch.fetch(order, "crun", images)
     oci_archive(path, tar(member("only", data=b"new")))
@@ -114,7 +114,7 @@ def test_an_archive_with_a_wrong_layer_leaves_nothing(tmp_path: Path) -> None:
         tar(member("c", data=config), member("l0", data=LAYERS[0]), member("l1", data=LAYERS[0]),
             member("manifest.json", data=manifest))
     )  # fmt: skip
-    order = Order(container=Container(name="web", image=f"archive:{path}"), index=0)
+    order = Order(container=Container(name="web", image=f"archive:{path}"), number=0)
     with pytest.raises(ImageError, match="not what the image's configuration names"):
         fetch.fetch(order, "crun", images)
     assert images.find(f"archive:{path}") is None
@@ -204,7 +204,7 @@ def shop() -> Iterator[Shop]:
 def order_from(shop: Shop, **fields: Any) -> Order:
     image = f"{shop.host}/team/web:1"
     known = Registry(host=shop.host, insecure=True, **fields)
-    return Order(container=Container(name="web", image=image), index=0, images=(image,), registries=(known,))
+    return Order(container=Container(name="web", image=image), number=0, images=(image,), registries=(known,))
 
 
 @pytest.mark.parametrize("mode", ["open", "basic", "bearer"])

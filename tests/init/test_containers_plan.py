@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from init.containers import docker, engine_files, order, plan, podman
-from init.containers.addresses import of_container
+from init.containers.addresses import numbers, of_container
 from init.containers.baked import Baked, BakedImage
 from init.formats.machine import Container, HealthCheck, Machine, Port, Registry, Volume
 from init.formats.release import Release
@@ -116,7 +116,7 @@ def test_docker() -> None:
 
 
 def test_dockers_document() -> None:
-    wanted = order.Order(container=WEB, index=0, names=("web", "db"))
+    wanted = order.Order(container=WEB, number=0, numbers=(("web", 0), ("db", 1)))
     body = docker.document(wanted, "localhost/demo:latest", own_network=True)
     assert body["Image"] == "localhost/demo:latest"
     assert body["Healthcheck"] == {"Test": ["NONE"]}
@@ -226,8 +226,9 @@ def test_the_order_tells_the_start_program_everything() -> None:
     data, mode = files(machine, "crun")["/run/berth/containers/db.json"]
     assert mode == 0o600
     found = order.decode(data)
-    assert (found.container, found.index, found.engine) == (machine.containers[1], 1, "crun")
-    assert (found.names, found.images, found.environment) == (("web", "db"), ("demo", "demo"), machine.environment)
+    assert (found.container, found.number, found.engine) == (machine.containers[1], 1, "crun")
+    assert found.numbers == (("web", 0), ("db", 1))
+    assert (found.images, found.environment) == (("demo", "demo"), machine.environment)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +272,26 @@ def test_containers_find_each_other_by_name_in_podman() -> None:
     host = podman.run(machine, 2, BAKED)
     assert "--network=host" in host
     assert not [word for word in host if word.startswith(("--publish", "--hostname"))]
+
+
+def test_a_number_stays_with_its_name() -> None:
+    assert numbers(("web", "db")) == {"web": 0, "db": 1}
+    later = numbers(("cache", "db", "web"), {"web": 0, "db": 1})
+    assert later == {"web": 0, "db": 1, "cache": 2}
+    assert numbers(("new", "web"), later) == {**later, "new": 3}, "a name that went keeps others off its address"
+
+
+@pytest.mark.parametrize("engine", ["crun", "podman"])
+def test_what_runs_already_gets_the_same_address_and_is_named_by_it(engine: str) -> None:
+    machine = Machine(containers=(replace(WEB, name="cache"), WEB))
+    given = numbers(("cache", "web"), {"web": 0})
+    known = {path: data for path, data, _ in engine_files.engine_files(machine, release(engine), given)}
+    found = order.decode(known[order.path_of("web")])
+    assert (found.number, found.numbers) == (0, (("cache", 1), ("web", 0)))
+    argv = {service.name: service.argv for service in plan.services(machine, release(engine), BAKED, given)}
+    if engine == "podman":
+        assert any(f"ip={of_container(0).ipv4}," in word for word in argv["web"])
+        assert f"--add-host=web:{of_container(0).ipv4}" in argv["cache"]
 
 
 @given(st.integers(0, 60_000), st.integers(0, 60_000))
