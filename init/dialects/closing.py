@@ -20,14 +20,20 @@ def _post(node: Node, path: str, report: Report) -> Any:
     return Listing(Choice(POSTED)).read(node, path, report)
 
 
+PHONE_HOME = Record(
+    keys={
+        "url": Key(shape=Text(pattern=r"https?://\S+", what="a URL"), required=True, doc="what is told"),
+        "post": Key(
+            shape=Custom(_post, {"anyOf": [{"const": "all"}, {"type": "array", "items": {"enum": [*POSTED]}}]}),
+            doc="what it is told; `all` by default",
+        ),
+        "tries": Key(shape=Integer(least=1, most=1000), doc="10 by default"),
+    }
+)
+
+
 def _phone_home(node: Node, path: str, report: Report) -> Any:
-    fields = Record(
-        keys={
-            "url": Key(shape=Text(pattern=r"https?://\S+", what="a URL"), required=True),
-            "post": Key(shape=Custom(_post)),
-            "tries": Key(shape=Integer(least=1, most=1000)),
-        }
-    ).read(node, path, report)
+    fields = PHONE_HOME.read(node, path, report)
     if fields is INVALID or "url" not in fields:
         return INVALID
     return PhoneHome(url=fields.get("url"), post=fields.get("post", POSTED), tries=fields.get("tries", 10))
@@ -51,25 +57,28 @@ def _condition(node: Node, path: str, report: Report) -> Any:
     return True
 
 
+POWER_STATE = Record(
+    keys={
+        "mode": Key(shape=Choice(("poweroff", "reboot", "halt")), required=True),
+        "delay": Key(shape=Custom(_delay, {"type": ["string", "integer"]}), doc="`now`, or minutes"),
+        "message": Key(shape=Text(), doc="what is said before"),
+        "timeout": Key(ignored="the shutdown comes when the configuration is done"),
+        "condition": Key(shape=Custom(_condition), doc="true or false"),
+    }
+)
+
+
 def _power_state(node: Node, path: str, report: Report) -> Any:
-    fields = Record(
-        keys={
-            "mode": Key(shape=Choice(("poweroff", "reboot", "halt")), required=True),
-            "delay": Key(shape=Custom(_delay)),
-            "message": Key(shape=Text()),
-            "timeout": Key(ignored="the shutdown comes when the configuration is done"),
-            "condition": Key(shape=Custom(_condition)),
-        }
-    ).read(node, path, report)
+    fields = POWER_STATE.read(node, path, report)
     if fields is INVALID or "mode" not in fields or fields.get("condition") is False:
         return INVALID
     return PowerState(mode=fields.get("mode"), delay=fields.get("delay", 0.0), message=fields.get("message", ""))
 
 
 CLOSING: dict[str, Key] = {
-    "phone_home": Key(shape=Custom(_phone_home), doc="a URL that is told that the machine is up"),
+    "phone_home": Key(shape=Custom(_phone_home, PHONE_HOME.schema()), doc="a URL that is told that the machine is up"),
     "final_message": Key(shape=Text(), doc="a line on the console at the end"),
-    "power_state": Key(shape=Custom(_power_state), doc="power off or reboot after the rest"),
+    "power_state": Key(shape=Custom(_power_state, POWER_STATE.schema()), doc="power off or reboot after the rest"),
 }
 
 

@@ -151,10 +151,15 @@ def _commands(node: Node, path: str, report: Report) -> Any:
     return tuple(result)
 
 
+_COMMANDS = Custom(_commands, {"type": "array", "items": {"type": ["string", "number", "array", "null"]}})
+
 FILES: dict[str, Key] = {
-    "write_files": Key(shape=Custom(_write_files), doc="files that are written at each boot"),
-    "bootcmd": Key(shape=Custom(_commands), doc="commands early in each boot, before the network"),
-    "runcmd": Key(shape=Custom(_commands), doc="commands at the end, once per instance"),
+    "write_files": Key(
+        shape=Custom(_write_files, {"type": "array", "items": WRITE_FILE.schema()}),
+        doc="files that are written at each boot",
+    ),
+    "bootcmd": Key(shape=_COMMANDS, doc="commands early in each boot, before the network"),
+    "runcmd": Key(shape=_COMMANDS, doc="commands at the end, once per instance"),
 }
 
 

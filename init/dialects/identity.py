@@ -155,6 +155,15 @@ def _users(node: Node, path: str, report: Report) -> Any:
     return tuple(user for user in found if user is not INVALID)
 
 
+_USERS = {
+    "anyOf": [
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, USER.schema()]}},
+        {"type": "string"},
+        {"type": "object", "additionalProperties": {"anyOf": [{"type": ["boolean", "null"]}, DEFAULT_USER.schema()]}},
+    ]
+}
+
+
 def _group(node: Node, path: str, report: Report) -> Any:
     """Return pairs of name and members of one item."""
     if isinstance(node, Scalar):
@@ -202,13 +211,21 @@ def _ssh_pwauth(node: Node, path: str, report: Report) -> Any:
     return Boolean(words=True).read(node, path, report)
 
 
+_HOST_KEY = r"(rsa|ecdsa|ed25519)_(private|public|certificate)"
+_HOST_KEYS = {
+    "type": "object",
+    "patternProperties": {f"^{_HOST_KEY}$": {"type": "string"}},
+    "additionalProperties": False,
+}
+
+
 def _host_keys(node: Node, path: str, report: Report) -> Any:
     if not isinstance(node, Mapping):
         return expected("a map such as `ed25519_private: …`", node, path, report)
     result = []
     for key, value in node.entries:
         here = f"{path}.{key.text[:60]}"
-        if not re.fullmatch(r"(rsa|ecdsa|ed25519)_(private|public|certificate)", key.text):
+        if not re.fullmatch(_HOST_KEY, key.text):
             known = "rsa, ecdsa or ed25519 with _private, _public or _certificate"
             report.error(
                 key.place, here, f"unknown key {shown(key.text)}", hint=f"expected {known}", code="unknown-key"
@@ -229,15 +246,18 @@ _CHPASSWD_USER = Record(
 )
 
 
+CHPASSWD = Record(
+    keys={
+        "expire": Key(ignored="a password does not expire; it is in the configuration and stays"),
+        "users": Key(shape=Listing(_CHPASSWD_USER), doc="each with `name` and a hash as `password`"),
+        "list": Key(ignored="this form has ended; write `users` with `name` and a hash as `password`"),
+    }
+)
+
+
 def _chpasswd(node: Node, path: str, report: Report) -> Any:
     """Return pairs of user and hash."""
-    fields = Record(
-        keys={
-            "expire": Key(ignored="a password does not expire; it is in the configuration and stays"),
-            "users": Key(shape=Listing(_CHPASSWD_USER)),
-            "list": Key(ignored="this form has ended; write `users` with `name` and a hash as `password`"),
-        }
-    ).read(node, path, report)
+    fields = CHPASSWD.read(node, path, report)
     if fields is INVALID:
         return INVALID
     result = []
@@ -269,13 +289,18 @@ IDENTITY: dict[str, Key] = {
     "prefer_fqdn_over_hostname": Key(shape=Boolean(words=True), doc="the kernel's host name is the full one"),
     "preserve_hostname": Key(shape=Boolean(words=True), doc="true: the name is not taken from here"),
     "manage_etc_hosts": Key(shape=Custom(_etc_hosts), doc="true (the default), false or `localhost`"),
-    "user": Key(shape=Custom(_default_user), doc="changes the default user"),
-    "users": Key(shape=Custom(_users), doc="`default`, names, and maps that describe users"),
-    "groups": Key(shape=Custom(_groups), doc="groups, with their members"),
+    "user": Key(
+        shape=Custom(_default_user, {"anyOf": [{"type": "string"}, DEFAULT_USER.schema()]}),
+        doc="changes the default user",
+    ),
+    "users": Key(shape=Custom(_users, _USERS), doc="`default`, names, and maps that describe users"),
+    "groups": Key(shape=Custom(_groups, {"type": ["string", "array", "object"]}), doc="groups, with their members"),
     "ssh_authorized_keys": Key(shape=KEYS, doc="public keys of the default user"),
     "disable_root": Key(shape=Boolean(words=True), doc="root cannot log in by SSH; true by default"),
     "ssh_pwauth": Key(shape=Custom(_ssh_pwauth), doc="log-in by SSH with a password; false by default"),
     "password": Key(shape=Custom(_password), doc="the hash of the default user's password"),
-    "chpasswd": Key(shape=Custom(_chpasswd), doc="hashes of passwords by user"),
-    "ssh_keys": Key(shape=Custom(_host_keys), doc="the machine's own keys; made and kept on state otherwise"),
+    "chpasswd": Key(shape=Custom(_chpasswd, CHPASSWD.schema()), doc="hashes of passwords by user"),
+    "ssh_keys": Key(
+        shape=Custom(_host_keys, _HOST_KEYS), doc="the machine's own keys; made and kept on state otherwise"
+    ),
 }

@@ -82,25 +82,25 @@ def _hides_the_machine(target: str) -> bool:
     return any(f"{folder}/".startswith(place) for folder in _LIVED_IN)
 
 
-def _swap(node: Node, path: str, report: Report) -> Any:
-    def size(value: Node, where: str, into: Report) -> Any:
-        if isinstance(value, Scalar) and value.text == "auto":
-            into.warn(
-                value.place,
-                where,
-                "no size is chosen for you, and no swap file made",
-                hint="write a size such as `512M`",
-            )
-            return None
-        return Size().read(value, where, into)
+def _swap_size(node: Node, path: str, report: Report) -> Any:
+    if isinstance(node, Scalar) and node.text == "auto":
+        message = "no size is chosen for you, and no swap file made"
+        report.warn(node.place, path, message, hint="write a size such as `512M`")
+        return None
+    return Size().read(node, path, report)
 
-    fields = Record(
-        keys={
-            "filename": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path")),
-            "size": Key(shape=Custom(size)),
-            "maxsize": Key(ignored="`size` is what is made"),
-        }
-    ).read(node, path, report)
+
+SWAP = Record(
+    keys={
+        "filename": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path"), doc="where it lies, on state"),
+        "size": Key(shape=Custom(_swap_size, {"anyOf": [Size().schema(), {"const": "auto"}]}), doc="such as `512M`"),
+        "maxsize": Key(ignored="`size` is what is made"),
+    }
+)
+
+
+def _swap(node: Node, path: str, report: Report) -> Any:
+    fields = SWAP.read(node, path, report)
     if fields is INVALID:
         return INVALID
     lacking = [name for name in ("filename", "size") if name not in fields and not _stands(fields, name)]
@@ -156,13 +156,7 @@ CA_CERTS = Record(
 
 
 def _growpart(node: Node, path: str, report: Report) -> Any:
-    fields = Record(
-        keys={
-            "mode": Key(shape=Custom(_grow_mode)),
-            "devices": Key(shape=Listing(Text())),
-            "ignore_growroot_disabled": Key(shape=Boolean()),
-        }
-    ).read(node, path, report)
+    fields = GROWPART.read(node, path, report)
     if fields is INVALID:
         return INVALID
     if "/" in fields.get("devices", ("/",)) and fields.get("mode", True):
@@ -174,8 +168,20 @@ def _grow_mode(node: Node, path: str, report: Report) -> Any:
     if isinstance(node, Scalar) and node.value() is False:
         report.note(node.place, path, "write `off` in quotes", code="old-form")
         return False
-    word = Choice(("auto", "growpart", "gpart", "off")).read(node, path, report)
+    word = _GROW_MODES.read(node, path, report)
     return INVALID if word is INVALID else word != "off"
+
+
+_GROW_MODES = Choice(("auto", "growpart", "gpart", "off"))
+GROWPART = Record(
+    keys={
+        "mode": Key(
+            shape=Custom(_grow_mode, {"anyOf": [_GROW_MODES.schema(), {"const": False}]}), doc="`off`: it does not grow"
+        ),
+        "devices": Key(shape=Listing(Text()), doc="`/` is what counts"),
+        "ignore_growroot_disabled": Key(shape=Boolean()),
+    }
+)
 
 
 def _resize_rootfs(node: Node, path: str, report: Report) -> Any:
@@ -195,18 +201,19 @@ class _Seed:
     commands: tuple[Command, ...]
 
 
+RANDOM_SEED = Record(
+    keys={
+        "data": Key(shape=Text(), doc="bytes for the kernel"),
+        "encoding": Key(shape=Choice(("raw", "base64", "b64", "gzip", "gz")), doc="how `data` is written"),
+        "file": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path"), doc="`/dev/urandom`"),
+        "command": Key(shape=Listing(Text()), doc="run before `bootcmd`"),
+        "command_required": Key(ignored="what a command ends with holds up no boot; `berthctl logs bootcmd` has it"),
+    }
+)
+
+
 def _random_seed(node: Node, path: str, report: Report) -> Any:
-    fields = Record(
-        keys={
-            "data": Key(shape=Text()),
-            "encoding": Key(shape=Choice(("raw", "base64", "b64", "gzip", "gz"))),
-            "file": Key(shape=Text(pattern=r"/[^\n]+", what="an absolute path")),
-            "command": Key(shape=Listing(Text())),
-            "command_required": Key(
-                ignored="what a command ends with holds up no boot; `berthctl logs bootcmd` has it"
-            ),
-        }
-    ).read(node, path, report)
+    fields = RANDOM_SEED.read(node, path, report)
     if fields is INVALID:
         return INVALID
     file = fields.get("file", _KERNELS)
@@ -249,9 +256,14 @@ _RESOLV = Record(
 )
 
 SYSTEM: dict[str, Key] = {
-    "mounts": Key(shape=Custom(_mounts), doc="file systems to mount, as in fstab"),
-    "swap": Key(shape=Custom(_swap), doc="a swap file"),
-    "growpart": Key(shape=Custom(_growpart), doc="whether the state partition grows to the disk's end"),
+    "mounts": Key(
+        shape=Custom(_mounts, {"type": "array", "items": {"type": "array", "maxItems": 6}}),
+        doc="file systems to mount, as in fstab",
+    ),
+    "swap": Key(shape=Custom(_swap, SWAP.schema()), doc="a swap file"),
+    "growpart": Key(
+        shape=Custom(_growpart, GROWPART.schema()), doc="whether the state partition grows to the disk's end"
+    ),
     "resize_rootfs": Key(shape=Custom(_resize_rootfs), doc="whether the state file system grows with it"),
     "ntp": Key(shape=Custom(_ntp, NTP.schema()), doc="time servers; null turns it on with defaults", null=False),
     "timezone": Key(
@@ -259,7 +271,7 @@ SYSTEM: dict[str, Key] = {
         doc="the time zone; UTC",
     ),
     "ca_certs": Key(shape=CA_CERTS, doc="certificates of further authorities"),
-    "random_seed": Key(shape=Custom(_random_seed), doc="a seed for the kernel's random numbers"),
+    "random_seed": Key(shape=Custom(_random_seed, RANDOM_SEED.schema()), doc="a seed for the kernel's random numbers"),
     "manage_resolv_conf": Key(shape=Boolean(words=True), doc="whether `resolv_conf` is acted on"),
     "resolv_conf": Key(shape=_RESOLV, doc="name servers and search domains"),
 }
