@@ -14,7 +14,8 @@ boot: a stage that waits has a bound, and a stage that fails leaves a sentence b
     settled   nothing: the loop goes on with health and the gates       –
 
 What the config child says decides what is in force: its machine (a new config, the last good one, the lifeline of a
-refused one, or the recipe's default), or, when it died, spoke nonsense or took too long, the recipe's default alone.
+refused one, or the recipe's default). When it died, spoke nonsense or took too long, a second child reads the last good
+config alone; when that one is lost, too, or there is none, the recipe's default is in force.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class InForce:
     sha256: str = ""
     refused: str | None = None  # the source of a config that was refused in this boot, and why
     refused_sha256: str = ""
+    lost: bool = False  # no child could read even what the last boot had in force
     lifeline: bool = False
 
 
@@ -107,6 +109,8 @@ class Boot:
     default: Machine
     stage: Stage = Stage.CONFIG
     waiting: bool = False
+    last_good: bool = False  # there is one to fall back on
+    lost: str = ""  # why there is no report on all sources; from then on the last good one is read alone
     in_force: InForce = field(default_factory=InForce)
     config_bound: float = CONFIG_BOUND
 
@@ -118,11 +122,12 @@ class Boot:
 class Begun:
     """The root is there; `sources`: something besides the recipe's default may hold a configuration.
 
-    `network`: one of them lies at an address.
+    `network`: one of them lies at an address. `last_good`: one of them is what the last boot had in force.
     """
 
     sources: bool = True
     network: bool = False
+    last_good: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,6 +222,8 @@ Outcome = tuple[Boot, list[Action]]
 
 def step(boot: Boot, event: Event) -> Outcome:
     """Return the boot after the event, and what to do. What a stage doesn't wait for changes nothing."""
+    if isinstance(event, Begun) and not boot.waiting:
+        boot = replace(boot, last_good=event.last_good)
     match event:
         case Begun(sources=True, network=True) if boot.stage is Stage.CONFIG and not boot.waiting:
             actions: list[Action] = [EnterPhase(phase="config"), Perform(stage=Stage.SEED)]
@@ -262,7 +269,10 @@ def _read(boot: Boot, report: Report) -> Outcome:
     if report.machine is None:
         return _lost(boot, "; ".join(report.errors) or "the config child gave no machine", report)
     actions: list[Action] = [Note(text=message) for message in report.messages[:ERRORS_MOST]]
-    refused = None
+    refused = boot.lost or None
+    if boot.lost and report.refused is None:
+        fields = {"source": "", "errors": [boot.lost], "in_force": report.source}
+        actions.append(Emit(event=events.CONFIG_REFUSED, fields=fields))
     if report.refused is not None:
         in_force = "lifeline" if report.lifeline else report.source
         refused = f"{report.refused}: {report.errors[0] if report.errors else 'it has errors'}"
@@ -279,6 +289,7 @@ def _read(boot: Boot, report: Report) -> Outcome:
         sha256=report.sha256,
         refused=refused,
         refused_sha256=report.refused_sha256,
+        lost=bool(boot.lost) and report.source != "last-good",
         lifeline=report.lifeline,
     )
     after, more = _go_on(replace(boot, in_force=in_force_now))
@@ -286,13 +297,16 @@ def _read(boot: Boot, report: Report) -> Outcome:
 
 
 def _lost(boot: Boot, reason: str, report: Report | None = None) -> Outcome:
-    """Nothing useful came from the child: the recipe's default is in force."""
+    """Nothing useful came from the child: the last good config is read alone, once; then the recipe's is in force."""
+    if boot.last_good and not boot.lost:
+        after, actions = _ask(replace(boot, lost=reason, config_bound=CONFIG_BOUND))
+        return after, [Note(text=f"config: {reason}; the last good configuration is read alone"), *actions]
     source = (report.refused or report.source) if report else ""
     fields = {"source": source, "errors": [reason], "in_force": "recipe"}
-    in_force = InForce(machine=boot.default, refused=reason)
+    digest = report.refused_sha256 if report else ""
+    in_force = InForce(machine=boot.default, refused=reason, refused_sha256=digest, lost=boot.last_good)
     after, more = _go_on(replace(boot, in_force=in_force))
-    actions: list[Action] = [Note(text=f"config: {reason}"), Emit(event=events.CONFIG_REFUSED, fields=fields)]
-    return after, actions + more
+    return after, [Note(text=f"config: {reason}"), Emit(event=events.CONFIG_REFUSED, fields=fields), *more]
 
 
 def _go_on(boot: Boot) -> Outcome:

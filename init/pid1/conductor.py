@@ -186,7 +186,8 @@ class Conductor:
         self.applier.on_change = self._on_change
         self.performer.on_change = self._on_change
         found = self._find_sources()
-        self._boot(boot.Begun(sources=bool(found.found), network=found.network))
+        kept = "last-good" in found.found
+        self._boot(boot.Begun(sources=bool(found.found), network=found.network, last_good=kept))
 
     def run(self) -> None:
         """Go on until the machine is off."""
@@ -253,7 +254,7 @@ class Conductor:
             case boot.Perform(stage=boot.Stage.CONFIG):
                 self._config = ConfigChild(self.system, self.loop, self.performer, self.logs, self._boot)
                 asks = ("--network", f"{boot.FETCH_BOUND:g}") if self._seed.is_up else ()
-                self._config.start((*self._argv, *asks))
+                self._config.start(sources.last_good_argv() if self.boot.lost else (*self._argv, *asks))
             case boot.Perform(stage=boot.Stage.SEED):
                 self._seed.begin(lambda: self._boot(boot.NetworkUp()))
             case boot.Perform(stage=boot.Stage.NETWORK):
@@ -293,10 +294,11 @@ class Conductor:
         self.performer.environment = machine.environment
         self.loop.after("gate.settle", machine.health.settle, self._on_settle)
         self.loop.after("gate.within", machine.health.within, lambda: self._gate(gate.Overdue()))
-        refused = self.boot.in_force.refused
+        now = self.boot.in_force
         # Only what the other slot took counts against this one: a new config may simply be wrong.
-        if refused is not None and self.boot.in_force.refused_sha256 == self._text(sources.LAST_GOOD_SHA256):
-            self._gate(gate.Refused(reason=refused))
+        same = bool(now.refused_sha256) and now.refused_sha256 == self._text(sources.LAST_GOOD_SHA256)
+        if now.refused is not None and (now.lost or same):
+            self._gate(gate.Refused(reason=now.refused))
 
     def _on_settle(self) -> None:
         self.applier.insist("boot record", self._pass_boot_gate)

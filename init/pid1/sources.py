@@ -111,6 +111,11 @@ def collect(system: System, early: EarlyResult, seed: str | None) -> Sources:
     return Sources(argv=tuple(argv), found=tuple(found), network=network)
 
 
+def last_good_argv() -> tuple[str, ...]:
+    """Return how the child reads the last good configuration and nothing else, after another was lost."""
+    return (*_CHILD, "--default", release.DEFAULT_DOCUMENT_PATH, "--last-good", LAST_GOOD)
+
+
 def document_argv(system: System, path: str, instance_id: str) -> tuple[str, ...]:
     """Return how the child reads one document for the instance that runs, beside what was kept of its source."""
     kept = ("--last-good", LAST_GOOD) if system.exists(f"{LAST_GOOD}/user-data") else ()

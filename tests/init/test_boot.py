@@ -59,6 +59,26 @@ def test_time_alone_brings_it_up():
     assert boot.Abandon(stage=Stage.CONFIG) in actions
 
 
+def test_a_child_that_is_lost_is_followed_by_one_over_the_last_good_alone_and_by_no_third():
+    now, actions = run(Begun(network=True, last_good=True), NetworkUp(), Late(stage=Stage.CONFIG))
+    assert (now.stage, now.waiting, now.config_bound) == (Stage.CONFIG, True, boot.CONFIG_BOUND)
+    assert actions[-2:] == [
+        boot.Perform(stage=Stage.CONFIG),
+        boot.Bound(stage=Stage.CONFIG, seconds=boot.CONFIG_BOUND),
+    ]
+    kept, actions = boot.step(now, ConfigRead(report=Report(machine=GIVEN, source="last-good", sha256="ab")))
+    assert (kept.in_force.machine, kept.in_force.source, kept.in_force.lost) == (GIVEN, "last-good", False)
+    assert kept.in_force.refused == now.lost
+    said = [action for action in actions if isinstance(action, boot.Emit)]
+    assert [action.event for action in said] == [events.CONFIG_REFUSED, events.CONFIG_APPLIED]
+    gone, actions = boot.step(now, ConfigLost(reason="it died again"))
+    assert gone.stage is Stage.SETTLED
+    assert (gone.in_force.machine, gone.in_force.lost) == (DEFAULT, True)
+    assert boot.Perform(stage=Stage.CONFIG) not in actions
+    first, _ = run(Begun(), ConfigLost(reason="it died"))
+    assert not first.in_force.lost, "there was nothing that another slot had taken"
+
+
 def test_a_network_seed_waits_for_an_address_and_no_longer_than_its_bound():
     now, actions = run(Begun(network=True))
     assert now.stage is Stage.SEED

@@ -18,11 +18,11 @@ from fakes import machine
 from fakes.processes import Connection, Program
 from fakes.running import Gone, RunningSystem, running
 
-from init.formats import events, logfile
+from init.formats import bootrecord, events, logfile
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, User
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import early, main, passage
+from init.pid1 import early, main, passage, sources
 from init.pid1 import running as running_half
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
@@ -108,8 +108,10 @@ class Life:
         fail_with: int = errno.EIO,
         does: Callable[[Sequence[str]], Program] = programs,
         configured: Machine = CONFIGURED,
+        system: RunningSystem | None = None,
     ) -> None:
-        self.system = system = make(fail_at=fail_at, fail_with=fail_with, does=does, configured=configured)
+        system = system or make(fail_at=fail_at, fail_with=fail_with, does=does, configured=configured)
+        self.system = system
         self.events: list[dict] = []
         self.clients: list[Connection | None] = []
         for at in (30.0, 40.0):  # twice: one that fails may be the one whose call failed
@@ -161,6 +163,56 @@ def test_a_life_as_it_should_be():
     assert status["state"]["kind"] == "ext4"
     assert status["slots"]["a"] == {"version": "1", "tries": 3, "good": True, "booted": True}
     assert status["containers"][0]["health"] == "healthy"
+
+
+ALL_SOURCES, LAST_GOOD_ALONE = "all sources", "the last good one alone"
+
+
+def run_of_the_config_child(argv: Sequence[str]) -> str | None:
+    if "config" not in argv[:5] or "--default" not in argv:
+        return None
+    return ALL_SOURCES if "--cmdline" in argv else LAST_GOOD_ALONE
+
+
+def life_of_a_new_release(lost: tuple[str, ...], machine_of_the_last_good: Machine) -> Life:
+    """Slot a is new, slot b confirmed; the runs in `lost` of the config child end with a traceback."""
+
+    def does(argv: Sequence[str]) -> Program:
+        asked = run_of_the_config_child(argv)
+        if asked is None:
+            return programs(argv)
+        if asked in lost:
+            return Program(seconds=0.1, status=1)
+        report = {"machine": formats.encode(machine_of_the_last_good), "source": "last-good", "diagnostics": []}
+        return Program(seconds=0.1, output=json.dumps(report).encode())
+
+    system = make(does=does)
+    record = bootrecord.prefer(bootrecord.fresh("b", good=True), "a", good=False)
+    for part in ("vda3", "vda4"):
+        system.blocks[f"/dev/{part}"].write(0, bootrecord.encode(record))
+    kept = {f"{sources.LAST_GOOD}/user-data": b"#cloud-config\n", sources.LAST_GOOD_SHA256: b"ab\n"}
+    system.filesystems["/dev/vda9"] = dict(kept)
+    return Life(system=system)
+
+
+def test_a_new_release_whose_config_program_dies_is_given_back():
+    life = life_of_a_new_release((ALL_SOURCES, LAST_GOOD_ALONE), CONFIGURED)
+    assert events.BOOT_GOOD not in life.names()
+    assert life.system.powered == "reboot"
+    begun = next(event for event in life.events if event["event"] == events.SHUTDOWN_BEGUN)
+    assert begun["why"].startswith("release gate: the new release refuses the config: the config child ended")
+
+
+def test_a_lost_config_child_leaves_the_last_good_one_in_force():
+    life = life_of_a_new_release((ALL_SOURCES,), replace(CONFIGURED, hostname="kept"))
+    refused = next(event for event in life.events if event["event"] == events.CONFIG_REFUSED)
+    assert refused["in_force"] == "last-good"
+    assert refused["errors"] == ["the config child ended with status 1"]
+    assert events.BOOT_GOOD in life.names()
+    assert life.answers[0]["hostname"] == "kept"
+    assert life.answers[0]["config"]["source"] == "last-good"
+    said = life.system.said.decode()
+    assert "config: the config child ended with status 1; the last good configuration is read alone" in said
 
 
 def test_what_keeps_a_container_from_starting_is_read_on_the_console():
