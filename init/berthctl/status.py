@@ -109,15 +109,21 @@ def _machine(answer: dict[str, object]) -> list[Fact]:
     ]
 
 
+def _following(order: str, slots: dict[str, object]) -> str | None:
+    """Return the slot that GRUB takes next: the first in order that has a try."""
+    return next((name for name in order if show.mapping(slots.get(name)).get("tries")), None)
+
+
 def _slots(answer: dict[str, object]) -> list[Fact]:
     slots = show.mapping(answer.get("slots"))
+    following = _following(str(answer.get("order") or ""), slots)
     facts = []
     for name in sorted(slots):
         slot = show.mapping(slots[name])
         marks = [
             "confirmed" if slot.get("good") else "not confirmed",
             f"{slot.get('tries')} tries left",
-            *(["running"] if slot.get("booted") else []),
+            *(["running"] if slot.get("booted") else ["boots next"] if name == following else []),
         ]
         facts.append(
             Fact(f"slot {name}", str(slot.get("version") or "–"), tail=f"  {', '.join(marks)}", rank=2, most=2)

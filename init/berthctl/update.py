@@ -142,9 +142,10 @@ def _history(answer: dict[str, object]) -> list[str]:
     attempts = show.items(answer.get("attempts"))
     if not attempts:
         return ["this machine was never updated"]
+    held = {held.get("image"): held.get("reason") for held in show.items(answer.get("held"))}
     rows = [
         [str(one.get(key, "")) for key in ("changed", "version", "slot", "state")]
-        + [show.size(one.get("fetched", 0)), show.safe(str(one.get("reason", "")))]
+        + [show.size(one.get("fetched", 0)), show.safe(str(one.get("reason") or held.get(one.get("image")) or ""))]
         for one in attempts
     ]
     return show.table(("WHEN", "VERSION", "SLOT", "STATE", "FETCHED", "REASON"), rows)

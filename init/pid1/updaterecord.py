@@ -43,9 +43,15 @@ class Kept:
 
 
 def report(
-    kept: UpdateRecord, now: Mapping[str, object], update: Update | None, *, action: str, running: bool
+    kept: UpdateRecord,
+    now: Mapping[str, object],
+    update: Update | None,
+    *,
+    action: str,
+    running: bool,
+    slot: str | None,
 ) -> dict[str, object]:
-    """Return `berth.update/1`. `now` is the updater's last word in this boot; `{}`: there was none.
+    """Return `berth.update/1`. `now` is the updater's last word in this boot; `{}`: there was none. `slot` runs.
 
     A release that is written and boots next is not forgotten over a later look: to `status` that goes on, and a `check`
     that finds it once more finds nothing to take.
@@ -54,6 +60,9 @@ def report(
 
     last = kept.last
     kept_words = {"state": last.state, "version": last.version, "reason": last.reason} if last else {}
+    left = kept.holds(last.image) if last is not None and last.state == updates.GOOD and last.slot != slot else None
+    if left is not None:  # it was confirmed, and does not run any more: somebody went back
+        kept_words |= {"state": updates.RETURNED, "reason": left.reason}
     said = now or kept_words
     if last is not None and last.state == updates.SWITCHED and not running:
         found = (now.get("state"), now.get("version")) == (updates.AVAILABLE, last.version)

@@ -323,7 +323,8 @@ class Updates:
 
     def _report(self, action: str) -> dict[str, object]:
         running = self._child.pid is not None
-        return updaterecord.report(self.kept.load(), self._now, self._update, action=action, running=running)
+        kept, slot = self.kept.load(), self._record.slot
+        return updaterecord.report(kept, self._now, self._update, action=action, running=running, slot=slot)
 
 
 def _ignore(_: object) -> None:

@@ -63,6 +63,17 @@ def test_a_machine_without_a_disk_says_that_nothing_lasts():
     assert any(line.startswith("kept       nothing") for line in lines)
 
 
+def test_the_slot_that_boots_next_is_marked_where_another_runs():
+    def marked(order, tries_b):
+        slots = {**FULL["slots"], "b": {"version": "2", "tries": tries_b, "good": False, "booted": False}}
+        lines = status.screen({**FULL, "order": order, "slots": slots})
+        return [line.split()[1] for line in lines if line.endswith("boots next")]
+
+    assert marked("ba", 3) == ["b"]  # an update that waits for its reboot
+    assert marked("ab", 3) == []
+    assert marked("ba", 0) == []  # one that came back
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

@@ -90,4 +90,13 @@ def test_a_release_that_boots_next_is_not_forgotten_over_a_later_look(
 ) -> None:
     kept = UpdateRecord(attempts=(replace(ATTEMPT, state=updates.SWITCHED),))
     now = dict(zip(("state", "version"), found, strict=False))
-    assert updaterecord.report(kept, now, None, action=action, running=False)["state"] == told
+    assert updaterecord.report(kept, now, None, action=action, running=False, slot="a")["state"] == told
+
+
+def test_a_release_that_was_rolled_back_from_is_not_said_to_run() -> None:
+    """Until somebody goes forward to it again."""
+    good = UpdateRecord(attempts=(replace(ATTEMPT, state=updates.GOOD),))
+    back = updates.rolled_back(good, "b", "now")
+    for kept, slot, told in ((good, "b", "good"), (back, "b", "good"), (back, "a", "returned"), (good, "a", "good")):
+        answer = updaterecord.report(kept, {}, None, action="status", running=False, slot=slot)
+        assert (answer["state"], answer["reason"]) == (told, "rolled back by hand" if told == "returned" else "")
