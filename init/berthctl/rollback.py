@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-HELP = "go back to the release in the other slot, if it was confirmed here"
+HELP = "go back to the release in the other slot, or give up one that waits for its reboot"
 EXAMPLES = ("berthctl rollback", "berthctl rollback --no-reboot")
 
 
@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         show.as_json(answer)
         return 0
     then = "the machine is going down" if answer.get("rebooting") else "it runs after the next boot (berthctl reboot)"
+    if answer.get("running"):
+        then = "it runs now, and the release that waited for a reboot is given up"
     print(f"slot {answer.get('slot')} boots next, {answer.get('version') or 'an unnamed release'}: {then}")
     print("the release that is left is held: it is taken again by `berthctl update apply --again` only")
     return 0

@@ -34,6 +34,7 @@ GOOD = "good"
 RETURNED = "returned"
 REFUSED = "refused"
 FAILED = "failed"
+BY_HAND = "rolled back by hand"  # a reason, beside those of a return
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +196,7 @@ def rolled_back(record: UpdateRecord, slot: str, at: str) -> UpdateRecord:
     if number is None:
         return record
     attempt = record.attempts[number]
-    return held(record, attempt.image, attempt.version, "rolled back by hand", at)
+    return held(record, attempt.image, attempt.version, BY_HAND, at)
 
 
 def _with(record: UpdateRecord, number: int, attempt: Attempt) -> UpdateRecord:

@@ -124,7 +124,7 @@ class Updates:
                 client.fail("action", f"update can't {action}", "it can check, apply, status, history")
 
     def rollback(self, client: Client, *, reboot: bool) -> None:
-        """Let the other slot boot next, if it is confirmed."""
+        """Let the other slot boot next, if it is confirmed; give up a release in it that only waits for its boot."""
         problem = self._no_rollback()
         if problem is not None:
             client.fail("rollback", *problem)
@@ -133,15 +133,33 @@ class Updates:
 
         slot = self._record.slot
         assert slot is not None
-        back = bootrecord.other(slot)
-        self._record.change(lambda record, own: bootrecord.prefer(record, bootrecord.other(own)))
-        at = stamp(self._system.time())
-        self.kept.change(lambda was: updates.rolled_back(was, slot, at))
-        version = self._returned.versions.get(back)
-        client.send({"format": "berth.rollback/1", "slot": back, "version": version, "rebooting": reboot})
+        back, at = bootrecord.other(slot), stamp(self._system.time())
+        stays = self._waits_for_boot()
+        if stays:
+            self._record.change(lambda record, own: bootrecord.hold(record, bootrecord.other(own)))
+            self.kept.change(lambda was: updates.came_back(was, back, updates.BY_HAND, at))
+            self._now = {}
+            self._loop.cancel(_TIMER)  # a reboot into it may wait for a window
+            self._plan(first=False)
+        else:
+            self._record.change(lambda record, own: bootrecord.prefer(record, bootrecord.other(own)))
+            self.kept.change(lambda was: updates.rolled_back(was, slot, at))
+        chosen = slot if stays else back
+        version = self._returned.versions.get(chosen)
+        reboot = reboot and not stays
+        answer = {"slot": chosen, "version": version, "rebooting": reboot, "running": stays}
+        client.send({"format": "berth.rollback/1", **answer})
         client.finish()
         if reboot:
             self._loop.soon("reboot", lambda: self._ask("reboot", f"rollback to {version or back}"))
+
+    def _waits_for_boot(self) -> bool:
+        """Tell whether the other slot boots next, unconfirmed, while a confirmed one runs; raise OSError."""
+        slot, record = self._record.slot, self._record.read()
+        if slot is None or record is None:
+            return False
+        other = record.slot(bootrecord.other(slot))
+        return record.slot(slot).good and record.order[0] != slot and other.tries > 0 and not other.good
 
     def _no_rollback(self) -> tuple[str, str] | None:
         if self._child.pid is not None:
@@ -152,7 +170,7 @@ class Updates:
                 "there is no boot record: this machine did not boot from a slot",
                 "rollback is for installed machines",
             )
-        if not record.slot(bootrecord.other(slot)).good:
+        if not record.slot(bootrecord.other(slot)).good and not self._waits_for_boot():
             other = bootrecord.other(slot)
             return f"slot {other} holds no confirmed release to go back to", "berthctl status shows both slots"
         return None

@@ -93,6 +93,24 @@ def test_more_lines_than_are_shown_at_once_are_told_of(
     assert ("the newest 2000" in capsys.readouterr().err) is told
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"rebooting": True, "running": False}, "the machine is going down"),
+        ({"rebooting": False, "running": False}, "it runs after the next boot"),
+        ({"rebooting": False, "running": True}, "the release that waited for a reboot is given up"),
+    ],
+)
+def test_a_rollback_says_what_comes_next(answer: dict[str, object], told: str, tmp_path: Path) -> None:
+    with Answering(tmp_path / "control", [{"slot": "a", "version": "1", **answer}]) as pid1:
+        shell = [*BERTHCTL, "rollback", "--socket", pid1.path]
+        done = subprocess.run(
+            shell, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}, capture_output=True, check=False
+        )
+    assert done.returncode == 0
+    assert told in done.stdout.decode()
+
+
 def test_a_look_that_found_no_version_names_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     looked = {"at": "2026-11-30T03:17:12Z", "state": "failed", "version": "", "reason": "the server answers 404"}
     with Answering(tmp_path / "control", [{"action": "status", "state": "failed", "checked": looked}]) as pid1:

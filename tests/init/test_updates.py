@@ -362,6 +362,20 @@ def test_without_a_confirmed_other_slot_there_is_nothing_to_go_back_to() -> None
     assert box.record() == ALONE
 
 
+def test_a_release_that_waits_for_its_reboot_is_given_up() -> None:
+    """Nothing reboots: the confirmed slot that runs boots next, and the release is not taken again unasked."""
+    waiting = Record(sequence=0, order=("b", "a"), a=GOOD, b=SlotState(tries=3))
+    box = Box(waiting)
+    box.keeps(UpdateRecord(attempts=(ATTEMPT,)))
+    box.live({"verb": "rollback"}, {"verb": "update-show", "action": "status"})
+    [answer], [status] = box.answers(0), box.answers(1)
+    assert (answer["slot"], answer["running"], answer["rebooting"]) == ("a", True, False)
+    assert box.system.powered == "poweroff"
+    assert (box.record().order, box.record().a, box.record().b) == (("a", "b"), GOOD, SlotState())
+    assert (status["state"], status["reason"]) == (updates.RETURNED, updates.BY_HAND)
+    assert box.kept().holds(ATTEMPT.image) is not None
+
+
 # Policy -----------------------------------------------------------------------------------------------------
 
 
