@@ -42,7 +42,7 @@ def _confirm(arguments: argparse.Namespace) -> None:
     if not sys.stdin.isatty():
         raise talk.Failure("confirm", "nobody is there to ask", "give --yes", usage=True)
     answer = talk.one({"verb": "status"}, arguments.socket)
-    if show.mapping(answer.get("state")).get("kind") != "ext4":
+    if show.mapping(answer.get("state")).get("kind") in ("memory", "none"):
         return  # PID 1 refuses it, and says why
     name = str(answer.get("hostname"))
     print(f"{_GOES}; {_TOO if arguments.everything else _STAYS}.", file=sys.stderr)
