@@ -7,24 +7,33 @@ from typing import TYPE_CHECKING
 
 from builder.errors import InputError, Place
 from init.dialects.compile import compile_document
+from init.dialects.position import LARGEST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from init.formats.machine import Machine
 
-_LARGEST = 1 << 20  # bytes
+STANDARD_INPUT = "standard input"
 
 
 def read_config(path: Path) -> bytes:
-    """Read a machine config; raise InputError where it can't be one."""
+    """Read a machine config; raise InputError where it can't be one. The bound is the machine's own."""
     try:
         with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+            data = file.read(LARGEST + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
-    if len(data) > _LARGEST:
-        raise InputError("a machine config has at most 1 MiB", place=Place(file=str(path)))
+    if len(data) > LARGEST:
+        raise InputError(f"a machine config has at most {LARGEST >> 20} MiB", place=Place(file=str(path)))
+    return data
+
+
+def read_standard_input() -> bytes:
+    """Read a machine config from standard input; raise InputError where it can't be one."""
+    data = sys.stdin.buffer.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise InputError(f"a machine config has at most {LARGEST >> 20} MiB", place=Place(file=STANDARD_INPUT))
     return data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 
 from builder.cli.context import Context
@@ -10,6 +11,7 @@ from builder.errors import BerthError, UsageError
 
 EXAMPLES = """\
   berth explain lock-stale    what it means that a lock is stale, and what to do
+  berth explain unknown-key   the same of what `berth check` finds in a config
   berth explain               list all codes
 """
 
@@ -63,6 +65,41 @@ _MORE = {
     "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions.",
 }
 
+FINDINGS = {
+    "unknown-key": (
+        "No such key stands here. The hint names the nearest one that does, or the place where this key belongs; "
+        "`berth schema cloud-init` (or berth, recipe, network-config-v1, network-config-v2) prints every key. Keys "
+        "that begin with `x-` are yours and are let through."
+    ),
+    "type": "A value has another type than its key: a list where a map belongs, text where a number does.",
+    "value": "A value has the right type and the wrong form, or does not fit to what stands elsewhere in the document.",
+    "missing": "A key is missing that its map cannot do without.",
+    "duplicate": "The same key, name, number or port twice: which one is meant is not guessed.",
+    "invalid": "Something does not fit to the rest of the document; the sentence says what.",
+    "ignored": "It is known and not acted on; the sentence says what happens instead.",
+    "unused": "A data source holds a document that nothing here reads.",
+    "unreachable": "An address that the configuration was to come from gave no answer in time.",
+    "note": "It works, and there is something to know about it.",
+    "old-form": "It works, and there is a better way to write it.",
+    "yaml-versions": (
+        "YAML 1.1, which cloud-init reads, and YAML 1.2 take this plain word differently: `yes`, `0644`, `22:22`. Put "
+        "it in quotes, or write true, false or a decimal number."
+    ),
+    "header": (
+        "The first line of a machine's document says what it is: `#cloud-config` or `#berth`, exactly so. A network "
+        "configuration needs none."
+    ),
+    "dialect": "The document is in a form that is not understood yet.",
+    "file": "The file cannot be read, or is larger than a machine takes.",
+    "encoding": "The bytes are no UTF-8 text, or a damaged gzip.",
+    "documents": "A file holds one YAML document; a second one begins at the `---` that is named.",
+    "yaml": "The text is no YAML. The place is where its reader gave up; the mistake often stands a line above.",
+    "limit": "The document is larger, deeper or has more parts than a machine takes, which protects its memory.",
+    "tag": "A YAML tag such as `!secret` that means nothing here.",
+    "key": "A key of a map has to be a word.",
+    "too-many": "More was found than is shown. Mend what is shown and ask again.",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
@@ -80,13 +117,27 @@ def all_codes(family: type[BerthError] = BerthError) -> dict[str, type[BerthErro
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print the explanation of one code, or all codes."""
     codes = all_codes()
-    wanted = [arguments.error_code] if arguments.error_code else sorted(codes)
-    if wanted[0] not in codes:
-        raise UsageError(f"no error has the code {wanted[0]!r}", hint="`berth explain` lists all codes")
+    known = sorted((*codes, *FINDINGS))
+    wanted = [arguments.error_code] if arguments.error_code else known
+    if wanted[0] not in known:
+        near = difflib.get_close_matches(wanted[0], known, n=3)
+        hint = f"near it are: {', '.join(near)}" if near else "`berth explain` lists all codes"
+        raise UsageError(f"no error has the code {wanted[0]!r}", hint=hint)
     if context.as_json:
-        facts = {code: {"status": codes[code].exit_status, "text": _MORE[code]} for code in wanted}
+        facts = {code: _facts(code, codes.get(code)) for code in wanted}
         print(json.dumps({"format": "berth.explain/1", "codes": facts}))
         return 0
     for code in wanted:
-        print(f"{code} (exit status {codes[code].exit_status})\n  {codes[code].__doc__}\n  {_MORE[code]}\n")
+        family = codes.get(code)
+        if family is None:
+            print(f"{code} (of `berth check`)\n  {FINDINGS[code]}\n")
+        else:
+            print(f"{code} (exit status {family.exit_status})\n  {family.__doc__}\n  {_MORE[code]}\n")
     return 0
+
+
+def _facts(code: str, family: type[BerthError] | None) -> dict[str, object]:
+    """Return a code for programs; what `berth check` finds has no exit status, which hangs on its severity."""
+    if family is None:
+        return {"status": None, "text": FINDINGS[code]}
+    return {"status": family.exit_status, "text": _MORE[code]}

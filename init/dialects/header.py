@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from init.dialects.diagnostic import Diagnostic, Place, Severity, Unreadable, nearest
 
 DIALECTS = (
@@ -17,6 +19,12 @@ DIALECTS = (
 BUILT = ("berth", "cloud-init", "network-config-v1", "network-config-v2")
 _HEADERS = {"#berth": "berth", "#cloud-config": "cloud-init"}
 _BEGIN = "begin with `#cloud-config` or `#berth`; `berth check --dialect NAME` reads other forms"
+_NETWORK = frozenset(
+    ("version", "config", "renderer", "ethernets", "bonds", "bridges", "vlans", "wifis", "tunnels", "vrfs")
+)
+_COMPOSE = frozenset(("version", "name", "services", "networks", "volumes", "configs", "secrets", "include"))
+_VERSION = re.compile(r"""^\s*version:\s*["']?([12])["']?\s*(?:#.*)?$""", re.MULTILINE)
+_TOP_KEY = re.compile(r"^([A-Za-z][A-Za-z0-9_-]*):(?=\s|$)", re.MULTILINE)
 _KNOWN_OTHERS = {
     "#!": "a script: put its lines under `runcmd`",
     "#cloud-boothook": "a program: put its lines under `bootcmd`",
@@ -60,6 +68,21 @@ def dialect_of(text: str, *, file: str) -> str:
     close = nearest(squeezed, _HEADERS)
     hint = f"did you mean `{close}`?" if close else _BEGIN
     raise _wrong(file, 1, "the first line says no form that is known", hint=hint)
+
+
+def shape_of(text: str) -> str | None:
+    """Return the dialect of a document whose first line names none, by its keys at the top; None where they say none.
+
+    For whoever checks a file of unknown kind. A machine knows each document's kind by where it found it, and takes no
+    user-data without a header.
+    """
+    if text.split("\n", 1)[0].rstrip() in _HEADERS:
+        return None
+    keys = set(_TOP_KEY.findall(text))
+    version = _VERSION.search(text)
+    if version is not None and (keys == {"network"} or ("version" in keys and keys <= _NETWORK)):
+        return f"network-config-v{version[1]}"
+    return "compose" if "services" in keys and keys <= _COMPOSE else None
 
 
 def without_header(file: str) -> Diagnostic:

@@ -40,6 +40,7 @@ WRONG = {
     "config": "{show,check,plan,apply}",
     "config show x": "show takes no file",
     "config apply": "apply needs a file",
+    "update aply": "'aply'",
     "update check --reboot": "--reboot goes with `apply`",
     "update history --again": "--again goes with `apply`",
     "update apply --wait": "--wait goes with `status`",
