@@ -240,8 +240,8 @@ RECIPE = Record(
         "machine": Key(shape=Anything(), doc="how the machine is configured when nobody says otherwise"),
     },
     elsewhere={
-        **{name: f"build.{name}" for name in BUILD.keys},
-        "containers": "machine.containers",
-        "hostname": "machine.hostname",
+        **{name: f"`build.{name}`" for name in BUILD.keys},
+        "containers": "`machine.containers`",
+        "hostname": "`machine.hostname`",
     },
 )

@@ -103,7 +103,8 @@ CLOUD_CONFIG = Record(
     what="a map",
     hyphens=True,
     extensions=True,
-    elsewhere={name: f"berth.{name}" for name in BERTH.keys},
+    elsewhere={name: f"`berth.{name}`" for name in BERTH.keys},
+    beside=("berth",),
     keys={
         **IDENTITY,
         **FILES,

@@ -24,6 +24,9 @@ from init.dialects.text import decode
 from init.formats.machine import Machine, Network
 
 DEFAULT_FILE = "machine.yaml"
+_BELOW_BERTH = replace(  # cloud-init has no such map: whoever begins to write one puts everything into it
+    BERTH, elsewhere=dict.fromkeys(CLOUD_CONFIG.keys, "the top of the document, beside `berth`")
+)
 _NOT_ACTED_ON = {  # of meta-data, by the way that there is instead
     "network-interfaces": "write network-config beside it",
     "seedfrom": "name the address on the kernel command line: `ds=nocloud;s=URL/`",
@@ -188,7 +191,8 @@ def _assemble(half: _Half, meta: dict[str, Any], network: Network | None, report
     """Read both halves and make the machine of what is right in them."""
     arguments: dict[str, Any] = {}
     cloud = CLOUD_CONFIG.read(half.cloud or Mapping((), Place("")), "", report)
-    berth = BERTH.read(half.berth or Mapping((), Place("")), half.prefix, report)
+    shape = _BELOW_BERTH if half.prefix else BERTH
+    berth = shape.read(half.berth or Mapping((), Place("")), half.prefix, report)
     if isinstance(berth, Fields):
         arguments |= make_berth(berth, report)
         node = half.berth.get("network") if half.berth is not None else None

@@ -219,11 +219,11 @@ SERVICE = Record(
     what="a map that describes a container",
     extensions=True,
     elsewhere={
-        "memory": "mem_limit",
-        "pids": "pids_limit",
-        "health": "healthcheck",
-        "env": "environment",
-        "cmd": "command",
+        "memory": "`mem_limit`",
+        "pids": "`pids_limit`",
+        "health": "`healthcheck`",
+        "env": "`environment`",
+        "cmd": "`command`",
     },
     keys={
         "image": Key(shape=IMAGE, required=True, doc="a baked image, `archive:PATH`, or a reference in a registry"),

@@ -70,7 +70,8 @@ class Record:
     """A map of known keys.
 
     `hyphens` takes `ssh-authorized-keys` for `ssh_authorized_keys` with a note. `extensions` lets `x-…` pass.
-    `elsewhere` names keys that belong to another place, for the hint. `unknown` is `error` or `warning`.
+    `elsewhere` says of keys that belong to another place which one that is, and `beside` names keys that somebody else
+    reads here: both for the hint. `unknown` is `error` or `warning`.
     """
 
     keys: Map[str, Key]
@@ -78,6 +79,7 @@ class Record:
     hyphens: bool = False
     extensions: bool = False
     elsewhere: Map[str, str] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
     unknown: str = "error"
 
     def read(self, node: Node, path: str, report: Report) -> Fields | Invalid:
@@ -128,12 +130,19 @@ class Record:
             return name, key
         if self.extensions and node.text.startswith("x-"):
             return name, None
-        where = self.elsewhere.get(name)
-        close = None if where or report.is_full else nearest(node.text, self.keys)
-        hint = f"this key stands at {shown(where)}" if where else f"did you mean {shown(close)}?" if close else None
+        hint = None if report.is_full else self._hint(node.text)
         say = report.error if self.unknown == "error" else report.warn
         say(node.place, below(path, node.text), f"unknown key {shown(node.text)}", hint=hint, code="unknown-key")
         return name, None
+
+    def _hint(self, name: str) -> str | None:
+        where = self.elsewhere.get(self._canonical(name))
+        if where is not None:
+            return f"this key stands at {where}"
+        close = nearest(name, (*self.elsewhere, *self.keys, *self.beside))
+        if close is None:
+            return None
+        return f"did you mean {shown(close)}{f', at {where}' if (where := self.elsewhere.get(close)) else ''}?"
 
     def _read_one(self, name: str, key: Key, entry: tuple[Scalar, Node], *, path: str, report: Report) -> Any:
         """Return the value of one key, INVALID where there is none to act on."""

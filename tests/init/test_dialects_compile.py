@@ -144,6 +144,17 @@ def test_keys_at_the_wrong_level_get_a_hint() -> None:
     assert found.hint == "this key stands at `berth.containers`"
     found = cloud("hostnam: x\n").diagnostics[0]
     assert found.hint == "did you mean `hostname`?"
+    for text, hint in {
+        "berht: {}\n": "did you mean `berth`?",
+        "bert: {}\n": "did you mean `berth`?",
+        "contaners: {}\n": "did you mean `containers`, at `berth.containers`?",
+        "berth: {hostname: x}\n": "this key stands at the top of the document, beside `berth`",
+        "berth: {ntp: {}}\n": "this key stands at the top of the document, beside `berth`",
+        "berth: {contaners: {}}\n": "did you mean `containers`?",
+        "berth: {containers: {web: {image: demo, memory: 64m}}}\n": "this key stands at `mem_limit`",
+    }.items():
+        [told] = cloud(text).diagnostics
+        assert (told.code, told.hint) == ("unknown-key", hint)
     assert "stand at the top" in (berth("berth: {}\n").diagnostics[0].hint or "")
 
 
