@@ -105,7 +105,7 @@ V1 = f"""  network:
         params: {{bridge_stp: 'off', bridge_fd: 0, bridge_pathcost: port 7}}
         subnets: [{{type: dhcp4}}]
       - {{type: nameserver, address: [192.0.2.53], search: [example.org]}}
-      - {{type: route, destination: 192.0.2.128/25, gateway: 10.0.2.2, metric: 9}}
+      - {{type: route, destination: 192.0.2.128/25, gateway: 10.0.3.2, metric: 9}}
 """
 
 
@@ -289,7 +289,7 @@ def test_version_1_routes_and_name_servers(first: Login) -> None:
     routes = " ".join(first.out("ip route").split())
     assert "default via 10.0.2.2 dev uplink" in routes
     assert "198.51.100.0/24 via 10.0.3.2 dev bond0" in routes
-    assert "192.0.2.128/25 via 10.0.2.2 dev uplink metric 9" in routes
+    assert "192.0.2.128/25 via 10.0.3.2 dev bond0 metric 9" in routes, "not through the first: its gateway is elsewhere"
     resolver = first.out("cat /etc/resolv.conf")
     servers = {f"nameserver {each}" for each in ("192.0.2.53", "192.0.2.54", "10.0.2.3")}
     assert servers <= set(resolver.splitlines()), resolver

@@ -45,8 +45,22 @@ def _cidr(node: Node, path: str, report: Report) -> Any:
         return wrong("not an address with its prefix, such as 192.0.2.10/24", node, path, report)
 
 
+OTHER_FAMILY = "this address is of the other family: IPv4 goes through IPv4, IPv6 through IPv6"
+
+
+def _of_family(version: int) -> Custom:
+    def read(node: Node, path: str, report: Report) -> Any:
+        text = _address(node, path, report)
+        if text is INVALID or ipaddress.ip_address(text).version == version:
+            return text
+        return wrong(f"expected an address of IPv{version}", node, path, report)
+
+    return Custom(read, {"type": "string"})
+
+
 MAC = Custom(_mac, {"type": "string"})
 ADDRESS = Custom(_address, {"type": "string"})
+ADDRESS4, ADDRESS6 = _of_family(4), _of_family(6)
 CIDR = Custom(_cidr, {"type": "string"})
 MTU = Integer(least=68, most=65536, what="an MTU")
 METRIC = Integer(most=2**32 - 1, what="a metric")
@@ -91,6 +105,11 @@ def prefix_of(netmask: str) -> int | None:
     bits = bin(int(address))[2:].zfill(address.max_prefixlen)
     ones = len(bits.rstrip("0"))
     return ones if "0" not in bits[:ones] else None
+
+
+def holds(address: str, gateway: str) -> bool:
+    """Tell whether the network of an address with its prefix holds a gateway, of the same family."""
+    return ipaddress.ip_address(gateway) in ipaddress.ip_interface(address).network
 
 
 def default_route(gateway: str) -> str:

@@ -12,7 +12,9 @@ from init.dialects.addresses import (
     MAC,
     METRIC,
     MTU,
+    OTHER_FAMILY,
     default_route,
+    holds,
     interface,
     network,
 )
@@ -227,11 +229,17 @@ def _route(fields: Fields, path: str, report: Report) -> Route | None:
     if destination is None:
         report.error(fields.node.place, path, "the key `destination` is missing", code="missing")
         return None
+    gateway = fields.get("gateway")
     to = network(destination, fields.get("netmask") or fields.get("prefix"))
+    if destination == "default" and gateway is not None:
+        to = default_route(gateway)
     if to is None:
         report.error(fields.node.place, path, "the destination is no network", code="value")
         return None
-    return Route(to=to, via=fields.get("gateway"), metric=fields.get("metric"))
+    if gateway is not None and default_route(gateway) != default_route(to):
+        report.error(fields.place("gateway"), below(path, "gateway"), OTHER_FAMILY, code="value")
+        return None
+    return Route(to=to, via=gateway, metric=fields.get("metric"))
 
 
 def _parameters(fields: Fields, path: str, report: Report) -> tuple[tuple[str, str], ...]:
@@ -297,5 +305,29 @@ def _with_globals(
         if not links:
             report.error(fields.node.place, path, "a route without an interface", code="value")
         else:
-            links[0] = replace(links[0], routes=(*links[0].routes, route))
+            index = _way_of(route, links, fields, path, report)
+            links[index] = replace(links[index], routes=(*links[index].routes, route))
     return Network(default_dhcp=False, links=tuple(links), nameservers=nameservers, search=search)
+
+
+def _way_of(route: Route, links: list[Link], fields: Fields, path: str, report: Report) -> int:
+    """Return which link a route goes through that names none: the one whose own network holds its gateway.
+
+    Else one whose network is not known before its lease, else the first; never one that has its addresses from a bond
+    or bridge above it. Where nothing fits, that is said.
+    """
+    if route.via is not None:
+        for index, link in enumerate(links):
+            if any(holds(address, route.via) for address in link.addresses):
+                return index
+    below = {member for link in links for member in link.members}
+    free = [index for index, link in enumerate(links) if link.name not in below and link.name != "lo"]
+    six = ":" in route.to
+    for index in free:
+        if (links[index].dhcp6 or links[index].accept_ra) if six else links[index].dhcp4:
+            return index
+    chosen = free[0] if free else 0
+    message = f"no interface's own network holds this gateway: the route goes through {shown(links[chosen].name)}"
+    hint = "write it under `routes` of the subnet that it belongs to"
+    report.warn(fields.place("gateway"), path, message, hint=hint, code="value")
+    return chosen

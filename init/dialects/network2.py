@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from init.dialects.addresses import ADDRESS, CIDR, DOMAIN, LINK_NAME, MAC, METRIC, MTU, default_route, network
+from init.dialects.addresses import (
+    ADDRESS,
+    ADDRESS4,
+    ADDRESS6,
+    CIDR,
+    DOMAIN,
+    LINK_NAME,
+    MAC,
+    METRIC,
+    MTU,
+    OTHER_FAMILY,
+    default_route,
+    network,
+)
 from init.dialects.diagnostic import Report
 from init.dialects.position import Mapping, Node, Scalar, Sequence
 from init.dialects.record import Fields, Key, Named, Record, below
@@ -62,8 +75,8 @@ _COMMON = {
     "dhcp4-overrides": Key(shape=_OVERRIDES),
     "dhcp6-overrides": Key(shape=_OVERRIDES),
     "addresses": Key(shape=Custom(_addresses)),
-    "gateway4": Key(shape=ADDRESS, deprecated="write a route `to: default`"),
-    "gateway6": Key(shape=ADDRESS, deprecated="write a route `to: default`"),
+    "gateway4": Key(shape=ADDRESS4, deprecated="write a route `to: default`"),
+    "gateway6": Key(shape=ADDRESS6, deprecated="write a route `to: default`"),
     "routes": Key(shape=Listing(_ROUTE)),
     "nameservers": Key(shape=_NAMESERVERS),
     "mtu": Key(shape=MTU),
@@ -229,6 +242,8 @@ def _routes(fields: Fields, report: Report) -> tuple[Route, ...]:
             report.error(each.place("to"), each.below("to"), "not a network, nor `default`", code="value")
         elif via is None and not each.get("on-link"):
             report.error(each.node.place, each.path, "the key `via` is missing", code="missing")
+        elif via is not None and default_route(via) != default_route(to):
+            report.error(each.place("via"), each.below("via"), OTHER_FAMILY, code="value")
         else:
             routes.append(Route(to=to, via=via, metric=each.get("metric"), on_link=each.get("on-link", False)))
     return tuple(routes)

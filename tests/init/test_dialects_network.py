@@ -116,6 +116,52 @@ config:
     assert got.links[0].accept_ra is True
 
 
+ROUTED = """version: 1
+config:
+  - {type: loopback, name: lo}
+  - {type: physical, name: eth0, subnets: [{type: static, address: 192.0.2.10/24}]}
+  - {type: physical, name: eth1, subnets: [{type: static, address: 198.51.100.10, netmask: 255.255.255.0}]}
+  - {type: physical, name: eth2, subnets: [{type: static6, address: "2001:db8::2/64"}]}
+  - {type: route, destination: DESTINATION, gateway: "GATEWAY"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("destination", "gateway", "through"),
+    [
+        ("203.0.113.0/24", "192.0.2.1", "eth0"),
+        ("203.0.113.0/24", "198.51.100.1", "eth1"),
+        ("default", "198.51.100.1", "eth1"),
+        ("default", "2001:db8::1", "eth2"),
+        ('"2001:db8:7::/48"', "2001:db8::1", "eth2"),
+    ],
+)
+def test_a_route_of_no_interface_goes_where_its_gateway_is(destination: str, gateway: str, through: str) -> None:
+    text = ROUTED.replace("DESTINATION", destination).replace("GATEWAY", gateway)
+    assert compiled(text).diagnostics == ()
+    assert [link.name for link in links(text).links if link.routes] == [through]
+
+
+def test_a_route_whose_gateway_nobody_holds_waits_for_a_lease_or_is_told() -> None:
+    text = ROUTED.replace("DESTINATION", "203.0.113.0/24").replace("GATEWAY", "203.0.113.1")
+    [told] = compiled(text).diagnostics
+    assert (told.severity, told.path, told.place.line) == (Severity.WARNING, "config[4]", 7)
+    assert "`eth0`" in told.message
+    leased = text.replace('type: static6, address: "2001:db8::2/64"', "type: dhcp4")
+    assert compiled(leased).diagnostics == ()
+    assert [link.name for link in links(leased).links if link.routes] == ["eth2"]
+
+
+def test_a_route_of_no_interface_goes_through_the_bond_and_not_its_members() -> None:
+    text = """version: 1
+config:
+  - {type: physical, name: eth0}
+  - {type: bond, name: bond0, bond_interfaces: [eth0], subnets: [{type: static, address: 192.0.2.10/24}]}
+  - {type: route, destination: 198.51.100.0/24, gateway: 203.0.113.1}
+"""
+    assert [link.name for link in links(text).links if link.routes] == ["bond0"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -133,6 +179,10 @@ config:
         "{version: 2, ethernets: {a-name-that-is-too-long: {}}}",
         "{version: 2, ethernets: {eth0: {routes: [{via: 192.0.2.1}]}}}",
         "{version: 2, ethernets: {eth0: {routes: [{to: x, via: 192.0.2.1}]}}}",
+        "{version: 2, ethernets: {eth0: {routes: [{to: 192.0.2.0/24, via: 'fe80::1'}]}}}",
+        "{version: 2, ethernets: {eth0: {gateway4: 'fe80::1'}}}",
+        "{version: 2, ethernets: {eth0: {gateway6: 192.0.2.1}}}",
+        "{version: 1, config: [{type: physical, name: a}, {type: route, destination: '::/0', gateway: 192.0.2.1}]}",
         "{version: 2, vlans: {v: {link: eth0}}}",
         "{version: 2, vlans: {v: {id: 4095, link: eth0}}}",
         "{version: 2, vlans: {v: {id: 5, link: nowhere}}}",
