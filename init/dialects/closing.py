@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from init.dialects.diagnostic import Report
-from init.dialects.position import Node, Scalar
+from init.dialects.position import Node, Scalar, Sequence
 from init.dialects.record import Fields, Key, Record
 from init.dialects.shape import INVALID, Choice, Custom, Integer, Listing, Text, wrong
-from init.formats.machine import PhoneHome, PowerState
+from init.formats.machine import Command, PhoneHome, PowerState
 
 POSTED = ("pub_key_rsa", "pub_key_ecdsa", "pub_key_ed25519", "instance_id", "hostname", "fqdn")
 
@@ -50,11 +50,18 @@ def _delay(node: Node, path: str, report: Report) -> Any:
 
 
 def _condition(node: Node, path: str, report: Report) -> Any:
-    value = node.value() if isinstance(node, Scalar) else None
-    if isinstance(value, bool):
-        return value
-    report.warn(node.place, path, "only true and false are acted on; a command is taken as true")
-    return True
+    """`true`, `false`, or a command that says so by its status: a line for the shell, or a list of words."""
+    if isinstance(node, Sequence):
+        words = Listing(Text()).read(node, path, report)
+        if words is INVALID or words:
+            return INVALID if words is INVALID else Command(argv=tuple(words))
+    elif isinstance(node, Scalar):
+        value = node.value()
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return Command(argv=(value,), shell=True)  # noqa: S604 - a value, nothing is run
+    return wrong("expected true, false, a line for the shell, or a list of words", node, path, report)
 
 
 POWER_STATE = Record(
@@ -63,16 +70,24 @@ POWER_STATE = Record(
         "delay": Key(shape=Custom(_delay, {"type": ["string", "integer"]}), doc="`now`, or minutes"),
         "message": Key(shape=Text(), doc="what is said before"),
         "timeout": Key(ignored="the shutdown comes when the configuration is done"),
-        "condition": Key(shape=Custom(_condition), doc="true or false"),
+        "condition": Key(
+            shape=Custom(_condition, {"type": ["boolean", "string", "array"]}), doc="true, false, or a command"
+        ),
     }
 )
 
 
 def _power_state(node: Node, path: str, report: Report) -> Any:
     fields = POWER_STATE.read(node, path, report)
-    if fields is INVALID or "mode" not in fields or fields.get("condition") is False:
+    condition = None if fields is INVALID else fields.get("condition")
+    if fields is INVALID or "mode" not in fields or condition is False:
         return INVALID
-    return PowerState(mode=fields.get("mode"), delay=fields.get("delay", 0.0), message=fields.get("message", ""))
+    return PowerState(
+        mode=fields.get("mode"),
+        delay=fields.get("delay", 0.0),
+        message=fields.get("message", ""),
+        condition=condition if isinstance(condition, Command) else None,
+    )
 
 
 CLOSING: dict[str, Key] = {

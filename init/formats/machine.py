@@ -244,11 +244,15 @@ class Install:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PowerState:
-    """What to do when the configuration is done. `mode` is `poweroff`, `reboot` or `halt`; `delay` in seconds."""
+    """What to do when the configuration is done. `mode` is `poweroff`, `reboot` or `halt`; `delay` in seconds.
+
+    With a `condition`, only where that command ends with 0.
+    """
 
     mode: str
     delay: float = 0.0
     message: str = ""
+    condition: Command | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from init.formats.machine import Machine, WrittenFile
+    from init.formats.machine import Command, Machine, WrittenFile
     from init.formats.release import Release
     from init.formats.service import Service
     from init.pid1.earlyresult import EarlyResult
@@ -283,6 +283,19 @@ class Applier:
         written.keep(self._system, machine.instance_id, scripts.RUNCMD)
         self._loop.after("runcmd", scripts.NETWORK_BOUND, self._without_network)
         return (scripts.runcmd(machine.environment),)
+
+    def ask_condition(self, machine: Machine, asked: Command) -> None:
+        """Run the command that `power_state` depends on; `condition` tells how it ended."""
+
+        def start() -> None:
+            self._put_script(scripts.CONDITION, scripts.script((asked,)))
+            self._performer.load((scripts.condition(machine.environment),))
+
+        self.attempt("the condition of power_state", start)
+
+    def condition(self) -> str:
+        """Return the status with which the condition's command ended, as text; empty where that isn't known."""
+        return self._text(scripts.CONDITION_STATUS).strip()
 
     def _without_network(self) -> None:
         """A machine that has no network runs the commands all the same: they may be what brings one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from init.pid1.lifecycle import AT_REST, State
-from init.pid1.scripts import RUNCMD, final_text
+from init.pid1.scripts import CONDITION, RUNCMD, final_text
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -19,7 +19,8 @@ class LastWord:
     def __init__(self, conductor: Conductor) -> None:
         self._of = conductor
         self._told = False
-        self._asked = False
+        self._asked = False  # what the condition says, where there is one
+        self._decided = False
 
     def tell(self) -> None:
         """All is up for the first time, or has had `settle` seconds."""
@@ -34,20 +35,39 @@ class LastWord:
         self.look()
 
     def look(self) -> None:
-        """What `power_state` wants comes once per instance, when the commands of the config are done."""
+        """What `power_state` wants comes once per instance, when the commands of the config are done.
+
+        Its condition is asked then, once as well, as cloud-init does.
+        """
         of = self._of
         machine = of.boot.in_force.machine
         wanted = machine.power_state
-        if wanted is None or self._asked or not self._told or self._under_way():
+        if wanted is None or self._decided or not self._told or self._under_way(RUNCMD):
             return
-        self._asked = True
-        if of.applier.was_done(machine, POWER_STATE):
+        if not self._asked:
+            self._asked = True
+            if of.applier.was_done(machine, POWER_STATE):
+                self._decided = True
+                return
+            of.applier.note_done(machine, POWER_STATE)
+            if wanted.condition is not None:
+                of.applier.ask_condition(machine, wanted.condition)
+        if wanted.condition is not None and self._under_way(CONDITION):
             return
-        of.applier.note_done(machine, POWER_STATE)
+        self._decided = True
+        if wanted.condition is not None and not self._holds():
+            return
         if wanted.message:
             of.say(wanted.message)
         of.loop.after("power state", wanted.delay, lambda: of.ask(wanted.mode, "power_state of the config"))
 
-    def _under_way(self) -> bool:
-        commands = self._of.performer.supervisor.services.get(RUNCMD)
+    def _holds(self) -> bool:
+        status = self._of.applier.condition()
+        if status != "0":
+            ended = f"ended with status {status}" if status else "did not end"
+            self._of.say(f"power_state: its condition {ended}, so the machine stays up")
+        return status == "0"
+
+    def _under_way(self, name: str) -> bool:
+        commands = self._of.performer.supervisor.services.get(name)
         return commands is not None and commands.state not in AT_REST - {State.WAITING}

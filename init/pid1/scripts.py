@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 BOOTCMD = "bootcmd"
 RUNCMD = "runcmd"
+CONDITION = "power-state-condition"
 FOLDER = "/run/berth/scripts"
+CONDITION_STATUS = f"{FOLDER}/{CONDITION}.status"
 INSTANCES = "/var/lib/berth/instances"
 KEY_SERVICE = "ssh-host-key"
 VOLUMES = "/var/lib/berth/volumes"
@@ -67,6 +69,22 @@ def runcmd(environment: tuple[tuple[str, str], ...] = ()) -> Service:
         argv=(_SHELL, f"{FOLDER}/{RUNCMD}"),
         environment=environment,
         after=("network",),
+        readiness=Readiness.EXIT,
+        restart=Restart.NO,
+        start_timeout=_LONG,
+    )
+
+
+def condition(environment: tuple[tuple[str, str], ...] = ()) -> Service:
+    """Return the service that asks what `power_state` depends on, and leaves the status in `CONDITION_STATUS`.
+
+    Its own end is always a good one: a condition that is not met is an answer, and no fault of the machine.
+    """
+    asked = f"{FOLDER}/{CONDITION}"
+    return Service(
+        name=CONDITION,
+        argv=(_SHELL, "-c", f"{_SHELL} {asked}; echo $? > {CONDITION_STATUS}"),
+        environment=environment,
         readiness=Readiness.EXIT,
         restart=Restart.NO,
         start_timeout=_LONG,

@@ -16,8 +16,9 @@ import pytest
 
 from init.dialects.compile import compile_document
 from init.formats import events, machine
-from init.formats.machine import Command, Container, Health, HealthCheck, Machine
+from init.formats.machine import Command, Container, Health, HealthCheck, Machine, PowerState
 from init.formats.release import Release
+from init.pid1 import scripts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = REPOSITORY / "tests/namespaces/conduct.py"
@@ -263,6 +264,25 @@ random_seed:
     root = Path(f"/proc/{guest.pid}/root")
     assert (root / "run/pool").read_bytes() == b"seeds of the".ljust(16, b"\0")
     assert not (root / "var/lib/seed").exists()  # as its warning says: the kernel gets it whatever `file` is
+
+
+@pytest.mark.parametrize(("line", "status", "way"), [("test -e /run/well", "0", "poweroff"), ("exit 3", "3", "halt")])
+def test_power_state_comes_where_its_condition_holds(boot, line, status, way):
+    wanted = PowerState(mode=way, condition=Command(argv=(line,), shell=True))
+    touch = (Command(argv=("touch", "/run/well")),)
+    guest = boot(Machine(containers=(WEB,), bootcmd=touch, power_state=wanted, health=Health(settle=4)))
+    guest.until(events.SERVICE_READY, scripts.CONDITION)
+    if status == "0":
+        assert guest.until(events.SHUTDOWN_BEGUN)["why"] == "power_state of the config"
+        guest.process.wait(timeout=30)
+        assert guest.process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+        return
+    assert (Path(f"/proc/{guest.pid}/root") / scripts.CONDITION_STATUS[1:]).read_text() == f"{status}\n"
+    assert not [reason for reason in guest.ask("status")["health"]["reasons"] if scripts.CONDITION in reason]
+    said = guest.berthctl("logs", "init").stdout.decode()
+    assert "its condition ended with status 3, so the machine stays up" in said
+    guest.berthctl("poweroff")
+    assert guest.until(events.SHUTDOWN_BEGUN)["why"] != "power_state of the config"
 
 
 def test_the_config_childs_machine_is_in_force(boot):

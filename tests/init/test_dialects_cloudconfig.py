@@ -169,6 +169,9 @@ def test_who_there_is(text: str, names: list[str]) -> None:
         ("power_state: {mode: sleep}", "power_state.mode"),
         ("power_state: {delay: 5}", "power_state.mode"),
         ("power_state: {mode: halt, delay: soon}", "power_state.delay"),
+        ("power_state: {mode: halt, condition: []}", "power_state.condition"),
+        ("power_state: {mode: halt, condition: 3}", "power_state.condition"),
+        ("power_state: {mode: halt, condition: {a: b}}", "power_state.condition"),
         ("phone_home: {url: 'ftp://x'}", "phone_home.url"),
         ("phone_home: {url: 'http://x', post: [secrets]}", "phone_home.post[0]"),
         ("berth: []", "berth"),
@@ -334,6 +337,13 @@ def test_time_and_the_end() -> None:
     state = machine("power_state: {mode: reboot, delay: +5, message: x}").power_state
     assert state == PowerState(mode="reboot", delay=300.0, message="x")
     assert machine("power_state: {mode: reboot, condition: false}").power_state is None
+    assert machine("power_state: {mode: reboot, condition: true}").power_state == PowerState(mode="reboot")
+    for text, command in (
+        ("test -e /x && y", Command(argv=("test -e /x && y",), shell=True)),
+        ("[test, -e, /x y]", Command(argv=("test", "-e", "/x y"))),
+    ):
+        state = machine(f"power_state: {{mode: halt, condition: {text}}}").power_state
+        assert state == PowerState(mode="halt", condition=command)
     home = machine("phone_home: {url: 'http://x/', post: [hostname], tries: 3}").phone_home
     assert home is not None
     assert (home.post, home.tries) == (("hostname",), 3)

@@ -30,7 +30,6 @@ BELOW = {
     "resolv_conf.sortlist": "{manage_resolv_conf: true, resolv_conf: {sortlist: [192.0.2.0/24]}}",
     "resolv_conf.options": "{manage_resolv_conf: true, resolv_conf: {options: {rotate: true}}}",
     "power_state.timeout": "power_state: {mode: poweroff, timeout: 30}",
-    "power_state.condition": "power_state: {mode: poweroff, condition: test -e /x}",
     "swap.maxsize": "swap: {filename: /var/s, size: 1G, maxsize: 2G}",
     "swap.size": "swap: {filename: /var/s, size: auto}",
     "mounts[0]": "mounts: [[ephemeral0, /mnt/x]]",

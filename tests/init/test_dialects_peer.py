@@ -92,6 +92,7 @@ STRICTER = (  # cloud-init's schema takes it, Berth refuses it
     Why(r"random_seed\.file", r"not an absolute path", "it would lie in whatever folder cloud-init stands in"),
     Why(r"ntp\.ntp_client", r"expected one of `auto`, `chrony`, .*", "no program of this name is known to cloud-init"),
     Why(r"ntp\.servers\[\]", r"not a host name or an address", "no server can have this name"),
+    Why(r"power_state\.condition\[\]", r"expected text, found .*", "no word of a command"),
     Why(r"phone_home\.tries", r"expected a whole number from 1 to 1000", "no try at all, or days of them"),
     Why(r"phone_home\.url", r"not a URL", "nobody can be called there"),
     Why(r"timezone", r"not a zone such as Europe/Berlin", "no file of this name is in the zones' folder"),

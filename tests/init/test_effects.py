@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -111,20 +112,27 @@ WANTED = Machine(
 MARKS = tuple(scripts.instance_marker("i-1", work) for work in ("runcmd", "phone_home", "power_state"))
 
 
-def live(marks: Sequence[str] = (), *, network: bool = True) -> tuple[RunningSystem, list[str]]:
-    """Live one life; `marks` are on state before `bootcmd` ends. Return the machine, and why it went down."""
+def live(
+    marks: Sequence[str] = (), *, network: bool = True, wanted: Machine = WANTED, condition: bytes = b""
+) -> tuple[RunningSystem, list[str]]:
+    """Live one life; `marks` are on state before `bootcmd` ends. Return the machine, and why it went down.
+
+    `condition`: what the shell leaves as the status of `power_state`'s.
+    """
     reasons: list[str] = []
 
     def begin(argv: Sequence[str]) -> Program:
         if argv[-1].endswith("/bootcmd"):
             return Program(seconds=0.1, then=lambda system: note(system, marks))
+        if scripts.CONDITION in argv[-1]:
+            return Program(seconds=3.0, then=lambda system: system.replace(scripts.CONDITION_STATUS, condition))
         if "dhcpcd" in argv[0]:
             return Program(begins=gets_an_address) if network else Program()
         return Program() if "chronyd" in argv[0] else Program(seconds=0.1)
 
     made = running(machine.installed(), begin)
     root = made.filesystems["/dev/vda7"]
-    root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(WANTED)).encode()
+    root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(wanted)).encode()
     made.filesystems["proc"]["/sys/kernel/random/boot_id"] = b"0-1-2\n"
     made.filesystems["cgroup2"] = {"/cgroup.controllers": b"cpu memory pids\n", "/cgroup.subtree_control": b""}
     made.filesystems["devtmpfs"]["/kmsg"] = b""
@@ -169,6 +177,36 @@ def test_runcmd_does_not_wait_for_ever_for_a_network() -> None:
     made, reasons = live(network=False)
     assert ("/bin/sh", "/run/berth/scripts/runcmd") in made.started
     assert reasons == ["power_state of the config"], "and power_state waits for it"
+
+
+def times(made: RunningSystem, mode: str) -> float:
+    """Return when reboot(2) came in this `mode`, in seconds of the machine's own clock."""
+    assert made.powered == mode
+    return made.now()
+
+
+@pytest.mark.parametrize("mode", ["poweroff", "halt", "reboot"])
+def test_the_machine_goes_down_in_the_way_that_is_asked_for_and_after_its_delay(mode: str) -> None:
+    ends = []
+    for delay in (0.0, 120.0):
+        made, reasons = live(wanted=replace(WANTED, power_state=PowerState(mode=mode, delay=delay, message="bye")))
+        assert reasons == ["power_state of the config"]
+        ends.append(times(made, mode))
+    assert ends[1] - ends[0] == pytest.approx(120.0, abs=0.5)
+
+
+@pytest.mark.parametrize("status", [b"0\n", b"1\n", b"127\n", b""])
+def test_a_condition_is_asked_once_and_decides(status: bytes) -> None:
+    asked = PowerState(mode="halt", condition=Command(argv=("test", "-e", "/x y")))
+    wanted = replace(WANTED, power_state=asked)
+    made, reasons = live(wanted=wanted, condition=status)
+    runs = [argv for argv in made.started if scripts.CONDITION in argv[-1]]
+    assert len(runs) == 1
+    order = ["/runcmd" in argv[-1] or scripts.CONDITION in argv[-1] for argv in made.started]
+    assert order.count(True) == 2, "when the commands are done"
+    assert reasons == (["power_state of the config"] if status == b"0\n" else ["SIGUSR2"])
+    made, _ = live(MARKS, wanted=wanted, condition=status)
+    assert not [argv for argv in made.started if scripts.CONDITION in argv[-1]]
 
 
 @pytest.fixture
