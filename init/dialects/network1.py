@@ -19,10 +19,11 @@ from init.dialects.addresses import (
     network,
 )
 from init.dialects.diagnostic import Report, nearest
-from init.dialects.position import Mapping, Node, Scalar, Sequence, shown
+from init.dialects.linkparameters import SHAPES, check_members, pairs
+from init.dialects.position import Mapping, Node, Scalar, Sequence, is_null, shown
 from init.dialects.record import Fields, Key, Record, below
-from init.dialects.shape import INVALID, Anything, Boolean, Choice, Integer, Listing, Text, expected
-from init.formats.linkparameters import BOND, BRIDGE, BRIDGE_PORT
+from init.dialects.shape import INVALID, Anything, Boolean, Choice, Custom, Integer, Listing, Text, expected
+from init.formats.linkparameters import BOND
 from init.formats.machine import Link, Network, Route
 
 _TYPES = ("physical", "bond", "bridge", "vlan", "loopback", "infiniband", "nameserver", "route")
@@ -69,14 +70,44 @@ _COMMON = {
     "accept-ra": Key(shape=Boolean(words=True)),
     "keep_configuration": Key(ignored="the interface keeps what this configuration says"),
 }
-_PARAMETERS = {"params": Key(shape=Anything())}
+BOND_NAMES = {name: name for name in sorted(BOND)}
+BRIDGE_NAMES = {
+    "ageing": "ageing_time",
+    "bridgeprio": "priority",
+    "fd": "forward_delay",
+    "hello": "hello_time",
+    "maxage": "max_age",
+    "stp": "stp_state",
+    "pathcost": "path_cost",
+    "portprio": "port_priority",
+}
+_BRIDGE_IGNORED = ("gcint", "hw", "maxwait", "ports", "waitport")
+_BOND_IGNORED = ("slaves", "active_slave", "queue_id")
+
+
+def _params(names: dict[str, str], prefix: str) -> Custom:
+    """A map of parameters, which `_parameters` reads: hyphens and underscores are one, and so is a missing prefix."""
+    properties = {f"{prefix}{name}": SHAPES[kernels].schema() for name, kernels in names.items()}
+    return Custom(Anything().read, {"type": "object", "properties": properties})
+
+
 _RECORDS = {
     "physical": Record(keys=_COMMON),
     "infiniband": Record(keys=_COMMON),
     "loopback": Record(keys=_COMMON),
-    "bond": Record(keys={**_COMMON, **_PARAMETERS, "bond_interfaces": Key(shape=Listing(LINK_NAME), required=True)}),
+    "bond": Record(
+        keys={
+            **_COMMON,
+            "params": Key(shape=_params(BOND_NAMES, "bond-")),
+            "bond_interfaces": Key(shape=Listing(LINK_NAME), required=True),
+        }
+    ),
     "bridge": Record(
-        keys={**_COMMON, **_PARAMETERS, "bridge_interfaces": Key(shape=Listing(LINK_NAME), required=True)}
+        keys={
+            **_COMMON,
+            "params": Key(shape=_params(BRIDGE_NAMES, "bridge_")),
+            "bridge_interfaces": Key(shape=Listing(LINK_NAME), required=True),
+        }
     ),
     "vlan": Record(
         keys={
@@ -95,18 +126,6 @@ _RECORDS = {
     ),
     "route": Record(keys={"type": _COMMON["type"], **_ROUTE_KEYS}),
 }
-_BRIDGE_NAMES = {
-    "ageing": "ageing_time",
-    "bridgeprio": "priority",
-    "fd": "forward_delay",
-    "hello": "hello_time",
-    "maxage": "max_age",
-    "stp": "stp_state",
-    "pathcost": "path_cost",
-    "portprio": "port_priority",
-}
-_BRIDGE_IGNORED = ("hw", "maxwait", "ports", "waitport")
-_BOND_IGNORED = ("slaves", "active_slave", "queue_id")
 
 
 def schema_v1() -> dict[str, Any]:
@@ -135,6 +154,7 @@ def compile_v1(node: Mapping, path: str, report: Report) -> Network:
     links: list[Link] = []
     servers: list[tuple[Fields, str]] = []
     routes: list[tuple[Fields, str]] = []
+    described: list[Fields] = []
     for index, item in enumerate(config.items):
         where = f"{here}[{index}]"
         record = _record_of(item, where, report)
@@ -147,8 +167,24 @@ def compile_v1(node: Mapping, path: str, report: Report) -> Network:
         elif name == "route":
             routes.append((fields, where))
         elif "name" in fields:
+            described.append(fields)
             links.append(_link(fields, where, report))
+    _check(described, report)
     return _with_globals(links, servers, routes, report)
+
+
+def _check(described: list[Fields], report: Report) -> None:
+    """Report what names an interface that no item describes; to cloud-init a member that is only named is a card."""
+    known = {each.get("name") for each in described}
+    for each in described:
+        others = known - {each.get("name")}
+        for key in ("bond_interfaces", "bridge_interfaces"):
+            check_members(each.get(key, ()), others, each.place(key), each.below(key), report)
+        if "vlan_link" in each and each.get("vlan_link") not in others:
+            close = nearest(each.get("vlan_link"), others)
+            hint = f"did you mean {shown(close)}?" if close else None
+            message = "there is no interface of this name"
+            report.error(each.place("vlan_link"), each.below("vlan_link"), message, hint=hint, code="value")
 
 
 def _record_of(item: Node, path: str, report: Report) -> Record | None:
@@ -252,32 +288,22 @@ def _parameters(fields: Fields, path: str, report: Report) -> tuple[tuple[str, s
         expected("a map", node, here, report)
         return ()
     bond = fields.get("type") == "bond"
+    names, prefix = (BOND_NAMES, "bond") if bond else (BRIDGE_NAMES, "bridge")
+    members = fields.get(f"{prefix}_interfaces", ())
     result: list[tuple[str, str]] = []
     for key, value in node.entries:
         where = below(here, key.text)
-        word = key.text.replace("-", "_").removeprefix("bond_" if bond else "bridge_")
-        name = word if bond else _BRIDGE_NAMES.get(word, "")
-        if name in (BOND if bond else (*BRIDGE, *BRIDGE_PORT)):
-            result.extend((name, each) for each in _values(value, where, report))
+        word = key.text.replace("-", "_").removeprefix(f"{prefix}_")
+        if word in names:
+            found = INVALID if is_null(value) else SHAPES[names[word]].read(value, where, report)
+            result += () if found is INVALID else pairs(names[word], found, members, (value, where, report))
         elif word in (_BOND_IGNORED if bond else _BRIDGE_IGNORED):
             report.warn(key.place, where, "this parameter is not acted on")
         else:
-            known = [f"bond-{each}" for each in BOND] if bond else [f"bridge_{each}" for each in _BRIDGE_NAMES]
-            close = nearest(key.text, known)
+            close = nearest(key.text, [f"{prefix}{'-' if bond else '_'}{each}" for each in names])
             hint = f"did you mean {shown(close)}?" if close else None
             report.error(key.place, where, f"unknown key {shown(key.text)}", hint=hint, code="unknown-key")
     return tuple(result)
-
-
-def _values(node: Node, path: str, report: Report) -> list[str]:
-    """Return a parameter's value as text; a list is joined, true and false become 1 and 0."""
-    if isinstance(node, Scalar):
-        value = node.value()
-        return [str(int(value)) if isinstance(value, bool) else node.text]
-    items = Listing(Text()).read(node, path, report)
-    if items is INVALID:
-        return []
-    return [",".join(items)] if " " not in "".join(items) else list(items)
 
 
 def _with_globals(

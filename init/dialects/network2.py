@@ -19,10 +19,11 @@ from init.dialects.addresses import (
     default_route,
     network,
 )
-from init.dialects.diagnostic import Report
-from init.dialects.position import Mapping, Node, Scalar, Sequence
-from init.dialects.record import Fields, Key, Named, Record, below
-from init.dialects.shape import INVALID, Anything, Boolean, Choice, Custom, Integer, Listing, Text, expected
+from init.dialects.diagnostic import Report, nearest
+from init.dialects.linkparameters import SHAPES, check_members, pairs
+from init.dialects.position import Mapping, Node, Sequence, shown
+from init.dialects.record import Fields, Key, Named, Record
+from init.dialects.shape import INVALID, Boolean, Choice, Custom, Integer, Listing, Text, expected
 from init.formats.machine import Link, Network, Route
 
 _OVERRIDES = Record(
@@ -100,37 +101,6 @@ _MATCH = Record(
         "driver": Key(ignored="match by `macaddress` or `name`"),
     }
 )
-_KINDS: dict[str, Record] = {
-    "ethernets": Record(
-        keys={
-            **_COMMON,
-            "match": Key(shape=_MATCH),
-            "set-name": Key(shape=LINK_NAME),
-            "wakeonlan": Key(ignored="the card's own setting stays"),
-        }
-    ),
-    "bonds": Record(keys={**_COMMON, "interfaces": Key(shape=Listing(LINK_NAME)), "parameters": Key(shape=Anything())}),
-    "bridges": Record(
-        keys={**_COMMON, "interfaces": Key(shape=Listing(LINK_NAME)), "parameters": Key(shape=Anything())}
-    ),
-    "vlans": Record(
-        keys={
-            **_COMMON,
-            "id": Key(shape=Integer(most=4094), required=True),
-            "link": Key(shape=LINK_NAME, required=True),
-        }
-    ),
-}
-_OTHERS = ("wifis", "tunnels", "vrfs", "dummy-devices", "modems", "nm-devices", "openvswitch")
-NETWORK2 = Record(
-    what="a map with `version: 2`",
-    keys={
-        "version": Key(shape=Integer(least=2, most=2), required=True),
-        "renderer": Key(shape=Choice(("networkd", "NetworkManager"))),
-        **{kind: Key(shape=Named(value=record, name=LINK_NAME)) for kind, record in _KINDS.items()},
-        **{name: Key(ignored="Berth sets up Ethernet, bonds, bridges and VLANs") for name in _OTHERS},
-    },
-)
 _BOND_NAMES = {
     "mode": "mode",
     "lacp-rate": "lacp_rate",
@@ -166,6 +136,43 @@ _BRIDGE_NAMES = {
 }
 
 
+def _of_members(names: dict[str, str]) -> Record:
+    parameters = Record(keys={name: Key(shape=SHAPES[kernels]) for name, kernels in names.items()})
+    members = Key(shape=Listing(LINK_NAME), doc="its members")
+    return Record(keys={**_COMMON, "interfaces": members, "parameters": Key(shape=parameters)})
+
+
+_KINDS: dict[str, Record] = {
+    "ethernets": Record(
+        keys={
+            **_COMMON,
+            "match": Key(shape=_MATCH),
+            "set-name": Key(shape=LINK_NAME),
+            "wakeonlan": Key(ignored="the card's own setting stays"),
+        }
+    ),
+    "bonds": _of_members(_BOND_NAMES),
+    "bridges": _of_members(_BRIDGE_NAMES),
+    "vlans": Record(
+        keys={
+            **_COMMON,
+            "id": Key(shape=Integer(most=4094), required=True),
+            "link": Key(shape=LINK_NAME, required=True),
+        }
+    ),
+}
+_OTHERS = ("wifis", "tunnels", "vrfs", "dummy-devices", "modems", "nm-devices", "openvswitch")
+NETWORK2 = Record(
+    what="a map with `version: 2`",
+    keys={
+        "version": Key(shape=Integer(least=2, most=2), required=True),
+        "renderer": Key(shape=Choice(("networkd", "NetworkManager"))),
+        **{kind: Key(shape=Named(value=record, name=LINK_NAME)) for kind, record in _KINDS.items()},
+        **{name: Key(ignored="Berth sets up Ethernet, bonds, bridges and VLANs") for name in _OTHERS},
+    },
+)
+
+
 def compile_v2(node: Mapping, path: str, report: Report) -> Network:
     """Return the links of `{version: 2, ethernets: …}`."""
     fields = NETWORK2.read(node, path, report)
@@ -176,7 +183,7 @@ def compile_v2(node: Mapping, path: str, report: Report) -> Network:
     # What others name is the ID; what the kernel calls a link may be another name, by `set-name`.
     called = {name: link.name for (_, name, _), link in zip(described, links, strict=True)}
     links = tuple(_with_names(link, called) for link in links)
-    _check(links, fields, report)
+    _check(described, report)
     return Network(default_dhcp=False, links=links)
 
 
@@ -251,41 +258,26 @@ def _routes(fields: Fields, report: Report) -> tuple[Route, ...]:
 
 def _parameters(kind: str, fields: Fields, report: Report) -> tuple[tuple[str, str], ...]:
     """Return parameters by the kernel's names; a map by port becomes `path_cost` = `PORT VALUE`."""
-    node = fields.get("parameters")
-    if node is None:
-        return ()
-    path = fields.below("parameters")
-    if not isinstance(node, Mapping):
-        expected("a map", node, path, report)
+    values = fields.get("parameters")
+    if values is None:
         return ()
     names = _BOND_NAMES if kind == "bonds" else _BRIDGE_NAMES
-    record = Record(keys={name: Key() for name in names})
-    values = record.read(node, path, report)
-    if values is INVALID:
-        return ()
-    return tuple((names[name], text) for name in values for text in _texts(values.get(name), below(path, name), report))
+    members = fields.get("interfaces", ())
+    return tuple(
+        pair
+        for name in values
+        for pair in pairs(names[name], values.get(name), members, (values.node.get(name), values.below(name), report))
+    )
 
 
-def _texts(node: Node, path: str, report: Report) -> list[str]:
-    if isinstance(node, Scalar):
-        value = node.value()
-        return [
-            str(int(value)) if isinstance(value, bool) else node.text.removesuffix("ms").removesuffix("s") or node.text
-        ]
-    if isinstance(node, Mapping):
-        return [f"{key.text} {value.text}" for key, value in node.entries if isinstance(value, Scalar)]
-    items = Listing(Text()).read(node, path, report)
-    return [] if items is INVALID else [",".join(items)]
-
-
-def _check(links: tuple[Link, ...], fields: Fields, report: Report) -> None:
+def _check(described: list[tuple[str, str, Fields]], report: Report) -> None:
     """Report members and links that nobody describes; a member that is only named is a physical interface."""
-    known = {link.name for link in links}
-    for link in links:
-        if link.vlan_link is not None and link.vlan_link not in known:
-            report.error(
-                fields.place("vlans"),
-                f"{fields.below('vlans')}.{link.name}.link",
-                "there is no interface of this name",
-                code="value",
-            )
+    known = {name for _, name, _ in described} | {each.get("set-name") for _, _, each in described} - {None}
+    for kind, name, each in described:
+        others = known - {name}
+        check_members(each.get("interfaces", ()), others, each.place("interfaces"), each.below("interfaces"), report)
+        if kind == "vlans" and "link" in each and each.get("link") not in others:
+            close = nearest(each.get("link"), others)
+            hint = f"did you mean {shown(close)}?" if close else None
+            message = "there is no interface of this name"
+            report.error(each.place("link"), each.below("link"), message, hint=hint, code="value")

@@ -256,3 +256,98 @@ def test_a_misspelt_parameter_of_version_1_is_an_error(kind: str, key: str) -> N
 def test_of_an_item_without_its_type_nothing_else_is_said(item: str, path: str) -> None:
     got = compiled(f"{{version: 1, config: [{item}]}}")
     assert [each.path for each in got.diagnostics if each.severity.value == "error"] == [path]
+
+
+WRONG_PARAMETERS = {  # by version 2 and 1; what the message or the hint says
+    "mode: balanc-rr|bond-mode: balanc-rr": "did you mean `balance-rr`?",
+    "mii-monitor-interval: abc|bond-miimon: abc": "expected a whole number",
+    "up-delay: -1|bond-updelay: -1": "from 0 to 2147483647",
+    "lacp-rate: foo|bond_lacp_rate: 2": "`slow`, `fast`",
+    "ad-select: true|bond-ad_select: true": "`stable`, `bandwidth`, `count`",
+    "all-slaves-active: maybe|bond-all_slaves_active: maybe": "true or false",
+    "transmit-hash-policy: layer4|bond-xmit-hash-policy: layer4": "did you mean `layer3+4`?",
+    "gratuitous-arp: 256|bond-num_grat_arp: 256": "from 0 to 255",
+    "arp-ip-targets: [192.0.2.300]|bond-arp-ip-target: 192.0.2.300": "1 to 16 IPv4 addresses",
+    "primary: eth2|bond-primary: eth2": "did you mean `eth1`?",
+    "learn-packet-interval: 1500ms|bond-lp_interval: 1500ms": "whole number of s",
+    "stp: maybe|bridge_stp: maybe": "true or false",
+    "priority: x|bridge_bridgeprio: x": "expected a whole number",
+    "priority: 65536|bridge_bridgeprio: 65536": "from 0 to 65535",
+    "forward-delay: 31|bridge_fd: 31": "from 0 to 30",
+    "hello-time: 0|bridge_hello: 0": "from 1 to 10",
+    "path-cost: {eth0: 0}|bridge_pathcost: eth0 0": "from 1 to 65535",
+    "path-cost: {eth7: 4}|bridge_pathcost: eth7 4": "not a member",
+    "port-priority: 3|bridge_portprio: 3": "PORT NUMBER",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_PARAMETERS)
+def test_a_wrong_parameter_is_an_error_with_its_place(text: str) -> None:
+    second, first = text.split("|")
+    kind = "bridge" if first.startswith("bridge") else "bond"
+    documents = {
+        f"""version: 2
+ethernets: {{eth0: {{}}, eth1: {{}}}}
+{kind}s: {{x: {{interfaces: [eth0, eth1], parameters: {{
+  {second}}}}}}}
+""": f"{kind}s.x.parameters.{second.partition(':')[0]}",
+        f"""version: 1
+config: [{{type: physical, name: eth0}}, {{type: physical, name: eth1}},
+  {{type: {kind}, name: x, {kind}_interfaces: [eth0, eth1], params: {{
+  {first}}}}}]
+""": f"config[2].params.{first.partition(':')[0]}",
+    }
+    for document, path in documents.items():
+        [found] = compiled(document).diagnostics
+        assert (found.severity, found.place.line) == (Severity.ERROR, 4)
+        assert found.path.startswith(path)
+        assert WRONG_PARAMETERS[text] in f"{found.message} {found.hint}"
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("mode: 802.3ad, mii-monitor-interval: 1s, lacp-rate: fast", {"mode": "802.3ad", "miimon": "1000"}),
+        ("up-delay: 200ms, learn-packet-interval: 2000ms", {"updelay": "200", "lp_interval": "2"}),
+        ("arp-ip-targets: [192.0.2.1, 192.0.2.2], arp-interval: '50'", {"arp_ip_target": "192.0.2.1,192.0.2.2"}),
+        ("all-slaves-active: true, primary: eth0", {"all_slaves_active": "1", "primary": "eth0"}),
+    ],
+)
+def test_parameters_are_given_as_the_kernel_has_them(text: str, given: dict[str, str]) -> None:
+    head = "version: 2\nethernets: {eth0: {}}\n"
+    [_, bond] = links(f"{head}bonds: {{b: {{interfaces: [eth0], parameters: {{{text}}}}}}}\n").links
+    assert given.items() <= dict(bond.parameters).items()
+
+
+def test_numbers_of_version_1_are_words_of_the_kernel() -> None:
+    text = """version: 1
+config:
+  - {type: physical, name: eth0}
+  - {type: bond, name: b, bond_interfaces: [eth0], params: {bond-mode: 4, bond_lacp_rate: 1, bond-use_carrier: off}}
+  - {type: bridge, name: r, bridge_interfaces: [b], params: {bridge_stp: on, bridge_pathcost: [b 7], bridge_gcint: 2}}
+"""
+    assert [each.path for each in compiled(text).diagnostics] == ["config[2].params.bridge_gcint"]
+    _, bond, bridge = links(text).links
+    assert dict(bond.parameters) == {"mode": "802.3ad", "lacp_rate": "fast", "use_carrier": "0"}
+    assert dict(bridge.parameters) == {"stp_state": "1", "path_cost": "b 7"}
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "path"),
+    [
+        ("{version: 1, config: [{type: physical, name: eth0}, V]}", Severity.ERROR, "config[1].vlan_link"),
+        ("{version: 1, config: [{type: physical, name: eth0}, B]}", Severity.WARNING, "config[1].bond_interfaces"),
+        (
+            "{version: 2, ethernets: {eth0: {}}, vlans: {v: {id: 5, link: eth1}}}",
+            Severity.ERROR, "vlans.v.link",
+        ),
+        (
+            "{version: 2, ethernets: {eth0: {}}, bridges: {b: {interfaces: [eth1]}}}",
+            Severity.WARNING, "bridges.b.interfaces",
+        ),
+    ],
+)  # fmt: skip
+def test_an_interface_that_nobody_describes_is_told(text: str, severity: Severity, path: str) -> None:
+    text = text.replace("V]", "{type: vlan, name: v, vlan_id: 5, vlan_link: eth1}]")
+    [found] = compiled(text.replace("B]", "{type: bond, name: b, bond_interfaces: [eth1]}]")).diagnostics
+    assert (found.severity, found.path, found.hint) == (severity, path, "did you mean `eth0`?")

@@ -113,6 +113,7 @@ STRICTER = (  # cloud-init's schema takes it, Berth refuses it
     Why(r"config\[\]\.mtu", r"expected an MTU from 68 to 65536", "no interface takes it"),
     Why(r"config\[\]", r"a route without an interface|there is no interface of this name", "nothing to put it on"),
     Why(rf"{NETWORK}vlans\.word\.(id|link)", r"the key `(id|link)` is missing", "netplan refuses it, too"),
+    Why(rf"{NETWORK}config\[\]\.vlan_link", r"there is no interface of this name", "netplan refuses it, too"),
     Why(r"vlans\.word\.link", r"there is no interface of this name", "netplan refuses it, too"),
     Why(r"ethernets\.word\.set_name", r"`set-name` needs a `match`", "netplan refuses it, too"),
     Why(r"network\.bridges\.word\.unheard", r"unknown key `unheard`", "netplan refuses it, too"),
