@@ -83,7 +83,7 @@ RECIPES = [
     ("build:\n  update_root: /etc\n", "2:16", "Is a directory"),
     ("build:\n  update_root: /dev/zero\n", "2:16", "Not a regular file"),
     ("build:\n  compression: {algorithm: lz4hc, level: 22}\n", "2:42", "0 to 12"),
-    ("build:\n  compression: {algorithm: lzma}\n", "2:28", "0 to 9 and 100 to 109"),
+    ("build:\n  compression: {algorithm: lzma, level: 12}\n", "2:41", "0 to 9 and 100 to 109"),
     ("machine:\n  containers: {web: {imagee: demo}}\n", "2:22", "image"),
     ("machine:\n  hostname: [a]\n", "2:13", "hostname"),
     ("build:\n\tkernel: cloud\n", "2:1", ""),
