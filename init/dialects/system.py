@@ -14,6 +14,7 @@ from init.dialects.position import Node, Scalar, Sequence, is_null
 from init.dialects.record import Fields, Key, Record
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Listing, Size, Text, expected, wrong
 from init.dialects.text import gunzip
+from init.dialects.zones import timezone
 from init.formats.machine import Command, Mount, Swap
 
 _MOUNTABLE = (*WRITABLE, "/dev", "/proc", "/sys")  # the kernel's own have folders to mount at: /dev/shm
@@ -267,7 +268,7 @@ SYSTEM: dict[str, Key] = {
     "resize_rootfs": Key(shape=Custom(_resize_rootfs), doc="whether the state file system grows with it"),
     "ntp": Key(shape=Custom(_ntp, NTP.schema()), doc="time servers; null turns it on with defaults", null=False),
     "timezone": Key(
-        shape=Text(pattern=r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", what="a zone such as Europe/Berlin"),
+        shape=timezone(),
         doc="the time zone; UTC",
     ),
     "ca_certs": Key(shape=CA_CERTS, doc="certificates of further authorities"),
