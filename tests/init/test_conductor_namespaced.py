@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from init.dialects.compile import compile_document
-from init.formats import events, machine
-from init.formats.machine import Command, Container, Health, HealthCheck, Machine, PowerState
+from init.formats import disk, events, machine
+from init.formats.machine import Command, Container, Health, HealthCheck, Install, Machine, PowerState
 from init.formats.release import Release
 from init.pid1 import scripts
 
@@ -34,7 +34,9 @@ if word[0] == "probe":
     sys.exit(0 if os.path.exists("/run/well") else 1)
 if word[0] == "config":
     print(open("/usr/lib/berth/answer.json").read())
-"""
+if word[0] == "install":
+    os.execv("PYTHON", ["PYTHON", "-B", "REPOSITORY/tests/namespaces/install.py", "/root/box", *word[1:]])
+""".replace("PYTHON", sys.executable).replace("REPOSITORY", str(REPOSITORY))
 
 
 def cgroup_top() -> Path | None:
@@ -283,6 +285,30 @@ def test_power_state_comes_where_its_condition_holds(boot, line, status, way):
     assert "its condition ended with status 3, so the machine stays up" in said
     guest.berthctl("poweroff")
     assert guest.until(events.SHUTDOWN_BEGUN)["why"] != "power_state of the config"
+
+
+@pytest.mark.parametrize("key", ["", "ssh_authorized_keys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8Ht8Z3j6yDWPBHQtOp/R9rjWvfMYo3MSA/K6q8D86r me']\n"])
+def test_a_config_that_lets_nobody_in_is_refused_before_a_byte_is_written(boot, tmp_path, key):
+    """The real installer as PID 1's child, with an empty disk that it may have: a file whose every write would show."""
+    box = tmp_path / "files/root/box"
+    folder = box / "sys/class/block/vda"
+    folder.mkdir(parents=True)
+    (box / "dev").mkdir()
+    size = disk.smallest_mib(root_mib=1) * disk.MIB
+    for name, text in {"size": size // 512, "serial": "S1", "removable": 0, "ro": 0}.items():
+        (folder / name).write_text(f"{text}\n")
+    (tmp_path / "files/usr/lib/berth").mkdir(parents=True)
+    (tmp_path / "files/usr/lib/berth/machine.yaml").write_text(f"#berth\nhostname: box1\n{key}")
+    make = (Command(argv=("truncate", "-s", str(size), "/root/box/dev/vda")),)
+    guest = boot(Machine(bootcmd=make, install=Install(disk="only-empty", then="stay"), health=Health(settle=0.2)))
+    if key:  # with a way in that very disk is taken, so it is nothing else that holds it back
+        assert guest.until(events.INSTALL_PLANNED)["serial"] == "S1"
+    refused = guest.until(events.INSTALL_REFUSED)
+    status = Path(f"/proc/{guest.pid}/root/root/box/dev/vda").stat()
+    assert status.st_size == size
+    assert (status.st_blocks == 0) is (not key), "what was never written takes no place"
+    assert ("gives nobody a way in" in refused["reason"]) is (not key), refused
+    assert (events.INSTALL_PLANNED in [each["event"] for each in guest.events()]) is bool(key)
 
 
 def test_the_config_childs_machine_is_in_force(boot):
