@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
-from init.dialects.containers import NAME, SERVICE, check_containers, make_container, pairs
+from init.dialects.containers import NAME, SERVICE, make_container, pairs
 from init.dialects.diagnostic import Report
+from init.dialects.neighbours import check_containers
 from init.dialects.position import Mapping, Node
 from init.dialects.record import Fields, Key, Named, Record
 from init.dialects.shape import INVALID, Anything, Boolean, Choice, Custom, Duration, Listing, Text, wrong
@@ -52,6 +54,15 @@ def _public(url: str) -> str | None:
     return "releases are fetched without a user and password" if re.match(r"https?://[^/?#]*@", url) else None
 
 
+def _root(text: str) -> str | None:
+    """Whether somebody signed it the updater finds out; what is not even JSON would only be found out then."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return None if isinstance(found, dict) else "expected the text of a `root.json`, which is a JSON object"
+
+
 UPDATE = Record(
     keys={
         "repository": Key(
@@ -63,7 +74,8 @@ UPDATE = Record(
         "policy": Key(shape=Choice(("manual", "now", "window")), doc="when a release is taken; `manual`"),
         "window": Key(shape=_WINDOW, doc="the time span of the policy `window`, UTC"),
         "root": Key(
-            shape=Text(what="TUF root metadata as text", empty=False), doc="what the first update is checked against"
+            shape=Text(what="TUF root metadata as text", empty=False, check=_root),
+            doc="what the first update is checked against",
         ),
     }
 )
@@ -130,7 +142,7 @@ def _containers(fields: Fields, report: Report) -> Any:
     places = {key.text: key.place for key, _ in node.entries}
     declared = {name: each for name, each in fields.get("containers").items() if each is not None}
     containers = tuple(make_container(name, each, report) for name, each in declared.items())
-    check_containers(containers, places, fields.below("containers"), report)
+    check_containers(containers, declared, places, report)
     return containers
 
 

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from init.dialects.diagnostic import Place, Report
+from init.dialects.diagnostic import Report
 from init.dialects.healthcheck import HEALTHCHECK, read_healthcheck
 from init.dialects.mounts import PORT, VOLUME
 from init.dialects.position import Mapping, Node, Scalar, Sequence, is_null
@@ -36,9 +36,10 @@ NAME = Text(  # docker takes none of one character, and a configuration is for e
     what="a name of 2 to 63 characters: letters, digits, `-`, `_` and `.`, the first a letter or digit",
     pattern=r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}",
 )
-IMAGE = Text(
-    what="an image: a baked one's name, `archive:PATH`, or a registry reference",
-    pattern=r"archive:/\S+|[a-zA-Z0-9][\w.:/@-]*",
+_HOST = r"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?|[A-Za-z0-9-]+:[0-9]{1,5}|localhost)"
+IMAGE = Text(  # a reference as the OCI distribution specification has it
+    what="an image: a baked one's name, `archive:/PATH`, or a registry reference in small letters",
+    pattern=rf"archive:/\S+|(?!archive:)({_HOST}/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{{0,127}})?(@[a-z0-9]+:[0-9a-f]{{32,}})?",
 )
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_.-]*"
 
@@ -337,45 +338,3 @@ def _limits(fields: Fields, report: Report) -> tuple[int | None, float | None, i
             report.error(fields.place(short), fields.below(short), f"`deploy.resources.limits.{long}` says otherwise")
         result.append(one if one is not None else two)
     return (result[0], result[1], result[2])
-
-
-def check_containers(containers: tuple[Container, ...], places: dict[str, Place], path: str, report: Report) -> None:
-    """Report what no container shows by itself: names that are missing, circles, host ports that two take."""
-    by_name = {container.name: container for container in containers}
-    taken: dict[tuple[str, str, int], str] = {}
-    for container in containers:
-        here, place = f"{path}.{container.name}", places[container.name]
-        for name in container.depends_on:
-            if name not in by_name:
-                report.error(place, f"{here}.depends_on", f"there is no container `{name}`", code="value")
-        if container.network != "bridge" and container.ports:
-            report.warn(place, f"{here}.ports", f"with `network_mode: {container.network}` no port is published")
-        if container.network == "bridge":
-            for port in container.ports:
-                key = (port.address, port.protocol, port.host)
-                other = taken.setdefault(key, container.name)
-                if other != container.name:
-                    message = f"the container `{other}` publishes port {port.host} already"
-                    theirs = places[other].file != place.file
-                    hint = f"it is the recipe's; `{other}: null` takes it away" if theirs else None
-                    report.error(place, f"{here}.ports", message, hint=hint, code="value")
-    for name in by_name:
-        if _reaches(by_name, name):
-            report.error(
-                places[name],
-                f"{path}.{name}.depends_on",
-                "the containers wait for each other in a circle",
-                code="value",
-            )
-
-
-def _reaches(by_name: dict[str, Container], start: str) -> bool:
-    todo, seen = list(by_name[start].depends_on), set[str]()
-    while todo:
-        name = todo.pop()
-        if name == start:
-            return True
-        if name in by_name and name not in seen:
-            seen.add(name)
-            todo.extend(by_name[name].depends_on)
-    return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from init.dialects.diagnostic import Report
+from init.dialects.diagnostic import Place, Report
 from init.dialects.files import WRITABLE, is_below
 from init.dialects.passwords import HINT, is_hash, is_lock, key_problem
 from init.dialects.position import Mapping, Node, Scalar, Sequence, is_null, shown
@@ -142,17 +142,33 @@ def _named_user(key: Scalar, value: Node, path: str, report: Report) -> Any:
     return expected("a map that describes a user, or true", value, path, report)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of `users`: `default`, a name, or the keys that describe a user; and where it stands."""
+
+    user: Any
+    place: Place
+    path: str
+
+
 def _users(node: Node, path: str, report: Report) -> Any:
     """A list; a comma list of names and a map from name to keys are cloud-init's old forms."""
     if isinstance(node, Sequence):
-        return Listing(Custom(_user)).read(node, path, report)
-    if isinstance(node, Scalar):
+        where = [f"{path}[{index}]" for index in range(len(node.items))]
+        found = [
+            Entry(_user(item, here, report), item.place, here) for item, here in zip(node.items, where, strict=True)
+        ]
+    elif isinstance(node, Scalar):
         names = _names(node, path, report)
         report.note(node.place, path, "write a list of users", code="old-form")
-        return names
-    report.note(node.place, path, "write a list of users: `- name: …`", code="old-form")
-    found = [_named_user(key, value, below(path, key.text), report) for key, value in node.entries]
-    return tuple(user for user in found if user is not INVALID)
+        found = [] if names is INVALID else [Entry(name, node.place, path) for name in names]
+    else:
+        report.note(node.place, path, "write a list of users: `- name: …`", code="old-form")
+        found = [
+            Entry(_named_user(key, value, below(path, key.text), report), key.place, below(path, key.text))
+            for key, value in node.entries
+        ]
+    return tuple(entry for entry in found if entry.user is not INVALID)
 
 
 _USERS = {

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from init.dialects.diagnostic import Report
+from init.dialects.identity import Entry
 from init.dialects.record import Fields
 from init.formats import wayin
 from init.formats.machine import Group, User
@@ -35,22 +36,20 @@ def make_people(fields: Fields, data_source_keys: tuple[str, ...], report: Repor
     default = _default_user(fields, keys)
     wanted = fields.get("users")
     if wanted is None:
-        wanted = ("default",) if keys or "password" in fields or "user" in fields else ()
+        asked = keys or "password" in fields or "user" in fields
+        wanted = (Entry("default", fields.node.place, fields.below("users")),) if asked else ()
     users: dict[str, User] = {}
-    for index, entry in enumerate(wanted):
-        user = _user(entry, default, f"{fields.below('users')}[{index}]", report)
+    for entry in wanted:
+        user = _user(entry.user, default, entry.path, report)
         if user is None:
             continue
         if user.name in users:
-            report.error(
-                fields.place("users"),
-                f"{fields.below('users')}[{index}]",
-                "a user of this name stands above already",
-                code="duplicate",
-            )
+            report.error(entry.place, entry.path, "a user of this name stands above already", code="duplicate")
+        elif user.uid is not None and any(other.uid == user.uid for other in users.values()):
+            _say_that_the_uid_is_taken(user, entry, report)
         users.setdefault(user.name, user)
         if user.name == "root" and user.ssh_authorized_keys and fields.get("disable_root") is not False:
-            _say_that_root_stays_out(entry, f"{fields.below('users')}[{index}]", report)
+            _say_that_root_stays_out(entry.user, entry.path, report)
     if fields.get("ssh_authorized_keys") and default.name not in users:
         message = "nobody gets these keys: the default user is not in `users`"
         report.warn(
@@ -75,6 +74,13 @@ def make_people(fields: Fields, data_source_keys: tuple[str, ...], report: Repor
     if root is not None and root.ssh_authorized_keys:
         result["root_keys"] = root.ssh_authorized_keys
     return {name: value for name, value in result.items() if value}
+
+
+def _say_that_the_uid_is_taken(user: User, entry: Entry, report: Report) -> None:
+    own = isinstance(entry.user, Fields) and "uid" in entry.user
+    place, path = (entry.user.place("uid"), f"{entry.path}.uid") if own else (entry.place, entry.path)
+    hint = f"{DEFAULT_UID} is the default user's" if user.uid == DEFAULT_UID else "leave it out for the next free one"
+    report.error(place, path, "a user who stands above has this uid already", hint=hint, code="duplicate")
 
 
 def _say_that_root_stays_out(entry: Fields, path: str, report: Report) -> None:

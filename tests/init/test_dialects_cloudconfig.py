@@ -132,6 +132,10 @@ def test_who_there_is(text: str, names: list[str]) -> None:
         ("users: {a: b}", "users.a"),
         ("users: {a: {name: b}}", "users.a.name"),
         ("users: [{name: a}, {name: a}]", "users[1]"),
+        ("users: [{name: a, uid: 1005}, {name: b, uid: 1005}]", "users[1].uid"),
+        ("users: [default, {name: b, uid: 1000}]", "users[1].uid"),
+        ("users: [{name: b, uid: 1000}, default]", "users[1]"),
+        ("users: {a: {uid: 1005}, b: {uid: 1005}}", "users.b.uid"),
         ("users: [{name: 'A B'}]", "users[0].name"),
         ("users: [{name: a, passwd: secret}]", "users[0].passwd"),
         ("users: [{name: a, uid: -1}]", "users[0].uid"),
@@ -361,3 +365,10 @@ def test_the_resolver() -> None:
     got = machine("{manage_resolv_conf: true, resolv_conf: {nameservers: [192.0.2.1], searchdomains: [x.y]}}")
     assert (got.network.nameservers, got.network.search, got.network.default_dhcp) == (("192.0.2.1",), ("x.y",), True)
     assert machine("resolv_conf: {nameservers: [192.0.2.1]}").network.nameservers == ()
+
+
+def test_a_user_who_stands_there_twice_is_told_where_the_second_does() -> None:
+    text = "users:\n  - name: ann\n  - {name: A B}\n  - default\n  - name: ann\n    uid: 1003\n"
+    wrong, twice = (each for each in cloud(text).diagnostics if each.severity is Severity.ERROR)
+    assert (wrong.path, wrong.place.line) == ("users[1].name", 4)
+    assert (twice.path, twice.place.line, twice.code) == ("users[3]", 6, "duplicate")

@@ -257,7 +257,15 @@ def test_messages_quote_no_value(text: str) -> None:
 CONTAINER_ERRORS = [
     ("{}", ["image"]),
     ("{image: ''}", ["image"]),
+    ("{image: archive:rel}", ["image"]),
+    ("{image: UPPER/x}", ["image"]),
+    ("{image: upper/x:y:z}", ["image"]),
+    ("{image: 'x@sha256:0'}", ["image"]),
+    ("{image: 'example.org:5000/x:'}", ["image"]),
     ("{image: x, ports: ['80']}", ["ports[0]"]),
+    ("{image: x, ports: ['80:80', '81:81', '80:82']}", ["ports[2]"]),
+    ("{image: x, ports: ['80:80', '127.0.0.1:80:80']}", ["ports[1]"]),
+    ("{image: x, ports: ['80-82:80-82', {target: 1, published: 81}]}", ["ports[1]"]),
     ("{image: x, ports: ['0:80']}", ["ports[0]"]),
     ("{image: x, ports: ['1-3:1-2']}", ["ports[0]"]),
     ("{image: x, ports: ['a:1:2']}", ["ports[0]"]),
@@ -291,7 +299,7 @@ def test_wrong_containers_are_told_by_path(text: str, paths: list[str]) -> None:
 def test_a_container_has_all_that_compose_gives_it() -> None:
     text = """containers:
   a1:
-    image: docker.io/library/x@sha256:0
+    image: docker.io/library/x@sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
     entrypoint: /bin/run --fast
     command: [serve, "now"]
     environment: [A=1, "B=x=y"]
@@ -349,7 +357,7 @@ def test_restart_no_is_a_word_in_both_versions_of_yaml() -> None:
 
 def test_two_containers_cannot_publish_one_port() -> None:
     assert errors(berth("containers: {a1: {image: x, ports: ['1:1']}, b1: {image: x, ports: ['1:2']}}")) == [
-        "containers.b1.ports"
+        "containers.b1.ports[0]"
     ]
 
 
@@ -381,3 +389,48 @@ def test_who_may_fetch_releases_is_no_secret_of_the_machine(url: str) -> None:
     assert errors(refused) == ["update.repository"]
     assert not any("secret" in str(each) for each in refused.diagnostics)
     assert machine(berth("update: {repository: 'http://host/a@b/'}")).update.repository == "http://host/a@b/"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "demo", "my_image", "team/web", "team/web:1.4", "registry.example:5000/a/b:1", "127.0.0.1:5000/x",
+        "docker.io/library/x", "localhost/x", "x:T_1.0", f"a/b:1@sha256:{'0' * 64}", "archive:/UP:x.tar",
+        "Host.example/x",
+    ],
+)  # fmt: skip
+def test_images_of_every_form(image: str) -> None:
+    assert machine(berth(f"containers: {{a1: {{image: '{image}'}}}}")).containers[0].image == image
+
+
+@pytest.mark.parametrize(
+    "ports", ["['80:80', '80:80/udp']", "['127.0.0.1:80:80', '127.0.0.2:80:80']", "['80:80', '81:80']"]
+)
+def test_ports_that_are_not_the_same(ports: str) -> None:
+    assert berth(f"containers: {{a1: {{image: x, ports: {ports}}}}}").diagnostics == ()
+
+
+def test_a_port_or_a_name_is_told_where_it_stands() -> None:
+    text = """containers:
+  data:
+    image: x
+    ports: ["80:80"]
+  b1:
+    image: x
+    depends_on: [date]
+    ports:
+      - 8080:80
+      - 80:80
+"""
+    found = {each.path: (each.place.line, each.hint) for each in berth(text).diagnostics}
+    assert found == {
+        "containers.b1.depends_on": (8, "did you mean `data`?"),
+        "containers.b1.ports[1]": (11, None),
+    }
+
+
+@pytest.mark.parametrize(("root", "valid"), [("not json", False), ("[]", False), ('{"signed": {}}', True)])
+def test_the_root_of_updates_is_json(root: str, valid: bool) -> None:
+    compiled = berth(f"update: {{repository: 'http://host/', root: '{root}'}}")
+    assert [each.path for each in compiled.diagnostics] == ([] if valid else ["update.root"])
+    assert (compiled.machine is not None) is valid
