@@ -58,7 +58,7 @@ TREE_CODE = (
     "builder/steps.py",
     "builder/pipeline.py",
 )
-SLOT_CODE = ("builder/image",)
+SLOT_CODE = ("builder/image", "builder/recipe/patterns.py")
 ARTIFACT_CODE = ("builder/artifact", "builder/grub", "init/formats")
 
 BLOCK = 4096  # bytes by which a file may be rounded up

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from builder.emulate.accelerator import TCG_CPU
 from builder.tools.call import Tools
 from init.formats import disk
 from init.formats.bootrecord import COPY_BYTES
@@ -54,7 +55,7 @@ class Guest:
         control = folder / "qmp"
         arguments = [
             "-L", str(tools.path("usr/share/qemu")), "-L", str(tools.path("usr/share/seabios")),
-            "-M", "q35", "-accel", f"tcg,thread={'single' if counted else 'multi'}", "-cpu", "max", "-smp", "1",
+            "-M", "q35", "-accel", f"tcg,thread={'single' if counted else 'multi'}", "-cpu", TCG_CPU, "-smp", "1",
             "-m", "256",
             "-nodefaults", "-display", "none", "-serial", "stdio", "-S", "-qmp", f"unix:{control},server=on,wait=off",
             "-blockdev", f"driver=blkdebug,node-name=d,image.driver=file,image.filename={image}{rules}",

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from builder.bench.boots import guest_for
 from builder.bench.guest import Watched
+from builder.emulate.accelerator import TCG_CPU
 from init.formats import events
 
 if TYPE_CHECKING:
     from builder.tools.call import Tools
 
 PATIENCE = 900.0  # seconds: counting makes an emulated guest slower still
-_ACCELERATOR = ("-accel", "tcg,thread=single", "-cpu", "max")  # counting and many threads exclude each other
+_ACCELERATOR = ("-accel", "tcg,thread=single", "-cpu", TCG_CPU)  # counting and many threads exclude each other
 _COUNT = ("-icount", "shift=0,sleep=off")
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from builder.errors import BuildError
+from builder.recipe.patterns import compile_glob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from builder.recipe.model import Compression
+    from builder.recipe.model import Compression, HotFiles
 
 WORKERS = 4  # fixed: mkfs.erofs places data differently with another number
+
+
+_UNUSUAL = re.compile(r"[^A-Za-z0-9/_-]")  # letters that a regular expression or a blank would mean otherwise
 
 
 class Runner(Protocol):
@@ -27,22 +32,45 @@ class Runner(Protocol):
 
 def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
     """Return mkfs.erofs's options. Raises BuildError for an algorithm that it doesn't have."""
-    match compression.algorithm:
-        case "none":
-            how: list[str] = []
-        case "zstd" | "lz4hc" as algorithm:
-            how = [f"-z{algorithm},level={compression.level}", f"-C{compression.cluster}"]
+    how: list[str] = []
+    if compression.algorithm != "none":
+        algorithms = [_algorithm(compression.algorithm, compression.level, compression.cluster)]
+        if compression.hot is not None:
+            how_hot = _algorithm(compression.hot.algorithm, compression.hot.level, compression.hot.cluster)
+            if compression.hot.algorithm == "zstd":
+                how_hot += f",dictsize={compression.hot.cluster}"  # else a mounted root keeps MiBs for its window
+            algorithms.append(how_hot)
+        how = [f"-z{':'.join(algorithms)}", f"-C{compression.cluster}"]
+    if compression.algorithm == "lzma":
+        # Ends of files go beside their inodes: 4 % fewer bytes, where size comes first; with zstd it doubles the
+        # time. Never `fragments`, which packs the ends of all files together: one changed file would then change
+        # the blocks of many, and an update fetch them all.
+        how.append("-Eztailpacking")
+    return ["--tar=f", "--quiet", f"-T{epoch}", f"-U{uuid}", f"--workers={WORKERS}", *how]
+
+
+def _algorithm(name: str, level: int, cluster: int) -> str:
+    match name:
+        case "zstd" | "lz4hc":
+            return f"{name},level={level}"
         case "lzma":
             # The kernel keeps a dictionary for each processor as long as the root is mounted. By default it has four
             # times a cluster's size; one of a cluster's costs 0.3 % of the image and gives 0.8 MiB a processor back.
-            how = [f"-zlzma,level={compression.level},dictsize={compression.cluster}", f"-C{compression.cluster}"]
-            # Ends of files go beside their inodes: 4 % fewer bytes, where size comes first; with zstd it doubles the
-            # time. Never `fragments`, which packs the ends of all files together: one changed file would then change
-            # the blocks of many, and an update fetch them all.
-            how.append("-Eztailpacking")
+            return f"{name},level={level},dictsize={cluster}"
         case other:
             raise BuildError(f"EROFS has no compression `{other}`", hint="take zstd, lzma, lz4hc or none")
-    return ["--tar=f", "--quiet", f"-T{epoch}", f"-U{uuid}", f"--workers={WORKERS}", *how]
+
+
+def hints(hot: HotFiles, names: Iterable[tuple[str, str]]) -> str:
+    """Return the lines that have mkfs.erofs compress the `hot` ones among the root's files as `hot` says.
+
+    `names` are pairs: a file's name, and the one that its bytes come under in the stream; for hard links they differ.
+    A line is: bytes of a cluster, number of the algorithm among those of `-z`, an extended regular expression without
+    blanks (mkfs.erofs(1), `--compress-hints`).
+    """
+    patterns = [compile_glob(pattern) for pattern in hot.paths]
+    paths = {path for name, path in names if any(pattern.fullmatch(f"/{name}") for pattern in patterns)}
+    return "".join(f"{hot.cluster} 1 ^./{_UNUSUAL.sub('.', path)}$\n" for path in sorted(paths))
 
 
 def make(
@@ -53,12 +81,19 @@ def make(
     compression: Compression,
     uuid: UUID,
     epoch: int,
+    names: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write an EROFS image of the tar stream that `write_tar` produces; its size is a multiple of 4 KiB.
 
+    `names` are those of the files in the stream, as `hints` takes them, to find the hot ones.
     Raises ToolError where mkfs fails, and whatever `write_tar` raises.
     """
-    arguments = [*options(compression, uuid=uuid, epoch=epoch), str(image)]
+    arguments = options(compression, uuid=uuid, epoch=epoch)
+    hot = "" if compression.hot is None or compression.algorithm == "none" else hints(compression.hot, names)
+    if hot:
+        arguments.append(f"--compress-hints={image}.hints")
+        Path(f"{image}.hints").write_text(hot, encoding="ascii")
+    arguments.append(str(image))
     reader, writer = os.pipe()
     failure: list[BaseException] = []
 
@@ -83,6 +118,7 @@ def make(
         with os.fdopen(reader, "rb") as stream:
             runner.run("mkfs.erofs", *arguments, input=stream)
     finally:
+        Path(f"{image}.hints").unlink(missing_ok=True)
         producer.join()
         if failure:
             raise failure[0]

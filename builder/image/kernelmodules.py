@@ -7,13 +7,12 @@ are `modules.dep`, `modules.alias`, `modules.softdep` and `modules.builtin` in t
 from __future__ import annotations
 
 import fnmatch
-import lzma
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.errors import BuildError
-from builder.image.signature import without_signature
+from builder.rootfs import plainmodule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -211,19 +210,6 @@ def parse_alias(text: str) -> list[tuple[str, str]]:
     return [(line[1], line[2]) for line in words if len(line) == 3 and line[0] == "alias"]
 
 
-def uncompressed(path: str, data: bytes) -> bytes:
-    """Return a module's plain bytes without signature. Raises BuildError for bytes that are no module."""
-    try:
-        if path.endswith(".xz"):
-            data = lzma.decompress(data)
-        plain = without_signature(data)
-    except (lzma.LZMAError, ValueError) as error:
-        raise BuildError(f"kernel module {path}: {error}") from error
-    if not plain.startswith(b"\x7fELF"):
-        raise BuildError(f"kernel module {path}: neither an ELF file nor one packed by xz")
-    return plain
-
-
 def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLASSES) -> Modules:
     """Return the modules that the initramfs of kernel `version` holds, with tables for them alone."""
     folder = f"usr/lib/modules/{version}"
@@ -236,7 +222,7 @@ def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLA
     plain = {path: f"{bare(path)}.ko" for path in dep}
     return Modules(
         folder=folder,
-        files={plain[path]: uncompressed(path, view.read(f"{folder}/{path}")) for path in sorted(chosen)},
+        files={plain[path]: plainmodule.plain(path, view.read(f"{folder}/{path}")) for path in sorted(chosen)},
         tables={
             "modules.dep": "".join(
                 f"{plain[path]}:{''.join(f' {plain[other]}' for other in dep[path])}\n" for path in sorted(chosen)

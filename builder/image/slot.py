@@ -14,7 +14,7 @@ from builder.errors import BuildError
 from builder.image import erofs, initramfs, ustar, verity
 from builder.image.treeview import TreeView
 from builder.progress import SilentProgress
-from builder.rootfs.entry import Entry, Tree
+from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.tarstream import write_tar
 from init.formats import bootimage, envblock
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 BOOT_PARTITION = 128 * MIB
+_WITH_BYTES = (Kind.FILE, Kind.HARDLINK)
 CMDLINE_ENV = 1024  # bytes of the environment block
 MOST_CMDLINE = 2047  # Linux on x86: COMMAND_LINE_SIZE is 2048 with its zero byte
 
@@ -129,6 +130,7 @@ def _root(
         compression=compression,
         uuid=uuid_of("erofs", tree_id),
         epoch=release.epoch,
+        names=[(entry.path, entry.target or entry.path) for entry in tree.entries if entry.kind in _WITH_BYTES],
     )
     # A salt that lasts as long as the machine class: unchanged data keep their hash blocks from release to release.
     salt = hashlib.sha256(f"berth.verity {release.machine_class}".encode()).digest()

@@ -15,6 +15,7 @@ from builder.recipe.model import (
     Compression,
     Exclusion,
     ExtraFile,
+    HotFiles,
     ModuleCut,
     PackageRequest,
     ScriptExcuse,
@@ -62,6 +63,7 @@ def make_build(fields: Fields, report: Report) -> Build | None:
             for cut in fields.get("modules", ())
             for each in expand(cut.get("pattern", ""))
         ),
+        module_signatures=fields.get("module_signatures", "keep"),
         compression=Compression() if compression is None else _compression(compression, report),
         scripts=tuple(
             ScriptExcuse(package=each.get("package"), reason=each.get("reason"), place=place(each.place("package")))
@@ -108,9 +110,28 @@ def _expanded(patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 def _compression(fields: Fields, report: Report) -> Compression:
     default = Compression()
-    algorithm = fields.get("algorithm", default.algorithm)
+    algorithm, level = _algorithm(fields, default.algorithm, default.level, report)
+    cluster = _power_of_two(fields, default.cluster, report)
+    hot = fields.get("hot")
+    return Compression(
+        algorithm=algorithm, level=level, cluster=cluster, hot=None if hot is None else _hot(hot, cluster, report)
+    )
+
+
+def _hot(fields: Fields, most: int, report: Report) -> HotFiles:
+    default = HotFiles()
+    algorithm, level = _algorithm(fields, default.algorithm, default.level, report)
+    cluster = _power_of_two(fields, min(default.cluster, most), report)
+    if cluster > most:
+        message = f"expected no more than the cluster of all other files, {most}"
+        report.error(fields.place("cluster"), fields.below("cluster"), message, code="value")
+    return HotFiles(algorithm=algorithm, level=level, cluster=cluster, paths=_expanded(fields.get("paths", ())))
+
+
+def _algorithm(fields: Fields, algorithm: str, level: int, report: Report) -> tuple[str, int]:
+    algorithm = fields.get("algorithm", algorithm)
     levels = LEVELS[algorithm]
-    level = fields.get("level", min(default.level, levels[0][-1]))
+    level = fields.get("level", min(level, levels[0][-1]))
     if not any(level in each for each in levels):
         # The level may be that of another recipe, which this one extends.
         both = (fields.place("algorithm"), fields.place("level"))
@@ -119,7 +140,7 @@ def _compression(fields: Fields, report: Report) -> Compression:
         message = f"{algorithm} has no level {level}: its levels are {allowed}"
         hint = "write `level` beside `algorithm`" if name == "algorithm" else None
         report.error(fields.place(name), fields.below(name), message, hint=hint, code="value")
-    return Compression(algorithm=algorithm, level=level, cluster=_power_of_two(fields, default.cluster, report))
+    return algorithm, level
 
 
 def _power_of_two(fields: Fields, default: int, report: Report) -> int:

@@ -100,6 +100,20 @@ class Compression:
     algorithm: str = "zstd"
     level: int = 12
     cluster: int = 262144
+    hot: HotFiles | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HotFiles:
+    """Files that are read at each start, and how they are compressed instead: faster to unpack, in smaller clusters.
+
+    `paths` are globs over whole paths of the root, braces already expanded.
+    """
+
+    algorithm: str = "zstd"
+    level: int = 19
+    cluster: int = 131072
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +131,7 @@ class Build:
     files: tuple[ExtraFile, ...]
     exclude: tuple[Exclusion, ...]
     modules: tuple[ModuleCut, ...]
+    module_signatures: str  # `keep`, or `cut`: modules of the root lie there unsigned and uncompressed
     compression: Compression
     scripts: tuple[ScriptExcuse, ...]
     waive: tuple[Waiver, ...]

@@ -172,6 +172,10 @@ BUILD = Record(
             ),
             doc="kernel modules left out, each with its reason",
         ),
+        "module_signatures": Key(
+            shape=Choice(("keep", "cut")),
+            doc="`cut` loads the root's modules several times as fast; they don't load under lockdown then",
+        ),
         "compression": Key(
             shape=Record(
                 keys={
@@ -179,6 +183,20 @@ BUILD = Record(
                     "level": Key(shape=Integer(most=109), doc="its level"),
                     "cluster": Key(
                         shape=Integer(least=4096, most=1048576), doc="bytes compressed together, a power of two"
+                    ),
+                    "hot": Key(
+                        shape=Record(
+                            keys={
+                                "algorithm": Key(shape=Choice(ALGORITHMS[:-1]), doc="EROFS's algorithm for these"),
+                                "level": Key(shape=Integer(most=109), doc="its level"),
+                                "cluster": Key(
+                                    shape=Integer(least=4096, most=1048576),
+                                    doc="bytes compressed together, a power of two, no more than the others' cluster",
+                                ),
+                                "paths": Key(shape=Listing(_PATTERN), doc="which files, as patterns", required=True),
+                            }
+                        ),
+                        doc="files that are read at each start, compressed in another way than the rest",
                     ),
                 }
             ),

@@ -50,6 +50,10 @@ class Draft:
         """Return bytes of the store by their hash."""
         return self._store.read(sha256)
 
+    def keep(self, data: bytes) -> str:
+        """Lay bytes in the store and return their hash."""
+        return self._store.put(data)
+
     def put(self, node: Entry) -> None:
         """Lay a node down, over whatever was there, and make the folders above it."""
         parent = node.path.rpartition("/")[0]

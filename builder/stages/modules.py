@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import BuildError
-from builder.rootfs import kept
+from builder.rootfs import kept, plainmodule
 from builder.rootfs.entry import Entry, Kind
 from builder.rootfs.unpack import Unpacked
 from builder.stages.context import StageContext
@@ -31,6 +32,8 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
     nodes = [node for node in draft.below(folder) if node.kind is Kind.FILE and _is_input(node, folder)]
     if not version or not nodes:
         return "no kernel"
+    if context.recipe.build.module_signatures == "cut":
+        nodes = [plain(draft, node) for node in nodes]
     key = kept.key_of(
         kept.code(__file__), context.tools.key, version, *(f"{node.path}\0{node.sha256}" for node in nodes)
     )
@@ -48,6 +51,18 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
             Entry(path=f"{folder}/{name}", kind=Kind.FILE, mode=0o644, origin=draft.origin, size=size, sha256=sha256)
         )
     return f"{sum(1 for node in nodes if '.ko' in node.path)} modules of {version}"
+
+
+def plain(draft: Draft, node: Entry) -> Entry:
+    """Store a module without compression and signature, as the root's own compression packs it as well."""
+    if ".ko" not in node.path:
+        return node  # a table of depmod's
+    path = f"{node.path.partition('.ko')[0]}.ko"
+    data = plainmodule.plain(node.path, draft.read(node.path))
+    unsigned = replace(node, path=path, size=len(data), sha256=draft.keep(data))
+    draft.remove(node.path)
+    draft.put(unsigned)
+    return unsigned
 
 
 def _is_input(node: Entry, folder: str) -> bool:

@@ -22,6 +22,7 @@ from builder.stages import (
     ldcache,
     modules,
     scripts,
+    sharing,
     stubs,
 )
 from builder.stages.context import StageContext, StageReport, StageResult
@@ -29,7 +30,7 @@ from builder.stages.draft import Draft
 
 Stage = Callable[[Draft, StageContext, Unpacked], str]
 
-# accounts come after defaults, whose files they own; layout is last, for it moves what the others wrote
+# accounts come after defaults, whose files they own; layout moves what the others wrote, and sharing looks at all of it
 STAGES: tuple[tuple[str, Stage], ...] = (
     ("defaults", defaults.run),
     ("accounts", accounts.run),
@@ -46,6 +47,7 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("copyrights", copyrights.run),
     ("ldcache", ldcache.run),
     ("layout", layout.run),
+    ("sharing", sharing.run),
 )
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from builder.errors import BuildError
 from builder.image import kernelmodules as km
-from builder.image.signature import MAGIC, without_signature
 from builder.image.treeview import TreeView
 from builder.rootfs.entry import Entry, Kind, Tree
+from builder.rootfs.plainmodule import MAGIC, plain, without_signature
 
 DEP = """\
 kernel/fs/erofs/erofs.ko.xz: kernel/lib/libcrc32c.ko.xz
@@ -104,9 +104,9 @@ def test_what_is_needed_and_nowhere_is_said() -> None:
 
 def test_bytes_that_are_no_module_are_refused() -> None:
     with pytest.raises(BuildError, match=r"kernel module a\.ko\.xz"):
-        km.uncompressed("a.ko.xz", b"not xz")
+        plain("a.ko.xz", b"not xz")
     with pytest.raises(BuildError, match="neither an ELF file"):
-        km.uncompressed("a.ko", b"text")
+        plain("a.ko", b"text")
 
 
 @given(

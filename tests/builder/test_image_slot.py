@@ -11,9 +11,9 @@ import pytest
 
 from builder.errors import BuildError, InputError
 from builder.image import pvh, slot
-from builder.image.erofs import options
+from builder.image.erofs import hints, options
 from builder.image.verity import Verity
-from builder.recipe.model import Compression
+from builder.recipe.model import Compression, HotFiles
 from builder.rootfs.entry import Entry, Kind, Tree
 from init.formats import blocks, cmdline, envblock
 
@@ -100,6 +100,19 @@ def test_mkfs_options_fix_what_would_differ_between_hosts() -> None:
     assert any(word.startswith("--workers=") for word in words)
     with pytest.raises(BuildError, match="no compression `gzip`"):
         options(Compression(algorithm="gzip"), uuid=UUID(int=1), epoch=7)
+
+
+def test_hot_files_have_an_algorithm_and_clusters_of_their_own() -> None:
+    hot = HotFiles(level=9, cluster=65536, paths=("/usr/bin/python3.*", "/usr/bin/b[[]", "/usr/lib/**/libc.so.*"))
+    words = options(Compression(algorithm="lzma", level=6, hot=hot), uuid=UUID(int=1), epoch=7)
+    assert {"-zlzma,level=6,dictsize=262144:zstd,level=9,dictsize=65536", "-C262144"} <= set(words)
+    names = [
+        ("usr/bin/python3.13", "usr/bin/python3.13"), ("usr/bin/pythonista", "usr/bin/pythonista"),
+        ("usr/bin/b[", "srv/b ["), ("usr/lib/x/libc.so.6", "usr/lib/x/libc.so.6"),
+    ]  # fmt: skip
+    assert hints(hot, names).splitlines() == [
+        "65536 1 ^./srv/b..$", "65536 1 ^./usr/bin/python3.13$", "65536 1 ^./usr/lib/x/libc.so.6$"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 1000, bytes(0x202) + b"HdrS" + bytes(1000)])

@@ -28,7 +28,7 @@ from builder.image.treeview import TreeView
 from builder.pipeline import Order, release_of, root_tree
 from builder.progress import SilentProgress
 from builder.recipe import load
-from builder.recipe.model import Compression
+from builder.recipe.model import Compression, HotFiles
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.tarstream import write_tar
 from builder.rootfs.unpack import build_tree
@@ -210,6 +210,28 @@ def test_a_root_reads_back_and_its_seal_holds(tmp_path: Path, tools: Tools) -> N
         tools.run(
             "veritysetup", "verify", str(image), str(image), sealed.root_hash, f"--hash-offset={sealed.hash_offset}"
         )
+
+
+def test_hot_files_are_packed_in_their_own_way(tmp_path: Path, tools: Tools) -> None:
+    store = Store(tmp_path / "store")
+    tree = small_tree(store)
+    names = [
+        (entry.path, entry.target or entry.path) for entry in tree.entries if entry.kind in (Kind.FILE, Kind.HARDLINK)
+    ]
+
+    def algorithms(*paths: str) -> str:
+        compression = Compression(algorithm="lzma", level=1, hot=HotFiles(level=1, cluster=4096, paths=paths))
+        erofs.make(
+            tmp_path / "x", tools, lambda stream: write_tar(tree, store, stream, 7), compression=compression,
+            uuid=UUID(int=1), epoch=7, names=names,
+        )  # fmt: skip
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith("x")] == ["x"]  # no table is left over
+        return tools.run("dump.erofs", "--path=/a", "-e", str(tmp_path / "x")).decode()
+
+    plain, hot = algorithms(), algorithms("/a")
+    assert hot == algorithms("/hard") != plain  # a hard link's file is hot by either name
+    tools.run("fsck.erofs", f"--extract={tmp_path / 'out'}", str(tmp_path / "x"))
+    assert (tmp_path / "out/a").read_bytes() == b"text " * 100_000
 
 
 def test_what_fails_while_the_tar_is_written_is_the_error(tmp_path: Path, tools: Tools) -> None:

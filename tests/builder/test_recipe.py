@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from builder.errors import RecipeError, UsageError
 from builder.recipe import RecipeErrors, compile_machine, image_requests, load, requests
 from builder.recipe.beside import LARGEST, read_file
+from builder.recipe.model import Compression, HotFiles
 from builder.recipe.patterns import expand
 from init.dialects.compile import compile_document
 from init.dialects.diagnostic import Severity
@@ -110,6 +111,12 @@ def test_a_key_one_level_too_high_is_told_its_place(tmp_path: Path) -> None:
         HEAD + "  cmdline: ['berth.root=x']\n",
         HEAD + "  cmdline: ['two words']\n",
         HEAD + "  compression: {cluster: 5000}\n",
+        HEAD + "  compression: {hot: {level: 9}}\n",
+        HEAD + "  compression: {hot: {paths: [usr/bin/x]}}\n",
+        HEAD + "  compression: {hot: {paths: [/x], algorithm: none}}\n",
+        HEAD + "  compression: {hot: {paths: [/x], algorithm: lz4hc, level: 13}}\n",
+        HEAD + "  compression: {cluster: 65536, hot: {paths: [/x], cluster: 131072}}\n",
+        HEAD + "  module_signatures: shorten\n",
         HEAD + "  waive: [{package: a, depends: b}]\n",
         HEAD + "  waive: [{package: a, depends: b, reason: ''}]\n",
         HEAD + "  exclude: [{pattern: '/a/{b', reason: x}]\n",
@@ -137,6 +144,14 @@ def test_bad_recipes_are_refused(tmp_path: Path, text: str) -> None:
 def test_an_algorithm_without_a_level_gets_one_that_it_has(tmp_path: Path, algorithm: str, level: int) -> None:
     recipe = load(write(tmp_path, HEAD + f"  compression: {{algorithm: {algorithm}}}\n"))
     assert recipe.build.compression.level == level
+
+
+def test_hot_files_have_defaults_of_their_own(tmp_path: Path) -> None:
+    text = HEAD + "  compression: {algorithm: lzma, cluster: 65536, hot: {paths: ['/usr/{a,b}']}}\n"
+    hot = HotFiles(algorithm="zstd", level=19, cluster=65536, paths=("/usr/a", "/usr/b"))
+    assert load(write(tmp_path, text)).build.compression == Compression(
+        algorithm="lzma", level=9, cluster=65536, hot=hot
+    )
 
 
 def test_a_file_is_taken_up_to_a_bound_and_without_waiting(tmp_path: Path) -> None:
@@ -228,7 +243,8 @@ def test_a_recipe_with_anything_anywhere_is_refused_or_taken(seed: int) -> None:
             "suite": "trixie", "architecture": "amd64", "packages": ["ok-a"], "root_mib": 64, "cmdline": ["a"],
             "exclude": [{"pattern": "/x", "reason": "x", "keep": ["/x/y"]}],
             "modules": [{"pattern": "a/**", "reason": "x", "kernel": "cloud"}],
-            "compression": {"algorithm": "zstd", "level": 3, "cluster": 4096},
+            "compression": {"algorithm": "zstd", "level": 3, "cluster": 4096, "hot": {"level": 2, "paths": ["/h"]}},
+            "module_signatures": "keep",
             "scripts": [{"package": "a1", "reason": "x"}],
             "waive": [{"package": "a1", "depends": ["b1"], "reason": "x"}],
             "files": {"/a": "text", "/b": {"content": "x", "mode": "0644", "uid": 0}},

@@ -1,6 +1,7 @@
 """The stages, each over a small tree: what it writes, and what it leaves alone."""
 
 import hashlib
+import lzma
 import struct
 import subprocess
 from dataclasses import replace
@@ -13,6 +14,7 @@ from builder.errors import BuildError, RecipeError
 from builder.fetch.store import Store
 from builder.recipe.model import ExtraFile
 from builder.rootfs.entry import Entry, Kind
+from builder.rootfs.plainmodule import MAGIC
 from builder.rootfs.tree import merge
 from builder.rootfs.unpack import Unpacked
 from builder.stages import (
@@ -26,6 +28,8 @@ from builder.stages import (
     dpkgdb,
     extrafiles,
     layout,
+    modules,
+    sharing,
     stubs,
 )
 from builder.stages.context import StageContext
@@ -243,7 +247,8 @@ class TestBusybox:
 
     def test_names_are_read_from_the_program(self):
         names = ("[", "[[", "ash", "cat", "sh")
-        assert busybox.applets(b"x\0" + b"\0".join(name.encode() for name in names) + b"\0\0") == names
+        table = b"\0".join(name.encode() for name in names) + b"\0\0"
+        assert busybox.applets(b"x\0" + table) == busybox.applets(b"\xae " + table) == names  # dynamic, and static
 
     @pytest.mark.parametrize("data", [b"", b"\0[\0[[\0b\0a\0sh\0\0", b"\0[\0[[\0a\0\0", b"\0[\0[[\0sh"])
     def test_another_program_is_an_error(self, data):
@@ -417,3 +422,40 @@ class TestDraft:
         assert [node.path for node in tree.entries if node.path.startswith("a")] == ["a", "a/b", "a/b/c"]
         draft.file("a/b/c", "text")
         assert draft.get("a/b/c").sha256 == hashlib.sha256(b"text").hexdigest()
+
+
+class TestSharing:
+    IMAGE = "usr/lib/berth/images/overlay/1/diff"
+
+    def test_what_an_image_and_the_root_both_have_is_stored_once(self, stage, store):
+        packages = debs.package(
+            store, "a",
+            file("./usr/bin/busybox", b"program", 0o755), file("./usr/bin/empty"), file("./usr/sbin/late", b"late"),
+            file(f"./{self.IMAGE}/bin/busybox", b"program", 0o755), file(f"./{self.IMAGE}/bin/late", b"late"),
+            file(f"./{self.IMAGE}/bin/other", b"other", 0o755), file(f"./{self.IMAGE}/bin/empty"),
+            file(f"./{self.IMAGE}/bin/narrow", b"program", 0o700),
+            file(f"./{self.IMAGE}/bin/owned", b"program", 0o755, uid=7),
+        )  # fmt: skip
+        draft = stage(sharing, packages)
+        after = {node.path: (node.kind, node.target) for node in draft.tree().entries if "bin/" in node.path}
+        hard = {path: target for path, (kind, target) in after.items() if kind is Kind.HARDLINK}
+        # mkfs.erofs wants a link after its file: the first by path is the file, whichever side it is on
+        assert hard == {f"{self.IMAGE}/bin/busybox": "usr/bin/busybox", "usr/sbin/late": f"{self.IMAGE}/bin/late"}
+        assert draft.read("usr/sbin/late") == b"late"
+        assert draft.note == "2 files, 0.0 MB"
+
+    def test_a_root_without_images_stays_as_it_is(self, stage, store):
+        draft = stage(sharing, debs.package(store, "a", file("./usr/a", b"x"), file("./usr/b", b"x")))
+        assert Kind.HARDLINK not in {node.kind for node in draft}
+
+
+class TestModules:
+    def test_modules_lie_plain_and_unsigned_where_the_recipe_cuts_their_signatures(self, store):
+        code = b"\x7fELF module"
+        signed = code + b"signature" + bytes(8) + (9).to_bytes(4, "big") + MAGIC
+        tree = merge([debs.package(store, "k", file("./usr/lib/modules/6/a.ko.xz", lzma.compress(signed)))])
+        draft = Draft(tree, store, "stage")
+        [node] = [node for node in draft if node.kind is Kind.FILE]
+        plain = modules.plain(draft, node)
+        assert [(one.path, draft.read(one.path)) for one in draft if one.kind is Kind.FILE] == [(plain.path, code)]
+        assert (plain.path, plain.size, plain.origin) == ("usr/lib/modules/6/a.ko", len(code), node.origin)

@@ -197,6 +197,7 @@ def recipe(*packages: str, **build: object) -> Recipe:
         "files": (),
         "exclude": (),
         "modules": (),
+        "module_signatures": "keep",
         "compression": Compression(),
         "scripts": (),
         "waive": (),

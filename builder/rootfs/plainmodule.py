@@ -1,4 +1,4 @@
-"""A kernel module's signature, which stands behind the module's own bytes, and how it is cut off.
+"""A kernel module as the plain bytes that the kernel links: unpacked, and without the signature behind them.
 
     module · signature (sig_len bytes) · struct module_signature (12 bytes, sig_len in the last 4, big-endian) · MAGIC
 
@@ -7,6 +7,10 @@ Why it is cut: docs/adr/0003-module-signatures.md.
 """
 
 from __future__ import annotations
+
+import lzma
+
+from builder.errors import BuildError
 
 MAGIC = b"~Module signature appended~\n"
 _STRUCT = 12
@@ -25,3 +29,16 @@ def without_signature(data: bytes) -> bytes:
             raise ValueError(f"a signature of {length} bytes in a module of {len(data)}")
         data = data[:cut]
     return data
+
+
+def plain(path: str, data: bytes) -> bytes:
+    """Return a module's plain bytes without signature. Raises BuildError for bytes that are no module."""
+    try:
+        if path.endswith(".xz"):
+            data = lzma.decompress(data)
+        module = without_signature(data)
+    except (lzma.LZMAError, ValueError) as error:
+        raise BuildError(f"kernel module {path}: {error}") from error
+    if not module.startswith(b"\x7fELF"):
+        raise BuildError(f"kernel module {path}: neither an ELF file nor one packed by xz")
+    return module
