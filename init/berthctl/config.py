@@ -21,7 +21,6 @@ EXAMPLES = (
     "berthctl config apply - < new.yaml",
 )
 PATIENCE = 60.0  # seconds: the document is read by a child with bounds of its own
-LARGEST = 4 << 20  # bytes, as the compiler takes
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read(name: str) -> bytes:
+    from init.formats.machine import DOCUMENT_MOST  # noqa: PLC0415 - only a verb with a document pays for it
+
     try:
         if name == "-":
-            return sys.stdin.buffer.read(LARGEST + 1)
+            return sys.stdin.buffer.read(DOCUMENT_MOST + 1)
         with open(name, "rb") as file:  # noqa: PTH123 - pathlib costs each verb its start
-            return file.read(LARGEST + 1)
+            return file.read(DOCUMENT_MOST + 1)
     except OSError as error:
         raise talk.Failure("file", f"{name}: {error.strerror}", "is it there, and may you read it?") from None
 

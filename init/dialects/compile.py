@@ -21,6 +21,7 @@ from init.dialects.record import Fields
 from init.dialects.shape import INVALID, expected
 from init.dialects.system import make_system, resolver, seed_commands
 from init.dialects.text import decode
+from init.dialects.toolarge import documents_too_large, machine_too_large
 from init.formats.machine import Machine, Network
 
 DEFAULT_FILE = "machine.yaml"
@@ -76,6 +77,9 @@ def compile_documents(
 ) -> Compiled:
     """Compile a data source's documents laid over the recipe's `default`. Never raises for what they hold."""
     report = Report()
+    given = [each for each in (user_data, meta_data, network_config) if each is not None]
+    if len(given) > 1 and (too_large := documents_too_large({each.file: len(each.data) for each in given})):
+        report.error(*too_large, code="limit")
     if dialect is not None and dialect.startswith("network-config") and user_data is not None:
         network_config, user_data = user_data, None
     base = _Half()
@@ -99,6 +103,8 @@ def compile_documents(
         prefix=over.prefix if user_data is not None else base.prefix,
     )
     machine = _assemble(half, meta, network, report)
+    if too_large := machine_too_large(machine, half.cloud, half.berth, half.prefix):
+        report.error(*too_large, code="limit")
     diagnostics = report.all()
     if not report.errors:
         return Compiled(machine=machine, lifeline=None, diagnostics=diagnostics, dialect=found)

@@ -64,16 +64,30 @@ WRITE_FILE = Record(
 def _write_files(node: Node, path: str, report: Report) -> Any:
     if not isinstance(node, Sequence):
         return expected("a list of files", node, path, report, hint="write `- path: …`")
-    files = [_file(item, f"{path}[{index}]", report) for index, item in enumerate(node.items)]
+    room = _Room()
+    files = [_file(item, f"{path}[{index}]", report, room) for index, item in enumerate(node.items)]
     return tuple(each for each in files if each is not INVALID)
 
 
-def _file(node: Node, path: str, report: Report) -> Any:
+class _Room:
+    """What the contents of one document's files may still come to: bytes, and work for those that can't be read."""
+
+    def __init__(self) -> None:
+        self.left = LARGEST
+        self.failures = 16  # each may have cost as much as all that can be read
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether no further content is looked at; an error was reported then."""
+        return self.left < 0 or not self.failures
+
+
+def _file(node: Node, path: str, report: Report, room: _Room) -> Any:
     fields = WRITE_FILE.read(node, path, report)
-    if fields is INVALID or "path" not in fields:
+    if fields is INVALID or "path" not in fields or room.is_full:
         return INVALID
     target: str = fields.get("path")
-    content = _content(fields, report)
+    content = _content(fields, report, room)
     if content is INVALID:
         return INVALID
     if not is_below(target, WRITABLE):
@@ -96,7 +110,7 @@ def _file(node: Node, path: str, report: Report) -> Any:
     )
 
 
-def _content(fields: Fields, report: Report) -> Any:
+def _content(fields: Fields, report: Report, room: _Room) -> Any:
     text: str = fields.get("content", "")
     node = fields.node.get("content")
     encoding = fields.get("encoding", "text/plain")
@@ -106,24 +120,27 @@ def _content(fields: Fields, report: Report) -> Any:
         if tagged or any(each in encoding.split("+") for each in _BASE64):
             data = base64.b64decode("".join(text.split()), validate=True)
         if encoding.split("+")[0] in _GZIP:
-            data = _gunzip(data)
+            data = _gunzip(data, room.left)
     except (binascii.Error, ValueError, zlib.error):
-        where = fields.place("content")
-        report.error(
-            where,
-            fields.below("content"),
-            f"the content is not what `encoding` says, or larger than {LARGEST // 2**20} MiB",
-            code="value",
-        )
+        room.failures -= 1
+        message = "the content is not what `encoding` says"
+        report.error(fields.place("content"), fields.below("content"), message, code="value")
+        return INVALID
+    room.left -= len(data)
+    if room.left < 0:
+        message = f"up to here the files come to more than {LARGEST // 2**20} MiB, unpacked"
+        hint = "put what is large into a container's image or volume"
+        report.error(fields.place("content"), fields.below("content"), message, hint=hint, code="limit")
         return INVALID
     return data
 
 
-def _gunzip(data: bytes) -> bytes:
+def _gunzip(data: bytes, most: int) -> bytes:
+    """Unpack at most one byte more than `most`; raise ValueError for what is cut off."""
     unpacker = zlib.decompressobj(wbits=31)
-    unpacked = unpacker.decompress(data, LARGEST + 1)
-    if len(unpacked) > LARGEST or not unpacker.eof:
-        raise ValueError("too large, or cut off")
+    unpacked = unpacker.decompress(data, most + 1)
+    if len(unpacked) <= most and not unpacker.eof:
+        raise ValueError("cut off")
     return unpacked
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import yaml
 
 from init.dialects.diagnostic import Diagnostic, Place, Report, Severity, Unreadable
 from init.dialects.scalars import Value, resolve11, resolve12
+from init.formats.machine import DOCUMENT_MOST
 
-LARGEST = 4 * 1024 * 1024  # bytes of a document, unpacked
+LARGEST = DOCUMENT_MOST  # bytes of a document, unpacked
 DEEPEST = 48
 MOST_NODES = 100_000  # aliases count as what they stand for
 
@@ -163,17 +165,21 @@ class _Builder:
         self._yaml11 = yaml11
         self._tags = tags
         self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        self._anchors: dict[str, tuple[Node, int, int, int]] = {}
         self._count = 0
-        self._starts: list[int] = []
+        self._length = 0  # of all scalars, as JSON writes them
+        self._starts: list[tuple[int, int]] = []
         self._documents = 0
+        self._told_length = False
 
     def take(self, event: Any) -> None:
         """Go on by one event."""
         if isinstance(event, yaml.ScalarEvent):
             node = Scalar(event.value, self._at(event), not event.style, self._tag(event), self._yaml11)
             self._count_nodes(1, node.place)
-            self._add(node, event.anchor, 1, 0)
+            length = len(encode_basestring_ascii(event.value))
+            self._length += length
+            self._add(node, event.anchor, 1, length, 0)
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._begin(event)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
@@ -212,31 +218,46 @@ class _Builder:
         place = self._at(event)
         self._check_depth(len(self._open) + 1, place)
         self._count_nodes(1, place)
-        self._starts.append(self._count)
+        self._starts.append((self._count, self._length))
         is_map = isinstance(event, yaml.MappingStartEvent)
         self._open.append(_Open(is_map=is_map, place=place, tag=self._tag(event), anchor=event.anchor))
 
     def _end(self) -> None:
         opened = self._open.pop()
-        size = self._count - self._starts.pop() + 1
-        if opened.is_map:
-            self._add(self._mapping(opened), opened.anchor, size, opened.height + 1)
-        else:
-            self._add(Sequence(tuple(opened.nodes), opened.place, opened.tag), opened.anchor, size, opened.height + 1)
+        count, length = self._starts.pop()
+        size, length = self._count - count + 1, self._length - length
+        node = self._mapping(opened) if opened.is_map else Sequence(tuple(opened.nodes), opened.place, opened.tag)
+        self._add(node, opened.anchor, size, length, opened.height + 1)
 
     def _alias(self, event: Any) -> None:
         known = self._anchors.get(event.anchor)
         place = self._at(event)
         if known is None:
             raise _unreadable(place, "not YAML: an alias names no anchor", "yaml")
-        node, size, height = known
+        node, size, length, height = known
         self._count_nodes(size, place)
         self._check_depth(len(self._open) + height, place)
-        self._add(node, None, size, height)
+        if self._is_too_long(length, place):
+            node, size, length, height = Scalar("", place, plain=False), 1, 0, 0
+        self._length += length
+        self._add(node, None, size, length, height)
 
-    def _add(self, node: Node, anchor: str | None, size: int, height: int) -> None:
+    def _is_too_long(self, length: int, place: Place) -> bool:
+        """Tell whether so much more text is too much, once it is reported; the tree goes on without it.
+
+        The document is refused, and what else it says may still be its owner's way in.
+        """
+        if self._length + length <= LARGEST:
+            return False
+        if not self._told_length:
+            self._told_length = True
+            most = f"more than {LARGEST // 2**20} MiB of text, aliases counted as what they stand for"
+            self._report.error(place, "", f"{most}; what it brings here is left out", code="limit")
+        return True
+
+    def _add(self, node: Node, anchor: str | None, size: int, length: int, height: int) -> None:
         if anchor is not None:
-            self._anchors[anchor] = (node, size, height)
+            self._anchors[anchor] = (node, size, length, height)
         if self._open:
             self._open[-1].nodes.append(node)
             self._open[-1].height = max(self._open[-1].height, height)

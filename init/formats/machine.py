@@ -10,6 +10,13 @@ from dataclasses import dataclass, field
 
 from init.formats import codec
 
+DOCUMENT_MOST = 2 << 20
+"""Bytes: of a source's documents together, of a document unpacked, and of what its `write_files` hold, unpacked."""
+ENCODED_MOST = 4 << 20
+"""Bytes of a machine as JSON: what the documents' limits leave open is how much longer JSON is than they are."""
+REPORT_MOST = 10 << 20
+"""Bytes that PID 1 takes from the config child: a machine, and its documents twice in base64, with room to spare."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

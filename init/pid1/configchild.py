@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from init.formats.machine import REPORT_MOST
 from init.pid1 import boot, cgroups
 from init.pid1.system import Spawn
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from init.pid1.perform import Performer
     from init.pid1.system import System
 
-OUTPUT_MOST = 8 << 20  # bytes
 MEMORY_MOST = 256 << 20  # bytes
 NAME = "config"
 _SIGKILL = 9
@@ -39,6 +39,7 @@ class ConfigChild:
         self._status: int | None = None
         self._pid: int | None = None
         self._over = False
+        self._too_long = False
 
     def start(self, argv: tuple[str, ...]) -> None:
         """Start it; a failure to do so is a `ConfigLost`."""
@@ -84,9 +85,10 @@ class ConfigChild:
             data = self._system.read_from(self._reading, 1 << 16)
         except BlockingIOError:
             return
-        if data and len(self._output) < OUTPUT_MOST:
+        if data and len(self._output) < REPORT_MOST:
             self._output += data
             return
+        self._too_long = bool(data)
         self._close()
         self._look()
 
@@ -97,6 +99,10 @@ class ConfigChild:
     def _look(self) -> None:
         """Both the end of the output and the end of the process are needed."""
         if self._reading is not None or self._status is None:
+            return
+        if self._too_long:
+            text = f"the config child's report is longer than {REPORT_MOST >> 20} MiB"
+            self._finish(boot.ConfigLost(reason=text))
             return
         if self._status != 0:
             self._finish(boot.ConfigLost(reason=f"the config child ended with {_describe(self._status)}"))
