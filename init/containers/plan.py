@@ -82,6 +82,7 @@ def _container(machine: Machine, index: int, engine: str, baked: Baked, given: M
             name=container.name,
             argv=podman.run(machine, index, baked, given) if engine == "podman" else own,
             after=tuple(after),
+            after_healthy=container.depends_healthy,
             readiness=Readiness.STARTED if container.health else Readiness.SETTLED,
             restart=_RESTARTS[container.restart],
             restart_limit=container.restart_limit,

@@ -161,6 +161,14 @@ def _update(fields: Fields, report: Report) -> Update:
         report.error(
             fields.place("policy"), fields.below("window"), "the policy `window` needs a `window`", code="missing"
         )
+    policy = fields.get("policy", "manual")
+    if policy == "manual" and "window" in fields:
+        message = "nothing is taken by itself, in this window or outside: the policy is `manual`"
+        report.warn(fields.place("window"), fields.below("window"), message, hint="write `policy: window` beside it")
+    if policy != "manual" and "repository" not in fields:
+        message = "no release is ever taken: there is no `repository`"
+        hint = "write one; if the recipe has it, `berth check --recipe NAME` sees that"
+        report.warn(fields.place("policy"), fields.below("policy"), message, hint=hint)
     default = Update()
     return Update(
         repository=fields.get("repository"),

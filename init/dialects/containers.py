@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from init.dialects.depends import depends
 from init.dialects.diagnostic import Report
 from init.dialects.healthcheck import HEALTHCHECK, read_healthcheck
 from init.dialects.mounts import PORT, VOLUME
@@ -112,12 +113,6 @@ def _ulimits(node: Node, path: str, report: Report) -> Any:
         if number is not INVALID:
             result.append((key.text, number, number))
     return tuple(result)
-
-
-def _depends(node: Node, path: str, report: Report) -> Any:
-    if isinstance(node, Mapping):
-        return tuple(key.text for key, _ in node.entries)
-    return Listing(NAME).read(node, path, report)
 
 
 def _hosts(node: Node, path: str, report: Report) -> Any:
@@ -240,7 +235,9 @@ SERVICE = Record(
             doc="`no`, `always` (the default), `on-failure[:N]`, `unless-stopped`",
             null=False,
         ),
-        "depends_on": Key(shape=Custom(_depends), doc="containers that have to be ready before"),
+        "depends_on": Key(
+            shape=depends(NAME), doc="containers that have to run before; with `condition: service_healthy`, healthy"
+        ),
         "healthcheck": Key(shape=Custom(read_healthcheck, HEALTHCHECK.schema()), doc="how its health is asked"),
         "network_mode": Key(shape=Choice(("bridge", "host", "none")), doc="its network; `bridge` by default"),
         "hostname": Key(
@@ -283,6 +280,7 @@ def make_container(name: str, fields: Fields, report: Report) -> Container:
     restart, limit = fields.get("restart", ("always", None))
     limits = _limits(fields, report)
     pull = fields.get("pull_policy", "missing")
+    needs = fields.get("depends_on", ())
     return Container(
         name=name,
         image=fields.get("image", ""),
@@ -315,7 +313,8 @@ def make_container(name: str, fields: Fields, report: Report) -> Container:
         pids=limits[2],
         stop_signal=fields.get("stop_signal"),
         stop_timeout=fields.get("stop_grace_period", 10.0),
-        depends_on=fields.get("depends_on", ()),
+        depends_on=tuple(each for each, _ in needs),
+        depends_healthy=tuple(each for each, healthy in needs if healthy),
         init=fields.get("init", True),
         pull="missing" if pull == "if_not_present" else pull,
     )

@@ -188,6 +188,7 @@ class Container:
     stop_signal: str | None = None
     stop_timeout: float = 10.0
     depends_on: tuple[str, ...] = ()
+    depends_healthy: tuple[str, ...] = ()  # of `depends_on`, those that have to be healthy, not only to run
     init: bool = True
     pull: str = "missing"  # `always`, `missing`, `never`
 

@@ -32,7 +32,7 @@ READABLE = {
     "Volume": "source target options",
     "HealthCheck": "http tcp",
     "Container": "name image restart network hostname user working_dir cap_add cap_drop tmpfs devices dns extra_hosts"
-    " sysctls ulimits stop_signal depends_on pull",
+    " sysctls ulimits stop_signal depends_on depends_healthy pull",
     "Registry": "host username ca",
     "Mount": "device target filesystem",
     "Swap": "filename",

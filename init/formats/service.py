@@ -69,6 +69,7 @@ class Service:
     stop: tuple[str, ...] | None = None
     stop_tells: bool = False  # `stop` ends when the service has, with its status; at a shutdown the rest is then killed
     after: tuple[str, ...] = ()  # started when these are ready; stopped before them. `network` is a target
+    after_healthy: tuple[str, ...] = ()  # of these, the containers that have to be healthy as well
     readiness: Readiness = Readiness.STARTED
     restart: Restart = Restart.ALWAYS
     restart_limit: int | None = None

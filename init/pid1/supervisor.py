@@ -1,9 +1,9 @@
 """All services together, pure: which may start, which may stop, in what order.
 
 A waiting service starts when everything in its `after` is ready: another service that is up (or a one-shot that is
-done), or a target (`network`). A name that nobody declared holds nothing up. At a shutdown the order is reversed:
-a service is asked to stop as soon as nothing that came after it lives any more; all that may stop, stop at once,
-each with its own time-out.
+done), or a target (`network`); and when the containers in its `after_healthy` are healthy. A name that nobody declared
+holds nothing up. At a shutdown the order is reversed: a service is asked to stop as soon as nothing that came after it
+lives any more; all that may stop, stop at once, each with its own time-out.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def load(supervisor: Supervisor, services: Iterable[Service], now: float) -> Out
     asks = []
     for name in sorted(in_cycle(known)):
         running = known[name]
-        known[name] = replace(running, service=replace(running.service, after=()))
+        known[name] = replace(running, service=replace(running.service, after=(), after_healthy=()))
         asks.append(Ask(name=name, action=lifecycle.Note(text="waits for itself through `after`: started at once")))
     after, more = _settle(replace(supervisor, services=known), now)
     return after, asks + more
@@ -128,8 +128,10 @@ def _due(supervisor: Supervisor, services: Mapping[str, Running], running: Runni
         return None if held else lifecycle.Stop(last=True)
     if running.state is not State.WAITING:
         return None
-    ready = all(_satisfied(supervisor, services, name) for name in running.service.after)
-    return lifecycle.Start() if ready else None
+    service = running.service
+    ready = all(_satisfied(supervisor, services, name) for name in service.after)
+    well = all(healthy(services[name]) for name in service.after_healthy if name in services)
+    return lifecycle.Start() if ready and well else None
 
 
 def _satisfied(supervisor: Supervisor, services: Mapping[str, Running], name: str) -> bool:

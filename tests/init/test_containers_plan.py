@@ -56,6 +56,14 @@ def test_no_engine_and_no_containers_are_no_services() -> None:
     assert list(services("docker")) == ["containerd", "docker"]
 
 
+@pytest.mark.parametrize("engine", ["crun", "podman", "docker"])
+def test_a_container_may_wait_for_another_s_health(engine: str) -> None:
+    proxy = Container(name="proxy", image="demo", depends_on=("web", "db"), depends_healthy=("db",))
+    made = services(engine, replace(WEB, name="db"), WEB, proxy)["proxy"]
+    assert made.after[:2] == ("web", "db")
+    assert made.after_healthy == ("db",)
+
+
 def test_crun() -> None:
     assert services("crun", WEB)["web"] == Service(
         name="web",

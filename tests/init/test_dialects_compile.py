@@ -434,3 +434,55 @@ def test_the_root_of_updates_is_json(root: str, valid: bool) -> None:
     compiled = berth(f"update: {{repository: 'http://host/', root: '{root}'}}")
     assert [each.path for each in compiled.diagnostics] == ([] if valid else ["update.root"])
     assert (compiled.machine is not None) is valid
+
+
+DEPENDS = {  # what is written, whether `db` has to be healthy, and the severity and path of what is said
+    "[db]": (False, []),
+    "{db: null}": (False, []),
+    "{db: {condition: service_started}}": (False, []),
+    "{db: {condition: service_healthy, required: true}}": (True, []),
+    "{db: {condition: service_healthy, restart: true}}": (True, ["warning db.restart"]),
+    "{db: {condition: service_healthy, required: false}}": (True, ["warning db.required"]),
+    "{db: {condition: service_completed_successfully}}": (False, ["warning db.condition"]),
+    "{db: {condition: service_helthy}}": (None, ["error db.condition"]),
+    "{db: {condition: nonsense, typo: 1}}": (None, ["error db.condition", "error db.typo"]),
+    "{db: service_healthy}": (None, ["error db"]),
+    "{dp: {condition: service_healthy}}": (None, ["error"]),
+}
+
+
+@pytest.mark.parametrize("text", DEPENDS)
+def test_what_a_container_waits_for(text: str) -> None:
+    healthy, told = DEPENDS[text]
+    compiled = berth(f"containers: {{web: {{image: x, depends_on: {text}}}, db: {{image: y}}}}")
+    below = "containers.web.depends_on"
+    assert [f"{each.severity.value} {each.path}" for each in compiled.diagnostics] == [
+        f"{severity} {below}{path and '.'}{path}" for severity, _, path in (each.partition(" ") for each in told)
+    ]
+    if healthy is not None:
+        web = machine(compiled).containers[0]
+        assert (web.depends_on, web.depends_healthy) == (("db",), ("db",) if healthy else ())
+    if "helthy" in text:
+        assert compiled.diagnostics[0].hint == "did you mean `service_healthy`?"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("{repository: 'http://h/', window: 'Sun 03:00-05:00'}", "update.window"),
+        ("{repository: 'http://h/', policy: manual, window: 'Sun 03:00-05:00'}", "update.window"),
+        ("{policy: now}", "update.policy"),
+        ("{policy: window, window: 'Sun 03:00-05:00'}", "update.policy"),
+        ("{repository: 'http://h/', policy: window, window: 'Sun 03:00-05:00'}", None),
+        ("{repository: 'http://h/', policy: now}", None),
+        ("{repository: 'http://h/'}", None),
+    ],
+)
+def test_updates_that_would_never_come_are_told(text: str, path: str | None) -> None:
+    compiled = berth(f"update: {text}")
+    assert [(each.severity.value, each.path) for each in compiled.diagnostics] == ([("warning", path)] if path else [])
+    assert compiled.machine is not None
+
+
+def test_the_repository_may_be_the_recipe_s() -> None:
+    assert berth("update: {policy: now}", b"#berth\nupdate: {repository: 'http://h/'}\n").diagnostics == ()

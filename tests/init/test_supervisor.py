@@ -70,6 +70,33 @@ def test_a_target_holds_up_only_those_that_name_it():
     assert world.order[-1] == "pulled"
 
 
+def test_a_container_waits_for_the_health_of_another():
+    check = Probe(argv=("/probe",), interval=5, timeout=1, retries=3, start_period=0)
+    world = World()
+    db = make("db", is_container=True, probe=check)
+    web = make("web", "db", is_container=True, after_healthy=("db",))
+    other = make("other", "db", is_container=True)
+    world.take(supervisor.load(world.state, [web, other, db], 0))
+    assert world.order == ["db", "other"], "it runs, and nobody has asked for its health yet"
+    world.deliver("db", life.Elapsed(timer=life.Timer.PROBE))
+    world.deliver("db", life.Spawned(role=Role.PROBE, pid=7))
+    assert world.order == ["db", "other"]
+    world.deliver("db", life.Exited(role=Role.PROBE, pid=7, status=0))
+    assert world.order == ["db", "other", "web"]
+    world.take(supervisor.close(world.state, 1))
+    assert world.stops[-1] == "db"
+    assert supervisor.at_rest(world.state)
+
+
+def test_a_container_that_waits_for_nobody_s_health_starts():
+    world = World()
+    world.take(supervisor.load(world.state, [make("web", "db", after_healthy=("db",))], 0))
+    assert world.order == ["web"]
+    cycle = [make("a", "b", after_healthy=("b",)), make("b", "a", after_healthy=("a",))]
+    world.take(supervisor.load(world.state, cycle, 0))
+    assert sorted(world.order) == ["a", "b", "web"]
+
+
 def test_nothing_starts_while_the_machine_goes_down():
     world = World()
     world.take(supervisor.load(world.state, [make("a"), make("late", "network")], 0))
