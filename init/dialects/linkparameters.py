@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from init.dialects.addresses import LINK_NAME, MAC
-from init.dialects.diagnostic import Place, Report, nearest
-from init.dialects.position import Mapping, Node, Scalar, shown
-from init.dialects.record import below
+from init.dialects.diagnostic import Report, nearest
+from init.dialects.position import Mapping, Node, Scalar, Sequence, shown
+from init.dialects.record import Fields, below
 from init.dialects.shape import INVALID, Boolean, Choice, Custom, Integer, Listing, Shape, Text, expected, wrong
 from init.formats.linkparameters import BOND, BRIDGE, BRIDGE_PORT
 
@@ -195,11 +195,14 @@ def pairs(
     return tuple((name, each) for each in texts)
 
 
-def check_members(members: tuple[str, ...], known: set[str], place: Place, path: str, report: Report) -> None:
+def check_members(fields: Fields, key: str, known: set[str], report: Report) -> None:
     """Warn of a member that no other entry describes: it may be a card that needs no word, or a slip."""
-    for member in members:
+    members, node = fields.get(key, ()), fields.node.get(key)
+    items = node.items if isinstance(node, Sequence) and len(node.items) == len(members) else ()
+    for index, member in enumerate(members):
         if member not in known:
             close = nearest(member, known)
             hint = f"did you mean {shown(close)}?" if close else None
-            message = f"no entry describes {shown(member)}: the card that the kernel calls so is meant"
-            report.warn(place, path, message, hint=hint, code="value")
+            place = items[index].place if items else fields.place(key)
+            message = "no entry describes this interface: the card that the kernel calls so is meant"
+            report.warn(place, f"{fields.below(key)}[{index}]", message, hint=hint, code="value")

@@ -179,7 +179,7 @@ def _check(described: list[Fields], report: Report) -> None:
     for each in described:
         others = known - {each.get("name")}
         for key in ("bond_interfaces", "bridge_interfaces"):
-            check_members(each.get(key, ()), others, each.place(key), each.below(key), report)
+            check_members(each, key, others, report)
         if "vlan_link" in each and each.get("vlan_link") not in others:
             close = nearest(each.get("vlan_link"), others)
             hint = f"did you mean {shown(close)}?" if close else None
@@ -353,7 +353,7 @@ def _way_of(route: Route, links: list[Link], fields: Fields, path: str, report: 
         if (links[index].dhcp6 or links[index].accept_ra) if six else links[index].dhcp4:
             return index
     chosen = free[0] if free else 0
-    message = f"no interface's own network holds this gateway: the route goes through {shown(links[chosen].name)}"
+    message = "no interface's own network holds this gateway: the route goes through the first interface"
     hint = "write it under `routes` of the subnet that it belongs to"
     report.warn(fields.place("gateway"), path, message, hint=hint, code="value")
     return chosen

@@ -275,7 +275,7 @@ def _check(described: list[tuple[str, str, Fields]], report: Report) -> None:
     known = {name for _, name, _ in described} | {each.get("set-name") for _, _, each in described} - {None}
     for kind, name, each in described:
         others = known - {name}
-        check_members(each.get("interfaces", ()), others, each.place("interfaces"), each.below("interfaces"), report)
+        check_members(each, "interfaces", others, report)
         if kind == "vlans" and "link" in each and each.get("link") not in others:
             close = nearest(each.get("link"), others)
             hint = f"did you mean {shown(close)}?" if close else None

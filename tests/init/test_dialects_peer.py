@@ -86,7 +86,7 @@ STRICTER = (  # cloud-init's schema takes it, Berth refuses it
         r"mounts\[\]", r"the directory has to be an absolute path without `\.\.`", "mount(8) would fail on the machine"
     ),
     Why(r"(run|boot)cmd\[\]", r"an empty command", NO_COMMAND),
-    Why(r"write_files\[\]\.content", r"the content is not what `encoding` says, .*", "the file could not be written"),
+    Why(r"write_files\[\]\.content", r"the content is not what `encoding` says.*", "the file could not be written"),
     Why(r"write_files\[\]\.path", r"expected the absolute path of a file", "the file could not be written"),
     Why(r"random_seed", r"the data is not what `encoding` says", "the seed could not be written"),
     Why(r"random_seed\.file", r"not an absolute path", "it would lie in whatever folder cloud-init stands in"),
