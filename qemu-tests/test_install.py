@@ -105,3 +105,30 @@ def test_what_is_refused_stays_as_it_is_and_what_is_named_is_installed(
         assert "/dev/vda9 /run/berth/state " in login.out("cat /proc/mounts")
         machine.power_off()
     assert is_unchanged(tools, other, data)
+
+
+@pytest.mark.slow
+def test_a_medium_in_rescue_touches_nothing_of_an_installed_disk(
+    installed: Callable[[str], Installed], tools: Tools, tmp_path: Path
+) -> None:
+    """As a person gets there: `r`, pressed while GRUB starts. `rescue retry` then leads to the live system."""
+    box = installed("uefi")
+    beside = box.overlay(tmp_path, "beside")
+    options = {"firmware": "uefi", "changed": with_disks((beside, "BERTHBOX"))}
+    with Machine(box.iso, tools=tools, folder=tmp_path, **options) as machine:
+
+        def entered() -> bool:
+            if not machine.seen:
+                machine.session.type("r")
+            return events.RESCUE_ENTERED in machine.names()
+
+        machine.wait_until(entered, what=events.RESCUE_ENTERED)
+        assert machine.wait(events.RESCUE_ENTERED)["reason"] == "the kernel command line asks for rescue"
+        machine.wait_for_line("started from an install medium")
+        machine.session.type("\nrescue status\n")
+        machine.wait_for_line("words that help here")
+        after = len(machine.seen)
+        machine.session.type("rescue retry\n")
+        machine.wait(events.HEALTH_PASSED, after=after)
+        machine.power_off()
+    assert is_unchanged(tools, beside, box.disk)

@@ -14,6 +14,7 @@ from init.formats import bootimage, bootrecord, disk
 
 ISO_FOLDER = "/berth"
 ISO_BOOT_IMAGE = f"{ISO_FOLDER}/boot.img"
+ISO_RESCUE_KEY = "r"  # pressed while GRUB starts, it asks for rescue instead of the live system
 _RESCUE_WAIT = 300  # seconds before a machine on which nothing loads tries again
 _LOAD_WAIT = 5  # seconds that the reason why a slot does not load can be read
 _ISO_WAIT = 60
@@ -48,7 +49,12 @@ def iso_script(*, root_hash: str, title: str) -> str:
     if re.fullmatch(r"[\w .,:()+~/-]*", title, flags=re.ASCII) is None:
         raise BuildError(f"GRUB cannot print {title!r}: letters, digits, blanks and .,:()+~/_- only")
     return _render(
-        "iso.cfg.j2", marker=iso_marker(root_hash), boot_image=ISO_BOOT_IMAGE, title=title, iso_wait=_ISO_WAIT
+        "iso.cfg.j2",
+        marker=iso_marker(root_hash),
+        boot_image=ISO_BOOT_IMAGE,
+        title=title,
+        iso_wait=_ISO_WAIT,
+        rescue_key=ISO_RESCUE_KEY,
     )
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 AGAIN = 10.0  # seconds until the program is started again
 LINE_MOST = 4096  # bytes
 KEPT_MOST = 20  # lines for `status`
+FROM_MEDIUM = (
+    "started from an install medium: no disk is touched, and this console is the only way in;"
+    " `rescue retry` starts the live system"
+)
 NO_ROOT = "neither slot's root can be read: there is no network and no SSH, this console is the only way in"
 
 
@@ -37,7 +41,13 @@ class WayIn:
     def look(self) -> None:
         """Begin, once the disk that booted is there. Raise OSError."""
         line = self._result.command_line
-        if self._tried or not line.rescue or line.record is None:
+        if self._tried or not line.rescue:
+            return
+        if line.media == "iso":
+            self._tried = True
+            self._tell(FROM_MEDIUM)
+            return
+        if line.record is None:
             return
         found = rescuedisk.find(self._system, line.record)
         if found is None:

@@ -51,6 +51,20 @@ def test_why_is_said_and_an_event() -> None:
     assert all(link.up for link in system.interfaces)
 
 
+def test_a_medium_says_what_its_rescue_can_do_and_looks_at_no_disk() -> None:
+    system = machine.base(f"berth.root={machine.image()[1]},{machine.OFFSET} berth.media=iso berth.rescue panic=0")
+    disk, partitions = machine.slot_disk()
+    machine.show_disk(system, "sda", disk, partitions)
+    system.typed = [b"poweroff\r"]
+    result, events = enter(system)
+    assert result.outcome == "poweroff"
+    assert events.seen[-1] == ("rescue.entered", {"reason": "the kernel command line asks for rescue"})
+    assert b"this console is the only way in; `rescue retry` starts the live system" in system.said
+    assert not [
+        call for call in system.calls if call.name in ("mount", "read_blocks") and "/dev/sd" in str(call.arguments)
+    ]
+
+
 def test_a_keyboard_beside_a_serial_line_is_heard() -> None:
     """The serial line is /dev/console, and the person sits at the screen."""
     system = stuck()
