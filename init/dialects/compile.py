@@ -12,7 +12,7 @@ from init.dialects.diagnostic import Diagnostic, Place, Report, Severity, Unread
 from init.dialects.files import make_files
 from init.dialects.header import BUILT, DIALECTS, dialect_of
 from init.dialects.identity import HOSTNAME, KEYS
-from init.dialects.lifeline import lifeline
+from init.dialects.lifeline import WAYS_IN, lifeline
 from init.dialects.merge import merge
 from init.dialects.networkconfig import compile_network
 from init.dialects.people import make_names, make_people
@@ -74,8 +74,12 @@ def compile_documents(
     network_config: Document | None = None,
     default: bytes | None = None,
     dialect: str | None = None,
+    ways_in: bool = False,
 ) -> Compiled:
-    """Compile a data source's documents laid over the recipe's `default`. Never raises for what they hold."""
+    """Compile a data source's documents laid over the recipe's `default`. Never raises for what they hold.
+
+    `ways_in`: only what may be a lifeline is looked at, and only the lifeline is returned.
+    """
     report = Report()
     given = [each for each in (user_data, meta_data, network_config) if each is not None]
     if len(given) > 1 and (too_large := documents_too_large({each.file: len(each.data) for each in given})):
@@ -98,19 +102,24 @@ def compile_documents(
     meta = _meta(meta_data, report)
     network = _network_document(network_config, report)
     half = _Half(
-        cloud=_merged(base.cloud, over.cloud),
-        berth=_merged(base.berth, over.berth),
+        cloud=_merged(base.cloud, _only(over.cloud) if ways_in else over.cloud),
+        berth=_merged(base.berth, over.berth) if not ways_in else base.berth,
         prefix=over.prefix if user_data is not None else base.prefix,
     )
     machine = _assemble(half, meta, network, report)
     if too_large := machine_too_large(machine, half.cloud, half.berth, half.prefix):
         report.error(*too_large, code="limit")
     diagnostics = report.all()
-    if not report.errors:
+    if not report.errors and not ways_in:
         return Compiled(machine=machine, lifeline=None, diagnostics=diagnostics, dialect=found)
     file = network_config.file if network_config is not None else None
     saved = None if broken else lifeline(machine, base_machine, diagnostics, file)
     return Compiled(machine=None, lifeline=saved, diagnostics=diagnostics, dialect=found)
+
+
+def _only(node: Mapping | None) -> Mapping | None:
+    """Return what of cloud-init's keys may be a way in."""
+    return Mapping(tuple(entry for entry in node.entries if entry[0].text in WAYS_IN), node.place) if node else None
 
 
 def compile_tree(node: Mapping) -> Compiled:

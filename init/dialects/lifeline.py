@@ -16,6 +16,7 @@ _SECTIONS = {
     "users": ("users", "ssh_authorized_keys", "user", "groups", "disable_root"),
     "network": ("network", "berth.network"),
 }
+WAYS_IN = frozenset(name for names in _SECTIONS.values() for name in names)
 
 
 def lifeline(machine: Machine, base: Machine, found: tuple[Diagnostic, ...], network_file: str | None) -> Machine:

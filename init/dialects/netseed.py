@@ -75,6 +75,8 @@ def fetch(address: Address, seconds: float, get: Get | None = None) -> Fetched:
         if meta is None:
             return Fetched(seed=None, reason="there is no meta-data")
         user, network = (_patiently(ask, f"{base}{name}", until) for name in ("user-data", "network-config"))
+        if user is None:
+            return Fetched(seed=None, reason="there is no user-data")
         vendor = says_something(_once(ask, f"{base}vendor-data", until))
         return Fetched(seed=Seed(user_data=user, meta_data=meta, network_config=network, vendor=vendor))
     except NoAnswer as error:

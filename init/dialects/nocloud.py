@@ -5,7 +5,9 @@ Source: cloud-init, `doc/rtd/reference/datasources/nocloud.rst` and `cloudinit/s
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +29,20 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seed:
-    """A seed's documents as bytes. `vendor`: there is vendor-data that says something, too."""
+    """A seed's documents as bytes. `vendor`: there is vendor-data that says something, too.
+
+    `problem` says why a document that is there can't be read: then the seed is refused, and not absent.
+    """
 
     user_data: bytes | None = None
     meta_data: bytes | None = None
     network_config: bytes | None = None
     vendor: bool = False
+    problem: str = ""
 
     def is_there(self) -> bool:
-        """Tell whether the seed holds anything."""
-        return self.user_data is not None or self.meta_data is not None
+        """Tell whether this is a configuration, readable or not: as in cloud-init, meta-data alone is none."""
+        return self.user_data is not None or bool(self.problem)
 
 
 def parse_line(text: str) -> Line | None:
@@ -80,41 +86,44 @@ def with_dmi(url: str, smbios: Path | None) -> str:
 
 def read_file(path: Path) -> bytes | None:
     """Return a file's bytes, at most one more than a document may have; None where it cannot be read."""
+    return read_part(path)[0]
+
+
+def read_part(path: Path) -> tuple[bytes | None, str]:
+    """Return a file's bytes as `read_file`, and why it can't be read if it is there. A FIFO is not waited for."""
     try:
-        with path.open("rb") as file:
-            return file.read(LARGEST + 1)
-    except OSError:
-        return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None, "it is no regular file"
+            return file.read(LARGEST + 1), ""
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, error.strerror or type(error).__name__
 
 
 def read_folder(folder: Path) -> Seed:
     """Read a seed folder: a mounted disk labelled `cidata`, or one on the machine. Names in capitals are FAT's."""
     try:
         names = {each.name.lower(): each for each in folder.iterdir()}
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return Seed()
-
-    def read(name: str) -> bytes | None:
-        path = names.get(name)
-        return read_file(path) if path is not None else None
-
+    except OSError as error:
+        return Seed(problem=f"what lies there can't be listed: {error.strerror or type(error).__name__}")
+    parts: dict[str, bytes | None] = {}
+    for name in ("user-data", "meta-data", "network-config"):
+        parts[name], reason = read_part(names[name]) if name in names else (None, "")
+        if name in names and parts[name] is None:
+            return Seed(problem=f"{name} can't be read: {reason or 'it leads to no file'}")
     return Seed(
-        user_data=read("user-data"),
-        meta_data=read("meta-data"),
-        network_config=read("network-config"),
-        vendor=says_something(read("vendor-data")),
+        user_data=parts["user-data"],
+        meta_data=parts["meta-data"],
+        network_config=parts["network-config"],
+        vendor=says_something(read_file(names["vendor-data"]) if "vendor-data" in names else None),
     )
 
 
 def says_something(vendor_data: bytes | None) -> bool:
     """Tell whether vendor-data asks for anything; some hosts always give an empty one."""
     return (vendor_data or b"").strip() not in _NOTHING
-
-
-def read_seed(url: str) -> Seed:
-    """Read a seed on the machine by its address: `file://` or a path. What cannot be read is absent."""
-    if url.startswith("file://"):
-        url = url.removeprefix("file://")
-    if url.startswith("/"):
-        return read_folder(Path(url))
-    return Seed()

@@ -13,18 +13,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from init.dialects import nocloud
 from init.dialects.compile import Document
-from init.dialects.netseed import Address, Fetched, is_remote
+from init.dialects.netseed import Address, is_remote, shown
 from init.dialects.nocloud import Line, Seed
+from init.dialects.reading import AT_ONCE, Reading
 from init.formats import cmdline
 
 BUNDLE = "berth.seed/1"
+_HALF = ", and meta-data alone is no seed: put an empty file `user-data` beside it"
 URL_KEYS = ("cloud-config-url", "url")
 
 
@@ -48,6 +50,7 @@ class Found:
     source: str
     seed: Seed
     line: Line = field(default_factory=Line)
+    absent: str = ""  # what to say where a place was named and holds no configuration
 
     def documents(self) -> tuple[Document | None, Document | None, Document | None]:
         """Return user-data, meta-data and network-config as the compiler takes them."""
@@ -95,46 +98,89 @@ def remote(places: Places) -> tuple[Address, ...]:
     return tuple(address for address in found if is_remote(address.url))
 
 
-def candidates(places: Places, fetched: Mapping[Address, Fetched] | None = None) -> list[Found]:
-    """Return every configuration that is there, the one that counts first; the last good one is the last.
+def local(places: Places) -> tuple[Path, ...]:
+    """Return the folders on the machine that the command line and the firmware name."""
+    found = []
+    for _, text in texts(places):
+        said = nocloud.parse_line(text.get("ds", ""))
+        if said is not None and said.seed is not None:
+            found.append(nocloud.with_dmi(said.seed, places.smbios).removeprefix("file://"))
+    return tuple(Path(path) for path in found if path.startswith("/"))
 
-    `fetched` is what the addresses of `remote` gave.
+
+def each(places: Places, reading: Reading = AT_ONCE) -> Iterator[Found]:
+    """Return every place where a configuration may lie, one by one, the one that counts first; the last good is last.
+
+    What is asked for is waited for, so whoever has found what counts goes no further.
     """
-    had = fetched or {}
-    found: list[Found] = []
     line = Line()
     if places.file is not None:
-        found.append(_file(places.file, places))
+        yield _file(places.file, places, reading)
     for source, text in texts(places):
         said = nocloud.parse_line(text.get("ds", ""))
         if said is not None:
             line = said if line == Line() else line
             if said.seed is not None:
-                url = nocloud.with_dmi(said.seed, places.smbios)
-                there = had.get(Address(url=url, kind="seed", source=source))
-                seed = there.seed if there is not None else nocloud.read_seed(url)
-                found.append(Found(source=source, seed=seed or Seed(), line=said))
+                yield _named(source, said, nocloud.with_dmi(said.seed, places.smbios), reading)
         for key in URL_KEYS:
-            there = had.get(Address(url=text.get(key, ""), kind="document", source=source))
-            if there is not None and there.seed is not None:
-                found.append(Found(source=source, seed=there.seed))
+            if is_remote(text.get(key, "")):
+                yield _answer(Address(url=text[key], kind="document", source=source), Line(), reading)
         if "berth.config" in text:
-            found.append(Found(source=source, seed=Seed(user_data=_base64(text["berth.config"]))))
-    found.extend(Found(source="cidata", seed=nocloud.read_folder(folder), line=line) for folder in places.seeds)
+            yield Found(source=source, seed=Seed(user_data=_base64(text["berth.config"])))
+    for folder in places.seeds:
+        seed = reading.folder(folder)
+        absent = "the disk labelled cidata has no user-data" + (_HALF if seed.meta_data is not None else "")
+        yield Found(source="cidata", seed=seed, line=line, absent="" if seed.is_there() else absent)
     if places.medium is not None:
-        found.append(Found(source="medium", seed=Seed(user_data=nocloud.read_file(places.medium)), line=line))
-    if places.last_good is not None:
-        found.append(last_good(nocloud.read_file(places.last_good / "user-data")))
-    return [each for each in found if each.seed.is_there()]
+        yield Found(source="medium", seed=reading.file(places.medium), line=line)
+    kept = last_good_of(places, reading)
+    if kept is not None:
+        yield kept
 
 
-def _file(path: Path, places: Places) -> Found:
+def last_good_of(places: Places, reading: Reading = AT_ONCE) -> Found | None:
+    """Return the configuration that state keeps; None where it keeps none."""
+    if places.last_good is None:
+        return None
+    seed = reading.file(places.last_good / "user-data")
+    return Found(source="last-good", seed=seed) if seed.problem else last_good(seed.user_data)
+
+
+def candidates(places: Places) -> list[Found]:
+    """Return every configuration that is there and can be read, the one that counts first; the last good is last."""
+    return [found for found in each(places) if found.seed.user_data is not None]
+
+
+def _named(source: str, said: Line, url: str, reading: Reading) -> Found:
+    """Return what lies at the address that `ds=nocloud;s=` names."""
+    if is_remote(url):
+        return _answer(Address(url=url, kind="seed", source=source), said, reading)
+    path = url.removeprefix("file://")
+    if not path.startswith("/"):
+        return Found(source=source, seed=Seed(), line=said)  # `init.dialects.unused` says so
+    seed = reading.folder(Path(path))
+    half = _HALF if seed.meta_data is not None else ""
+    absent = "" if seed.is_there() else f"no configuration from {path}: no user-data lies there{half}"
+    return Found(source=source, seed=seed, line=said, absent=absent)
+
+
+def _answer(address: Address, line: Line, reading: Reading) -> Found:
+    had = reading.address(address)
+    if had.seed is not None:
+        return Found(source=address.source, seed=had.seed, line=line)
+    absent = f"no configuration from {shown(address.url)}: {had.reason}"
+    return Found(source=address.source, seed=Seed(), line=line, absent=absent)
+
+
+def _file(path: Path, places: Places, reading: Reading) -> Found:
     """A document for the machine as it stands: name and network that its source gave beside user-data go on."""
-    beside = last_good(nocloud.read_file(places.last_good / "user-data")).seed if places.last_good else Seed()
+    kept = last_good_of(places, reading)
+    given, beside = reading.file(path), kept.seed if kept is not None else Seed()
     seed = Seed(
-        user_data=nocloud.read_file(path) or b"",
+        user_data=given.user_data or b"",
         meta_data=beside.meta_data,
         network_config=beside.network_config,
+        problem=given.problem,
     )
     return Found(source="file", seed=seed, line=Line(instance_id=places.instance))
 

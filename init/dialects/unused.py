@@ -1,6 +1,6 @@
 """What the command line and the firmware name as a configuration and can't be used: each said, none dropped silently.
 
-Addresses that were asked and gave nothing are `init.dialects.machine_config`'s to tell: it knows what they answered.
+What was looked for and is not there is told by `init.dialects.sources`, which knows what was found instead.
 """
 
 from __future__ import annotations
@@ -34,21 +34,11 @@ def _of(text: dict[str, str], places: Places) -> Iterator[tuple[str, str | None]
             yield f"{_named(word)} of `ds=nocloud` is not acted on", "`s`, `h` and `i` are"
         if said.seed is not None:
             url = nocloud.with_dmi(said.seed, places.smbios)
-            if not is_remote(url) and not nocloud.read_seed(url).is_there():
-                yield _seed(url)
+            if not is_remote(url) and not url.startswith(("/", "file://")):
+                yield _address(url), "write `s=http://…/`, `s=https://…/`, or the path of a folder on the machine"
     for key in URL_KEYS:
         if key in text and not is_remote(text[key]):
             yield _address(text[key]), f"write `{key}=http://…` or `{key}=https://…`"
-
-
-def _seed(url: str) -> tuple[str, str | None]:
-    if url.startswith(("/", "file://")):
-        place = url.removeprefix("file://")
-        return (
-            f"no configuration from {place}: neither user-data nor meta-data lies there; the next source counts",
-            None,
-        )
-    return _address(url), "write `s=http://…/`, `s=https://…/`, or the path of a folder on the machine"
 
 
 def _address(url: str) -> str:

@@ -32,7 +32,7 @@ def read(folder: Path = Path(LAST_GOOD), default: Path = Path(release.DEFAULT_DO
     base = _bytes(default)
     recipe = compile_documents(None, default=base).machine or Machine()
     nobody = Lifeline(machine=only_lifeline(recipe), identity=None, sentence=NOBODY)
-    found = candidates(Places(last_good=folder), {})
+    found = candidates(Places(last_good=folder))
     if not found:
         return nobody
     user, meta, network = found[0].documents()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from init.dialects.machine_config import decide
-from init.dialects.nocloud import parse_line, with_dmi
+from init.dialects.machine_config import READ_SECONDS, SECONDS, decide
+from init.dialects.nocloud import Seed, parse_line, with_dmi
+from init.dialects.reading import AT_ONCE, AtOnce, SideBySide
 from init.dialects.sources import Places
 from init.formats.machine import decode
+from init.pid1 import boot
 
 DEFAULT = b"#berth\ncontainers: {web: {image: demo}}\n"
 GOOD = b"#cloud-config\nhostname: good\n"
@@ -202,3 +206,95 @@ def test_the_line_s_grammar(tmp_path: Path) -> None:
     assert (got.seed, got.hostname, got.instance_id) == ("http://x/", "h", "i")
     (tmp_path / "product_uuid").write_text("abc\n")
     assert with_dmi("http://x/__dmi.system-uuid__/__dmi.nothing__/", tmp_path) == "http://x/abc//"
+
+
+def broken(folder: Path, how: str) -> Path:
+    seed(folder, None, meta_data=b"instance-id: z\n")
+    path = folder / "user-data"
+    match how:
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "loop":
+            path.symlink_to(path)
+        case "nowhere":
+            path.symlink_to(folder / "none")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["fifo", "folder", "loop", "nowhere"])
+def test_user_data_that_can_t_be_read_is_refused_and_not_absent(tmp_path: Path, how: str) -> None:
+    disk, last = broken(tmp_path / "disk", how), seed(tmp_path / "last", GOOD)
+    got = child("--seed", disk, "--last-good", last)
+    assert (got["source"], got["machine"]["hostname"]) == ("last-good", "good")
+    assert got["refused"]["source"] == "cidata"
+    (said,) = got["diagnostics"]
+    assert (said["severity"], said["file"], said["code"]) == ("error", "cidata:user-data", "unreadable")
+    assert said["message"].startswith("user-data can't be read: ")
+    medium = tmp_path / "medium"
+    medium.write_bytes(NAMED % b"medium")
+    got = decide(Places(seeds=(disk,), medium=medium), DEFAULT)
+    assert (got["source"], got["refused"]["source"]) == ("medium", "cidata")
+    got = decide(Places(seeds=(disk,)), DEFAULT)
+    assert (got["source"], got["refused"]["source"], len(got["diagnostics"])) == ("recipe", "cidata", 1)
+
+
+def test_meta_data_that_can_t_be_read_is_no_seed_without(tmp_path: Path) -> None:
+    disk = seed(tmp_path / "disk", GOOD)
+    (disk / "meta-data").mkdir()
+    got = decide(Places(seeds=(disk,)), None)
+    assert (got["source"], got["refused"]["source"]) == ("recipe", "cidata")
+    assert got["diagnostics"][0]["message"].startswith("meta-data can't be read")
+
+
+def test_meta_data_alone_is_no_seed_and_takes_nothing_from_the_last_good(tmp_path: Path) -> None:
+    disk, last = seed(tmp_path / "disk", None, meta_data=b"instance-id: z\n"), seed(tmp_path / "last", GOOD)
+    got = decide(Places(seeds=(disk,), last_good=last), DEFAULT)
+    assert (got["source"], got["machine"]["hostname"], got["refused"]) == ("last-good", "good", None)
+    (said,) = got["diagnostics"]
+    assert (said["severity"], said["file"]) == ("warning", "cidata")
+    assert "empty file `user-data`" in said["message"]
+    (disk / "user-data").touch()
+    assert decide(Places(seeds=(disk,), last_good=last), DEFAULT)["source"] == "cidata"
+
+
+class Stuck(AtOnce):
+    """A drive that gives nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def folder(self, path: Path) -> Seed:
+        self.go.wait(60)
+        return super().folder(path)
+
+
+def test_a_disk_that_is_not_read_in_time_is_said_and_leaves_the_last_good(tmp_path: Path) -> None:
+    disk, last = seed(tmp_path / "disk", NAMED % b"disk"), seed(tmp_path / "last", GOOD)
+    places = Places(seeds=(disk,), last_good=last)
+    drive = Stuck()
+    reading = SideBySide(folders=[disk], files=[last / "user-data"], seconds=0.5, reader=drive)
+    got = decide(places, DEFAULT, reading)
+    assert (got["source"], got["machine"]["hostname"]) == ("last-good", "good")
+    assert got["refused"] == {"source": "cidata", "sha256": "", "errors": 1}
+    assert [each["message"] for each in got["diagnostics"]] == ["it can't be read within 0.5 s"]
+    drive.go.set()
+    reading = SideBySide(folders=[disk], files=[last / "user-data"], seconds=60, reader=AT_ONCE)
+    assert decide(places, DEFAULT, reading)["machine"]["hostname"] == "disk"
+
+
+def test_the_bounds_fit_into_the_one_that_pid_1_has() -> None:
+    assert READ_SECONDS > 2 * SECONDS - 1, "a drive that takes a little over 5 s to get going costs no configuration"
+    assert READ_SECONDS + 3 * SECONDS < boot.CONFIG_BOUND, "the document, its lifeline, and the last good one"
+
+
+def test_what_takes_too_long_to_understand_still_lets_its_owner_in(tmp_path: Path) -> None:
+    users = b"".join(b" - {path: /etc/f%d, content: a}\n" % number for number in range(14_000))
+    key = b"ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl x]\n"
+    disk = seed(tmp_path / "disk", b"#cloud-config\nhostname: in\n" + key + b"write_files:\n" + users)
+    got = child("--seconds", "0.01", "--seed", disk)
+    assert (got["lifeline"], got["machine"]["hostname"]) == (True, "in")
+    assert got["machine"]["users"][0]["name"] == "berth"
+    assert "files" not in got["machine"]
+    assert got["diagnostics"][0]["message"] == "not understood within 0.01 s"

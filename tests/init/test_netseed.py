@@ -95,8 +95,12 @@ def test_a_seed_is_fetched(server: Server, tmp_path: Path) -> None:
     assert got["diagnostics"] == []
 
 
-def test_a_seed_may_have_meta_data_alone(server: Server, tmp_path: Path) -> None:
+def test_a_seed_may_have_an_empty_user_data_and_not_none(server: Server, tmp_path: Path) -> None:
     server.files = {"/meta-data": b"local-hostname: alone\n"}
+    got = ask(tmp_path, f"ds=nocloud;s={server.url}")
+    assert (got["source"], got["machine"]["hostname"]) == ("last-good", "last")
+    assert "there is no user-data" in got["diagnostics"][0]["message"]
+    server.files["/user-data"] = b""
     got = ask(tmp_path, f"ds=nocloud;s={server.url}")
     assert (got["source"], got["machine"]["hostname"]) == ("cmdline", "alone")
 
@@ -201,12 +205,45 @@ def test_without_a_network_nobody_is_asked(server: Server, tmp_path: Path) -> No
     assert "there is no network" in got["diagnostics"][0]["message"]
 
 
-def test_the_first_that_gives_ends_the_asking(server: Server, tmp_path: Path) -> None:
-    server.files = {"/one": GOOD}
-    got = ask(tmp_path, f"cloud-config-url={server.url}/one url={server.url}/two")
+def answer(handler: Handler, data: bytes) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+def test_addresses_are_asked_side_by_side_and_the_order_decides(server: Server, tmp_path: Path) -> None:
+    """The first answers only when the second has been asked: whoever asks one after the other never hears it."""
+    second = threading.Event()
+
+    def one(handler: Handler) -> None:
+        second.wait(30)
+        answer(handler, GOOD)
+
+    def two(handler: Handler) -> None:
+        second.set()
+        answer(handler, LAST)
+
+    server.answers = {"/one": one, "/two": two}
+    got = ask(tmp_path, f"cloud-config-url={server.url}/one url={server.url}/two", seconds="4")
     assert got["machine"]["hostname"] == "fetched"
-    assert server.asked == ["/one"]
     assert got["diagnostics"] == []
+
+
+def test_who_has_the_first_does_not_wait_for_the_second(server: Server, tmp_path: Path) -> None:
+    """The second never answers; the child would be killed after 60 s, and asks for 600."""
+    never = threading.Event()
+    server.files = {"/one": GOOD}
+    server.answers = {"/two": lambda handler: _ignore(never.wait(120))}
+    try:
+        got = ask(tmp_path, f"cloud-config-url={server.url}/one url={server.url}/two", seconds="600")
+    finally:
+        never.set()
+    assert got["machine"]["hostname"] == "fetched"
+    assert got["diagnostics"] == []
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 def test_which_addresses_are_asked(tmp_path: Path) -> None:
