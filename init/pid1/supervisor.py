@@ -48,10 +48,15 @@ Outcome = tuple[Supervisor, list[Ask]]
 
 
 def load(supervisor: Supervisor, services: Iterable[Service], now: float) -> Outcome:
-    """Take on services, and start those that may. A name that is there already keeps what runs."""
+    """Take on services, and start those that may. A name that is there already keeps what runs.
+
+    A container's next start is by the new words, though: podman's tell it of the other containers.
+    """
     known = dict(supervisor.services)
     for service in services:
-        known.setdefault(service.name, Running(service=service, since=now))
+        old = known.setdefault(service.name, Running(service=service, since=now))
+        if service.is_container and old.service.argv != service.argv:
+            known[service.name] = replace(old, service=replace(old.service, argv=service.argv))
     asks = []
     for name in sorted(in_cycle(known)):
         running = known[name]

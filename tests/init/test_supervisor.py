@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,6 +148,19 @@ def test_what_is_wrong_and_what_is_waited_for():
     world.take(supervisor.load(world.state, wanted, 0))
     assert supervisor.waiting(world.state) == ("container web is waiting, not healthy",)
     assert supervisor.wrong(world.state) == {}
+
+
+def test_what_is_loaded_again_runs_on_and_starts_by_its_new_words():
+    world = World()
+    web = make("web", is_container=True)
+    world.take(supervisor.load(world.state, [web], 0))
+    running = world.state.services["web"]
+    world.take(supervisor.load(world.state, [replace(web, argv=("/web", "--add-host=db")), make("db")], 1))
+    after = world.state.services["web"]
+    assert (after.main, after.state, world.order) == (running.main, running.state, ["web", "db"])
+    world.deliver("web", life.Exited(role=Role.MAIN, pid=after.main, status=-9))
+    _, asks = supervisor.deliver(world.state, "web", life.Elapsed(timer=life.Timer.BACKOFF), 3)
+    assert life.Run(role=Role.MAIN, argv=("/web", "--add-host=db")) in [ask.action for ask in asks]
 
 
 PROBE = Probe(argv=("/probe",), interval=5.0, timeout=2.0, retries=3, start_period=0.0)
