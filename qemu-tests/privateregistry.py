@@ -215,7 +215,11 @@ def _join(one: socket.socket, other: socket.socket) -> None:
 
 def image_archive(files: dict[str, bytes], **run: Any) -> bytes:
     """Return an image as `docker save` writes one."""
-    layer = _layer(files)
+    return archive_of(_layer(files), **run)
+
+
+def archive_of(layer: bytes, **run: Any) -> bytes:
+    """Return an image of one layer, given as its tar, as `docker save` writes one."""
     config = _configuration(layer, run)
     name = hashlib.sha256(config).hexdigest()
     manifest = [{"Config": f"{name}.json", "RepoTags": ["tests/archived:1"], "Layers": ["layer.tar"]}]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hostile
 import pytest
 from machine import Machine
 from privateregistry import BEHIND, PASSWORD, USER, PrivateRegistry, Proxy, image_archive, registry_tools
@@ -169,6 +170,32 @@ def test_an_archive_that_comes_later_is_started(shop: Shop) -> None:
     root.send(data, f"mkdir -p {shlex.quote(ARCHIVE.rpartition('/')[0])} && cat > {ARCHIVE}")
     root.out("berthctl service restart saved")
     machine.wait(events.CONTAINER_HEALTHY, name="saved")
+
+
+def test_no_hostile_layer_changes_anything_outside(shop: Shop) -> None:
+    """Each archive goes the way that `archive:` goes in this recipe: unpacked by us, by podman, or by dockerd.
+
+    Whether it is refused or unpacked within the image is the engine's to say.
+    """
+    root, machine = shop.root, shop.machine
+    victim = hostile.VICTIM
+    root.out(f"mkdir -m 750 {victim} && echo mine > {victim}/mine && chmod 600 {victim}/mine && cp {ARCHIVE} /run/good")
+    look = f"cd {victim} && stat -c '%n %f %u %g %h %s %Y %i' . * && cat mine && ls -A"
+    before = root.out(look)
+    said = {}
+    for name, data in hostile.ARCHIVES.items():
+        root.send(data, f"cat > {ARCHIVE}")
+        done = root.run("/usr/bin/python3 -ISB /usr/lib/berth/app container fetch saved")
+        said[name] = (done.status, done.err.strip()[-200:])
+        assert root.out(look) == before, (name, said)
+    print(shop.recipe, said)
+    kept = ("/var/lib/containers", "/var/lib/docker", "/var/lib/berth/images", "/run/berth/state", "/proc", "/sys")
+    stores = " -o ".join(f"-path {path}" for path in kept)
+    assert root.out(f"find / \\( {stores} \\) -prune -o -name '{hostile.PLANTED}-*' -print") == ""
+    assert not [line for line in machine.console if line.strip() == hostile.PLANTED], "written to the machine's console"
+    after = len(machine.seen)
+    root.out(f"cp /run/good {ARCHIVE} && rm -r /run/good {victim} && berthctl service restart saved")
+    machine.wait(events.CONTAINER_HEALTHY, name="saved", after=after)
 
 
 def test_a_killed_container_is_back(shop: Shop) -> None:
