@@ -131,6 +131,7 @@ class Conductor:
         self._bootcmd_told = False
         self._ssh_told = False
         self._settled = False
+        self._rested = False  # has had `settle` seconds
         self._argv: tuple[str, ...] = ()
         self._look: gate.Look | None = None
 
@@ -245,6 +246,8 @@ class Conductor:
 
         if settled:  # all its actions are done: whoever looks now sees every service
             self._settled = True
+            if self._rested:  # a boot that takes longer than `settle`: without a network nothing else would say it
+                self._finally()
             self._on_change()
 
     def _do_boot(self, action: boot.Action) -> None:
@@ -307,6 +310,7 @@ class Conductor:
         """Raise OSError where the record can't be read now: then this comes again."""
         self.gate = replace(self.gate, standing=self.record.standing())
         self._gate(gate.Settled())
+        self._rested = True
         self._finally()
         self.updates.boot_gate_passed(self.boot.in_force.machine)
 

@@ -273,7 +273,7 @@ random_seed:
 def test_power_state_comes_where_its_condition_holds(boot, line, status, way):
     wanted = PowerState(mode=way, condition=Command(argv=(line,), shell=True))
     touch = (Command(argv=("touch", "/run/well")),)
-    guest = boot(Machine(containers=(WEB,), bootcmd=touch, power_state=wanted, health=Health(settle=4)))
+    guest = boot(Machine(containers=(WEB,), bootcmd=touch, power_state=wanted, health=Health(settle=0.2)))
     guest.until(events.SERVICE_READY, scripts.CONDITION)
     if status == "0":
         assert guest.until(events.SHUTDOWN_BEGUN)["why"] == "power_state of the config"

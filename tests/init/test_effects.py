@@ -209,6 +209,12 @@ def test_a_condition_is_asked_once_and_decides(status: bytes) -> None:
     assert not [argv for argv in made.started if scripts.CONDITION in argv[-1]]
 
 
+def test_a_boot_that_takes_longer_than_it_has_to_rest_has_its_last_word_too() -> None:
+    """Without a network nothing else says that the end has come."""
+    _, reasons = live(network=False, wanted=replace(WANTED, health=Health(settle=0.05)))
+    assert reasons == ["power_state of the config"]
+
+
 @pytest.fixture
 def address() -> Iterator[tuple[str, list[bytes]]]:
     told: list[bytes] = []
