@@ -397,7 +397,7 @@ def test_a_bomb_leaves_the_last_good_config_which_may_be_changed_and_outlives_a_
     assert (refused["source"], refused["in_force"]) == ("cidata", "last-good")
     assert machine.wait(events.CONFIG_APPLIED)["source"] == "last-good"
     machine.wait_for_line("config refused (cidata)")
-    for text in ("meta-data:1:15: a NUL character", "network-config: larger than 4 MiB", "alias"):
+    for text in ("meta-data:1:15: a NUL character", "network-config: larger than 2 MiB", "alias"):
         assert any(text in error for error in refused["errors"]), (text, refused)
         machine.wait_for_line(text)
     status = running.login("berth").json("berthctl status --json")

@@ -78,7 +78,8 @@ FINDINGS = {
     "invalid": "Something does not fit to the rest of the document; the sentence says what.",
     "ignored": "It is known and not acted on; the sentence says what happens instead.",
     "unused": "A data source holds a document that nothing here reads.",
-    "unreachable": "An address that the configuration was to come from gave no answer in time.",
+    "unreachable": "A place that the configuration was to come from has none, or gave no answer in time.",
+    "unreadable": "A configuration is there and can't be read, so it is refused; the sentence says what came instead.",
     "note": "It works, and there is something to know about it.",
     "old-form": "It works, and there is a better way to write it.",
     "yaml-versions": (
