@@ -86,7 +86,7 @@ def decide(
             continue
         if not found.seed.problem:
             return _with(said, _won(found, places, reading, run, broken))
-        said.append(_unreadable(found))
+        said.append(_not_read(found))
         broken = broken or {"source": found.source, "sha256": "", "errors": 1}
         kept = run.kept(places, reading) if found.source != "last-good" else None
         if kept is not None:
@@ -107,7 +107,7 @@ def _absent(found: Found) -> Diagnostic:
     )
 
 
-def _unreadable(found: Found) -> Diagnostic:
+def _not_read(found: Found) -> Diagnostic:
     place = Place(f"{found.source}:user-data")
     return Diagnostic(severity=Severity.ERROR, place=place, path="", message=found.seed.problem, code="unreadable")
 
