@@ -1,4 +1,4 @@
-"""PID 1 of a namespace: the whole running half, on a root that is an overlay over this machine's, thrown away after.
+"""PID 1 of a namespace: the whole running half, on a root that has this machine's /usr in it, thrown away after.
 
 Started by `test_conductor_namespaced.py` through unshare(1). argv: the repository, cgroup folder or "", a folder of
 files to lay into the root (`FOLDER/usr/lib/berth/…`), the path of a fifo or file that takes the events.
@@ -24,20 +24,25 @@ BIND = 4096 | 16384
 
 
 def make_root(kernel: Kernel, repository: str, files: str) -> None:
-    """A root of our own in memory: this machine's /usr below an overlay, its devices, nothing else of it."""
+    """A root of our own in memory: this machine's /usr, its devices, nothing else of it.
+
+    An overlay over /usr would do, were it not for a user namespace in which the owner of /usr has no number: nothing
+    can be copied up there. So folders in which something is laid are made, and all else in them is a link.
+    """
     base = files + "-root"  # not /tmp: the repository may lie below it
     os.mkdir(base)
     kept = {path: os.readlink(path) for path in ("/bin", "/lib", "/lib64", "/sbin") if os.path.islink(path)}
     source = os.open(files, os.O_RDONLY)
     kernel.mount("none", base, "tmpfs", 0, "")
     root = f"{base}/root"
-    for name in ("upper", "work", "root", "root/usr"):
+    for name in ("root", "root/host"):
         os.mkdir(f"{base}/{name}")
-    options = f"lowerdir=/usr,upperdir={base}/upper,workdir={base}/work,userxattr"
-    kernel.mount("overlay", f"{root}/usr", "overlay", 0, options)
+    kernel.mount("/usr", f"{root}/host", "", BIND, "")
+    lay_among_links("/usr", f"/proc/self/fd/{source}/usr", f"{root}/usr", "/host")
     for path, target in kept.items():
         os.symlink(target, root + path)
-    for place in ("/proc", "/dev", "/sys", repository, *([] if sys.base_prefix == "/usr" else [sys.base_prefix])):
+    outside = [] if sys.base_prefix.startswith("/usr") else [sys.base_prefix]
+    for place in ("/proc", "/dev", "/sys", repository, *outside):
         os.makedirs(root + place, exist_ok=True)
         kernel.mount(place, root + place, "", BIND, "")
     for place in ("/etc", "/run", "/tmp", "/var/lib", "/var/log", "/root"):
@@ -52,6 +57,16 @@ def make_root(kernel: Kernel, repository: str, files: str) -> None:
         kernel.mount(f"{root}/root/urandom", f"{root}/dev/urandom", "", BIND, "")
     os.chroot(root)
     os.chdir("/")
+
+
+def lay_among_links(there: str, laid: str, here: str, seen: str) -> None:
+    """Make `here` like `there` by links, but for what `laid` has; `seen` is where `there` is found in the new root."""
+    os.mkdir(here)
+    for name in {*os.listdir(there), *os.listdir(laid)}:
+        if not os.path.lexists(f"{laid}/{name}"):
+            os.symlink(f"{seen}/{name}", f"{here}/{name}")
+        elif os.path.isdir(f"{there}/{name}") and os.path.isdir(f"{laid}/{name}"):
+            lay_among_links(f"{there}/{name}", f"{laid}/{name}", f"{here}/{name}", f"{seen}/{name}")
 
 
 def main() -> None:
