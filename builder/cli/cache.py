@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from builder.cli.arguments import number
 from builder.cli.context import Context
 from builder.cli.watch import show_bytes
+from builder.errors import LockError
 from builder.fetch.upkeep import Removed, cache_info, clean, prune
+from builder.lock.file import read_lock
 
 EXAMPLES = """\
   berth cache info              where it is and how large
-  berth cache prune --days 30   delete what no build used for 30 days
+  berth cache prune --days 30   delete what no build used for 30 days, but no package of a lock in this folder
   berth cache clean             delete all of it
 """
 _DAY = 86400
@@ -38,8 +42,21 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             if info.partial_bytes:
                 print(f"  {info.partial} downloads begun, {show_bytes(info.partial_bytes)}")
         return 0
-    removed = prune(store, unused_for=arguments.days * _DAY) if arguments.what == "prune" else clean(store)
+    if arguments.what == "prune":
+        removed = prune(store, unused_for=arguments.days * _DAY, keep=locked_here(Path()))
+    else:
+        removed = clean(store)
     return tell(removed, as_json=context.as_json)
+
+
+def locked_here(folder: Path) -> set[str]:
+    """Return the hashes of all packages that locks in a folder name: beside recipes, and healed ones below `build/`."""
+    names: set[str] = set()
+    for pattern in ("*.lock", "recipes/*.lock", "build/locks/*.lock"):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(LockError):  # another program's, by its name
+                names.update(package.sha256 for package in read_lock(path).packages)
+    return names
 
 
 def tell(removed: Removed, *, as_json: bool) -> int:

@@ -27,7 +27,9 @@ class Context:
             from builder.cli.watch import choose_progress  # noqa: PLC0415 - rich costs 48 ms
 
             progress = choose_progress(sys.stderr)
+        store = Store(default_root())
+        store.hold()
         return Context(
-            store=Store(default_root()), progress=progress,
+            store=store, progress=progress,
             build_root=Path("build").absolute(), as_json=as_json,
         )  # fmt: skip

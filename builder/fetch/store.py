@@ -5,6 +5,7 @@ Layout below the root:
     blobs/ab/abcdef…      one blob, mode 0444, named by the hex SHA-256 of its content
     partial/abcdef…       a download under way, kept so that the next try resumes (see `download.py`)
     scratch/XXXXXXXX/     private folders of running builds, each locked by its owner
+    users                 locked for reading by each command that works with the store (flock(2))
 
 Any number of builds may use one store at the same time, and each may be killed at any instant: a blob gets its
 name by one rename after its content is whole, so a name either has the right bytes or is damaged by the disk
@@ -83,6 +84,7 @@ class Store:
         self.root = root.absolute()
         self._blobs = self.root / "blobs"
         self._scratch: Path | None = None
+        self._users: int | None = None
         with explain_full_disk(self.root):
             for folder in (self._blobs, self.root / "partial", self.root / "scratch"):
                 try:
@@ -91,6 +93,34 @@ class Store:
                     raise BerthError(
                         f"no folder can be made at {self.root}", hint="point BERTH_CACHE to a folder of yours"
                     ) from error
+
+    def hold(self) -> None:
+        """Say, for as long as this process lives, that the store is in use, and wait for who is emptying it."""
+        if self._users is None:
+            with contextlib.suppress(OSError):  # who may not write here may not empty it either
+                self._users = os.open(self.root / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                fcntl.flock(self._users, fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the store for oneself. Raises BerthError while another command works with it."""
+        users = os.open(self.root / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        held = self._users is not None
+        if self._users is not None:
+            os.close(self._users)
+            self._users = None
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise BerthError(
+                f"another command works with the store {self.root}, which would lose what it has just fetched",
+                hint="wait until that has ended, and try again",
+            ) from None
+        finally:
+            os.close(users)
+            if held:
+                self.hold()
 
     def path(self, sha256: str) -> Path:
         """Return where the blob is or would be. Its content is not checked: see `read`, `open`, `verify`."""

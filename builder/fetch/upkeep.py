@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from builder.fetch.store import Store
 
 _DAY = 86400.0  # seconds
+_NOTED = 2 * _DAY  # a use is noted again a day after the last: see `Store.has`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +63,14 @@ def prune(store: Store, *, unused_for: float, keep: Collection[str] = (), now: f
     """Take away blobs that no build used for `unused_for` seconds, old partial downloads, and what killed builds left.
 
     `keep` are SHA-256 sums that stay in any case: those of the locks in the working folder, for one. A build that runs
-    at the same time loses nothing that it used within that time.
+    at the same time loses nothing that it used within that time; where that is shorter than what the store notes of
+    uses, there must be none. Raises BerthError where there is.
     """
-    moment = time.time() if now is None else now
-    wanted = frozenset(keep)
+    with contextlib.nullcontext() if unused_for >= _NOTED else store.alone():
+        return _prune(store, unused_for, frozenset(keep), time.time() if now is None else now)
+
+
+def _prune(store: Store, unused_for: float, wanted: frozenset[str], moment: float) -> Removed:
     removed = _remove(
         store.root / "blobs", lambda path, status: path.name not in wanted and moment - status.st_mtime > unused_for
     )
@@ -75,7 +80,12 @@ def prune(store: Store, *, unused_for: float, keep: Collection[str] = (), now: f
 
 
 def clean(store: Store) -> Removed:
-    """Take away everything but what running builds have in work."""
+    """Take everything away. Raises BerthError while another command works with the store."""
+    with store.alone():
+        return _clean(store)
+
+
+def _clean(store: Store) -> Removed:
     blobs = _remove(store.root / "blobs", lambda _path, _status: True)
     kept = _remove(store.root / "kept", lambda _path, _status: True)
     partial = _remove_partial(store.root / "partial", lambda _: True)

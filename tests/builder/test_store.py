@@ -11,13 +11,18 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from builder.cli.cache import locked_here
 from builder.errors import BerthError, VerificationError
 from builder.fetch.store import BlobDamaged, BlobMissing, Store, default_root, explain_full_disk
 from builder.fetch.upkeep import cache_info, clean, prune
+from builder.lock.file import read_lock
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def digest(data: bytes) -> str:
@@ -232,3 +237,35 @@ def test_using_a_blob_renews_it(store: Store) -> None:
     store.read(names[1])
     store.open(names[2]).close()
     assert prune(store, unused_for=30 * 86400).files == 0
+
+
+def test_nobody_empties_a_store_that_another_works_with(store: Store) -> None:
+    kept, other = store.put(b"kept"), store.put(b"other")
+    program = (
+        "import sys; from pathlib import Path; from builder.fetch.store import Store;"
+        "store = Store(Path(sys.argv[1])); store.hold(); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(store.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == b"held\n"
+        store.hold()
+        for emptying in (clean, partial(prune, unused_for=0)):
+            with pytest.raises(BerthError, match="another command works with the store"):
+                emptying(store)
+        assert prune(store, unused_for=30 * 86400).files == 0  # takes nothing that was used of late: needs nobody gone
+        assert store.has(kept)
+        assert store.has(other)
+        user.communicate()
+    assert prune(store, unused_for=0, keep=[kept], now=time.time() + 1).files == 1
+    assert store.has(kept)
+    assert not store.has(other)
+    assert clean(store).files == 1
+
+
+def test_what_the_locks_of_a_folder_name_is_not_old(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/minimal.lock").write_bytes((ROOT / "recipes/minimal.lock").read_bytes())
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    assert locked_here(tmp_path) == {package.sha256 for package in read_lock(ROOT / "recipes/minimal.lock").packages}
