@@ -12,7 +12,7 @@ from pathlib import Path
 from builder.cli.arguments import folder
 from builder.cli.configfile import checked, read_config
 from builder.cli.context import Context
-from builder.cli.inputs import ELSEWHERE, add_network, load_recipe, network_of, ready_lock, ready_tools
+from builder.cli.inputs import ELSEWHERE, add_network, load_recipe, network_of, ready
 from builder.cli.watch import show_bytes
 from builder.lock.file import render_lock
 from builder.outfolder import Built
@@ -50,8 +50,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     require_writable(out, hint="choose another folder with --out")
     require_writable(context.build_root, hint=ELSEWHERE)
     network = network_of(arguments)
-    tools = ready_tools(context, network)
-    lock = ready_lock(recipe, tools, context, network)
+    tools, lock = ready(recipe, context, network)
     built = build(
         Order(
             recipe=recipe,

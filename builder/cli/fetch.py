@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, load_recipe, network_of, ready_lock, ready_tools
+from builder.cli.inputs import add_network, load_recipe, network_of, ready
 from builder.errors import BerthError
 from builder.lock.select import for_build
 from builder.writable import require_writable
@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.to is not None:
         require_writable(arguments.to, hint=ANOTHER)
     network = network_of(arguments)
-    tools = ready_tools(context, network)
-    lock = for_build(ready_lock(recipe, tools, context, network), recipe.build.kernel)
+    _, lock = ready(recipe, context, network)
+    lock = for_build(lock, recipe.build.kernel)
     if arguments.to is not None:
         copy(lock, context.store, arguments.to)
     size = sum(package.size for package in lock.packages)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FetchError, LockError, Place
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors, find_mirrors
+from builder.fetch.packages import missing_packages, offline_error
 from builder.fetch.snapshots import find_snapshots
 from builder.lock.apt import AptSolver
 from builder.lock.archive import Source
@@ -96,6 +97,25 @@ def lock_path(recipe_path: Path) -> Path:
             "this recipe has no lock yet", place=Place(file=str(recipe_path)), hint=f"berth lock {recipe_path}"
         )
     return path
+
+
+def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lock]:
+    """Return the tools tree and the recipe's lock, with all that both need in the store.
+
+    Raises OfflineError that names at once what both lack.
+    """
+    if network.offline and not network.heal:
+        lock = read_lock(lock_path(recipe.path))
+        check_fits(recipe, lock)
+        locks = [for_build(lock, recipe.build.kernel)]
+        tools = read_lock(lock_path(find("tools")))
+        if not (context.build_root / "tools" / tools_key(tools)[:32]).is_dir():
+            locks.insert(0, tools)
+        lacking = [(each, missing_packages(each, context.store, context.progress)) for each in locks]
+        if any(missing for _, missing in lacking):
+            raise offline_error(*(each for each in lacking if each[1]), recipe=recipe.name)
+    tree = ready_tools(context, network)
+    return tree, ready_lock(recipe, tree, context, network)
 
 
 def ready_tools(context: Context, network: Network) -> Tools:

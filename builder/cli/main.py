@@ -109,9 +109,14 @@ def report(error: BerthError, *, as_json: bool) -> None:
         print(json.dumps(fact))
         return
     where = f"{error.place}: " if error.place is not None else ""
-    print(f"berth: {where}{error.message}", file=sys.stderr)
+    print(harmless(f"berth: {where}{error.message}"), file=sys.stderr)
     if error.hint:
-        print(f"  try: {error.hint}", file=sys.stderr)
+        print(harmless(f"  try: {error.hint}"), file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """Return a text without what would steer a terminal: parts of it come from servers, archives and file names."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def system_failure(error: OSError) -> BerthError:

@@ -127,7 +127,8 @@ def _append(client: Client, url: str, part: _Part, wanted: Wanted, report: Calla
         return
 
     def write(chunk: bytes) -> None:
-        part.stream.write(chunk)
+        with explain_full_disk(part.path.parent):  # here, for the client takes any other error for the network's
+            part.stream.write(chunk)
         report(len(chunk))
 
     with explain_full_disk(part.path.parent):

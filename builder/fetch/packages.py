@@ -93,7 +93,7 @@ def fetch_lock(
     if not missing:
         return
     if offline:
-        raise _offline(lock, missing)
+        raise offline_error((lock, missing), recipe=lock.recipe)
     if mirrors is None:
         raise no_mirror(f"{len(missing)} packages of {lock.recipe} are not in the store")
     _check_space(store, sum(package.size for package in missing))
@@ -194,15 +194,17 @@ def _also_failed(gone: Gone, failure: FetchError | VerificationError) -> FetchEr
     )
 
 
-def _offline(lock: Lock, missing: Sequence[LockedPackage]) -> OfflineError:
-    total = sum(package.size for package in missing)
-    lines = [
-        f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})" for package in missing
-    ]
-    return OfflineError(
-        f"{len(missing)} packages of {lock.recipe} are not in the store ({total / 1e6:.1f} MB):\n" + "\n".join(lines),
-        hint=f"with a network: berth fetch {lock.recipe}",
-    )
+def offline_error(*lacking: tuple[Lock, Sequence[LockedPackage]], recipe: str) -> OfflineError:
+    """Return the error that names all packages which the store lacks, lock by lock, and the one command that helps."""
+    told = []
+    for lock, missing in lacking:
+        total = sum(package.size for package in missing)
+        told.append(f"{len(missing)} packages of {lock.recipe} are not in the store ({total / 1e6:.1f} MB):")
+        told += [
+            f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})"
+            for package in missing
+        ]
+    return OfflineError("\n".join(told), hint=f"with a network: berth fetch {recipe}")
 
 
 def _check_space(store: Store, needed: int) -> None:

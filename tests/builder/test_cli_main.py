@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 
 from builder.cli import main as cli
+from builder.errors import FetchError
+from builder.lock.file import read_lock
+from builder.lock.select import for_build
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def berth(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def berth(*words: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "builder", *words], capture_output=True, text=True, check=False,
-        cwd=cwd or ROOT, env={"PYTHONPATH": str(ROOT), "HOME": "/nonexistent", "PATH": ""},
+        cwd=cwd or ROOT, env={"PYTHONPATH": str(ROOT), "HOME": "/nonexistent", "PATH": "", **more},
     )  # fmt: skip
 
 
@@ -126,3 +129,19 @@ def test_a_failure_without_a_verb_is_told_as_every_other(
     monkeypatch.delitem(sys.modules, "importlib.metadata", raising=False)
     assert cli.main(["--version"]) == 1
     assert "a mistake in Berth itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["build", "fetch"])
+def test_offline_all_that_lacks_is_named_at_once(tmp_path: Path, verb: str) -> None:
+    done = berth(verb, "--offline", "minimal", cwd=tmp_path, BERTH_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    recipe, tools = (read_lock(ROOT / f"recipes/{name}.lock") for name in ("minimal", "tools"))
+    for package in (*tools.packages, *for_build(recipe, "full").packages):
+        assert f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})" in done.stderr
+    assert done.stderr.splitlines()[-1] == "  try: with a network: berth fetch minimal"
+
+
+def test_what_a_stranger_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.report(FetchError("404 \x1b[2J\x1b]0;x\x07\x9b\0 é\nline", hint="\x1bc"), as_json=False)
+    told = capsys.readouterr().err
+    assert told == "berth: 404 \ufffd[2J\ufffd]0;x\ufffd\ufffd\ufffd é\nline\n  try: \ufffdc\n"

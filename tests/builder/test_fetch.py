@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -340,3 +341,17 @@ def test_many_at_once_keep_their_order_and_stop_at_a_failure() -> None:
     with pytest.raises(FetchError):
         for_each(range(10_000), work, threads=2)
     assert len(begun) < 10_000
+
+
+def test_a_disk_that_fills_is_not_taken_for_the_network(mirror: FakeMirror, store: Store) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(BerthError, match="cannot write to the store") as caught:
+            download(mirror, store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not isinstance(caught.value, FetchError)
+    assert len(mirror.asked) == 1
