@@ -16,6 +16,11 @@ help:         ## print this list
 	@echo; echo "  RECIPE=minimal|podman|docker chooses what \`run\` boots; CONFIG=FILE hands it a machine config."
 	@echo "  BERTH_MIRROR=URL names a Debian mirror where the host's own apt sources do not."
 
+# A folder that was moved, or copied, has an environment that leads to where it was: made anew.
+ifneq "$(shell cat .venv/ready 2>/dev/null)" "$(CURDIR)"
+.PHONY: .venv/ready
+endif
+
 .venv/ready: pyproject.toml .ci/setup
 	@sh .ci/setup '$(PYTHON)'
 

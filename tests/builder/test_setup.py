@@ -122,3 +122,14 @@ def test_the_command_begins_with_what_hears_ctrl_c(folder: Path) -> None:
         "if __name__ == '__main__':\n    pass\n    sys.exit(main())\n"
     )
     assert made.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_environment_is_made_once_and_anew_where_its_folder_was_moved(folder: Path) -> None:
+    lacks = (NO_ENSUREPIP, HOST_HAS_PIP, PIP.format(status=0))
+    assert setup(folder, *lacks).returncode == 0
+    (folder / "pip.called").unlink()
+    assert setup(folder, *lacks).returncode == 0
+    assert not (folder / "pip.called").exists()
+    moved = folder.rename(folder.with_name("elsewhere, & (more)"))
+    assert setup(moved, *lacks).returncode == 0
+    assert (moved / "pip.called").exists()
