@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from builder.recipe.model import Compression, HotFiles
+    from builder.recipe.model import Compression
 
 WORKERS = 4  # fixed: mkfs.erofs places data differently with another number
 
@@ -35,7 +35,8 @@ def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
     how: list[str] = []
     if compression.algorithm != "none":
         algorithms = [_algorithm(compression.algorithm, compression.level, compression.cluster)]
-        if compression.hot is not None:
+        if _is_second(compression):
+            assert compression.hot is not None
             how_hot = _algorithm(compression.hot.algorithm, compression.hot.level, compression.hot.cluster)
             if compression.hot.algorithm == "zstd":
                 how_hot += f",dictsize={compression.hot.cluster}"  # else a mounted root keeps MiBs for its window
@@ -47,6 +48,11 @@ def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
         # the blocks of many, and an update fetch them all.
         how.append("-Eztailpacking")
     return ["--tar=f", "--quiet", f"-T{epoch}", f"-U{uuid}", f"--workers={WORKERS}", *how]
+
+
+def _is_second(compression: Compression) -> bool:
+    """Tell whether hot files have an algorithm of their own. An image has one level for each, not two of the same."""
+    return compression.hot is not None and compression.hot.algorithm != compression.algorithm
 
 
 def _algorithm(name: str, level: int, cluster: int) -> str:
@@ -61,16 +67,20 @@ def _algorithm(name: str, level: int, cluster: int) -> str:
             raise BuildError(f"EROFS has no compression `{other}`", hint="take zstd, lzma, lz4hc or none")
 
 
-def hints(hot: HotFiles, names: Iterable[tuple[str, str]]) -> str:
-    """Return the lines that have mkfs.erofs compress the `hot` ones among the root's files as `hot` says.
+def hints(compression: Compression, names: Iterable[tuple[str, str]]) -> str:
+    """Return the lines that have mkfs.erofs compress the hot ones among the root's files in their own way.
 
     `names` are pairs: a file's name, and the one that its bytes come under in the stream; for hard links they differ.
     A line is: bytes of a cluster, number of the algorithm among those of `-z`, an extended regular expression without
     blanks (mkfs.erofs(1), `--compress-hints`).
     """
+    hot = compression.hot
+    if hot is None or compression.algorithm == "none":
+        return ""
     patterns = [compile_glob(pattern) for pattern in hot.paths]
     paths = {path for name, path in names if any(pattern.fullmatch(f"/{name}") for pattern in patterns)}
-    return "".join(f"{hot.cluster} 1 ^./{_UNUSUAL.sub('.', path)}$\n" for path in sorted(paths))
+    number = 1 if _is_second(compression) else 0
+    return "".join(f"{hot.cluster} {number} ^./{_UNUSUAL.sub('.', path)}$\n" for path in sorted(paths))
 
 
 def make(
@@ -89,7 +99,7 @@ def make(
     Raises ToolError where mkfs fails, and whatever `write_tar` raises.
     """
     arguments = options(compression, uuid=uuid, epoch=epoch)
-    hot = "" if compression.hot is None or compression.algorithm == "none" else hints(compression.hot, names)
+    hot = hints(compression, names)
     if hot:
         arguments.append(f"--compress-hints={image}.hints")
         Path(f"{image}.hints").write_text(hot, encoding="ascii")

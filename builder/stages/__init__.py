@@ -17,7 +17,6 @@
 | copyrights | each copyright text once |
 | ldcache | the dynamic linker's cache |
 | layout | factory copies of /etc and /var, mount points |
-| sharing | what the root and baked images both hold, once |
 """
 
 from builder.stages.context import ScriptAnswer, StageContext, StageReport, StageResult

@@ -12,7 +12,7 @@ from builder.stages.context import StageContext
 from builder.stages.draft import Draft
 
 PROGRAM = "usr/bin/busybox"
-_FIRST = b"[\0[[\0"
+_FIRST = b"\0[\0[[\0"
 
 # applets whose own place is a folder of the system administrator (busybox's `--list-full`)
 _SYSTEM = frozenset({
@@ -42,8 +42,8 @@ _LEFT_OUT = {
 def applets(program: bytes) -> tuple[str, ...]:
     """Return the names of the applets that a busybox holds; raise BuildError where they are not found."""
     start = program.find(_FIRST)
-    end = program.find(b"\0\0", start)
-    names = tuple(name.decode("ascii", "replace") for name in program[start:end].split(b"\0"))
+    end = program.find(b"\0\0", start + 1)
+    names = tuple(name.decode("ascii", "replace") for name in program[start + 1 : end].split(b"\0"))
     if start < 0 or end < 0 or list(names) != sorted(names) or "sh" not in names:
         raise BuildError(
             "the applets of busybox cannot be read from the program",

@@ -22,7 +22,6 @@ from builder.stages import (
     ldcache,
     modules,
     scripts,
-    sharing,
     stubs,
 )
 from builder.stages.context import StageContext, StageReport, StageResult
@@ -30,7 +29,7 @@ from builder.stages.draft import Draft
 
 Stage = Callable[[Draft, StageContext, Unpacked], str]
 
-# accounts come after defaults, whose files they own; layout moves what the others wrote, and sharing looks at all of it
+# accounts come after defaults, whose files they own; layout is last, for it moves what the others wrote
 STAGES: tuple[tuple[str, Stage], ...] = (
     ("defaults", defaults.run),
     ("accounts", accounts.run),
@@ -47,7 +46,6 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("copyrights", copyrights.run),
     ("ldcache", ldcache.run),
     ("layout", layout.run),
-    ("sharing", sharing.run),
 )
 
 
