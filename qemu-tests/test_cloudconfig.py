@@ -111,7 +111,7 @@ HOSTILE = {
     "bytes": (b"#cloud-config\nhostname: \xc3(\n", "a byte that is not UTF-8"),
     "climbs": (b"#cloud-config\nwrite_files: [{path: /etc/../../etc/x}]\n", "a path without `.` and `..` parts"),
     "deep": (b"#cloud-config\na: " + b"[" * 100_000, "nested"),
-    "gzip": (gzip.compress(b"#cloud-config\n" + bytes(64 << 20)), "unpacks to more than 4 MiB"),
+    "gzip": (gzip.compress(b"#cloud-config\n" + bytes(64 << 20)), "unpacks to more than 2 MiB"),
     "nul": (b"#cloud-config\nhostname: a\0b\n", "a NUL character"),
 }
 

@@ -98,7 +98,7 @@ def test_a_refused_config_leaves_a_way_in(image: Path, tools: Tools, client: Cli
         assert (refused["source"], refused["in_force"]) == ("cidata", "lifeline")
         wrong = (
             "cidata:meta-data:1:16: a byte that is not UTF-8",
-            "cidata:network-config: unpacks to more than 4 MiB",
+            "cidata:network-config: unpacks to more than 2 MiB",
             "cidata:user-data:4:22: write_files[0].path: a path without `.` and `..` parts",
             "cidata:user-data:6:3: berth.containres: unknown key",
         )
