@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FetchError, LockError, Place
+from builder.errors import FetchError, LockError, OfflineError, Place
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors, find_mirrors
 from builder.fetch.packages import missing_packages, offline_error
@@ -104,18 +104,21 @@ def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lo
 
     Raises OfflineError that names at once what both lack.
     """
-    if network.offline and not network.heal:
-        lock = read_lock(lock_path(recipe.path))
-        check_fits(recipe, lock)
-        locks = [for_build(lock, recipe.build.kernel)]
-        tools = read_lock(lock_path(find("tools")))
-        if not (context.build_root / "tools" / tools_key(tools)[:32]).is_dir():
-            locks.insert(0, tools)
-        lacking = [(each, missing_packages(each, context.store, context.progress)) for each in locks]
-        if any(missing for _, missing in lacking):
-            raise offline_error(*(each for each in lacking if each[1]), recipe=recipe.name)
-    tree = ready_tools(context, network)
+    try:
+        tree = ready_tools(context, network)
+    except OfflineError as error:
+        if network.heal:
+            raise
+        raise _all_that_lacks(recipe, context) from error
     return tree, ready_lock(recipe, tree, context, network)
+
+
+def _all_that_lacks(recipe: Recipe, context: Context) -> OfflineError:
+    lock = read_lock(lock_path(recipe.path))
+    check_fits(recipe, lock)
+    locks = (read_lock(lock_path(find("tools"))), for_build(lock, recipe.build.kernel))
+    lacking = [(each, missing_packages(each, context.store, context.progress)) for each in locks]
+    return offline_error(*(each for each in lacking if each[1]), recipe=recipe.name)
 
 
 def ready_tools(context: Context, network: Network) -> Tools:

@@ -47,7 +47,7 @@ class Accelerator:
 
 KVM_ARGUMENTS = ("-accel", "kvm", "-cpu", "host")
 # A processor that has them copies and clears fastest by one instruction for any number of bytes. Emulated, that takes a
-# byte at a time; without them kernel and libc take eight or more: a sixth of a boot's processor time.
+# byte at a time; without them kernel and libc take eight or more.
 _SLOW_STRINGS = ("erms", "fsrm", "fzrm", "fsrs")
 TCG_CPU = ",-".join(("max", *_SLOW_STRINGS))
 TCG_ARGUMENTS = ("-accel", "tcg,thread=multi", "-cpu", TCG_CPU)
