@@ -97,14 +97,14 @@ class Store:
     def hold(self) -> None:
         """Say, for as long as this process lives, that the store is in use, and wait for who is emptying it."""
         if self._users is None:
-            with contextlib.suppress(OSError):  # who may not write here may not empty it either
-                self._users = os.open(self.root / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with contextlib.suppress(OSError):  # a file system without locks: as safe as it lets us be
+                self._users = self._open_root()
                 fcntl.flock(self._users, fcntl.LOCK_SH)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Have the store for oneself. Raises BerthError while another command works with it."""
-        users = os.open(self.root / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        users = self._open_root()
         held = self._users is not None
         if self._users is not None:
             os.close(self._users)
@@ -121,6 +121,9 @@ class Store:
             os.close(users)
             if held:
                 self.hold()
+
+    def _open_root(self) -> int:
+        return os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # a lock needs no file of its own
 
     def path(self, sha256: str) -> Path:
         """Return where the blob is or would be. Its content is not checked: see `read`, `open`, `verify`."""
