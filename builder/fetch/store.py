@@ -5,7 +5,6 @@ Layout below the root:
     blobs/ab/abcdef…      one blob, mode 0444, named by the hex SHA-256 of its content
     partial/abcdef…       a download under way, kept so that the next try resumes (see `download.py`)
     scratch/XXXXXXXX/     private folders of running builds, each locked by its owner
-    users                 locked for reading by each command that works with the store (flock(2))
 
 Any number of builds may use one store at the same time, and each may be killed at any instant: a blob gets its
 name by one rename after its content is whole, so a name either has the right bytes or is damaged by the disk
