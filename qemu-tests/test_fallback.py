@@ -25,6 +25,7 @@ from init.formats import events, updates
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
+SSH = 22
 BACK = 400.0  # seconds: three boots, a watchdog's time, and a busy computer
 PATIENT = "150s"  # for a container on a busy computer: none of these releases comes back for its sake
 RAISES = b'raise RuntimeError("broken on purpose")\n'
@@ -49,7 +50,7 @@ class Bench:
         base = ("-b", str(self.disk), "-F", "qcow2")
         self.tools.run("qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk))
         text = config(self.shop, self.key, policy, within=PATIENT)
-        options: dict[str, Any] = {"config": text, "disk": disk, "forwards": (22,)}
+        options: dict[str, Any] = {"config": text, "disk": disk, "forwards": (SSH,)}
         with Machine(disk, tools=self.tools, folder=folder, **options) as machine:
             machine.wait(events.HEALTH_PASSED)
             login = Login(client=self.client, machine=machine, user="root", key=self.key)
@@ -167,6 +168,31 @@ def test_a_root_that_is_damaged_before_its_first_boot_comes_back(bench: Bench, t
         )
         assert last["reason"] == "verity"
         assert last["detail"].endswith("block 1 of the root is not what its verity tree says")
+
+
+@pytest.mark.slow
+def test_a_release_whose_config_program_dies_comes_back_though_nobody_can_get_in(bench: Bench, tmp_path: Path) -> None:
+    """It boots, and its container is well, but no key opens: that it lost its config fails its release gate."""
+    made = bench.workshop.make("mute", files={bench.workshop.source("dialects/machine_config.py"): RAISES})
+    publish(bench.shop, made)
+    with bench.box(tmp_path) as (box, platter):
+        machine = box.machine
+        after = len(machine.seen)
+        status, answer = box.update("apply", "--reboot")
+        assert (status, answer["state"], answer["version"]) == (0, updates.SWITCHED, "mute"), answer
+        refused = machine.wait(events.CONFIG_REFUSED, after=after)
+        assert (refused["in_force"], refused["errors"]) == ("recipe", ["the config child ended with status 1"])
+        machine.wait(events.NETWORK_UP, after=machine.seen.index(dict(refused)))
+        assert machine.says_first(SSH) == b""
+        fell = machine.wait(events.BOOT_FELLBACK, after=after, timeout=BACK)
+        assert (fell["from"], fell["reason"]) == ("mute", "unhealthy"), machine.explain(str(fell))
+        machine.wait(events.HEALTH_PASSED, after=machine.seen.index(dict(fell)))
+        last = box.status()["last_return"]
+        assert last["detail"] == "the new release refuses the config: the config child ended with status 1"
+        assert_held(box)
+        machine.power_off()
+        record = platter.record()
+        assert (record.order, record.a.good, record.b.tries, record.b.good) == (("a", "b"), True, 0, False)
 
 
 @pytest.mark.slow

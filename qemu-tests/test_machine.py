@@ -56,6 +56,7 @@ berth:
       healthcheck: {{http: "http://127.0.0.1:80/", interval: 2s, timeout: 20s, retries: 2}}
     clock:
       image: demo
+      depends_on: {{web: {{condition: service_healthy}}}}
       entrypoint: [/bin/busybox, sh, -c, "while true; do echo tick; sleep 1; done"]
 """
 
@@ -94,6 +95,16 @@ def test_the_published_port_answers_from_outside(running: Running) -> None:
 def test_the_health_check_is_asked_inside_the_container(running: Running) -> None:
     said = running.login("berth").out("berthctl logs web")
     assert re.search(r"127\.0\.0\.1\]?:\d+: response:200", said), said
+
+
+def test_who_needs_a_healthy_container_waits_for_it(running: Running) -> None:
+    machine = running.machine
+    healthy = machine.wait(events.CONTAINER_HEALTHY, name="web")
+    started, first_line = (
+        machine.wait(event, name="clock") for event in (events.CONTAINER_STARTED, events.CONTAINER_OUTPUT)
+    )
+    assert healthy["seq"] < started["seq"] < first_line["seq"]
+    assert machine.wait(events.CONTAINER_STARTED, name="web")["t"] < healthy["t"] <= started["t"], "asked, not presumed"
 
 
 def test_every_event_names_its_boot(running: Running) -> None:
