@@ -5,14 +5,12 @@
         machine.get(8080)
         machine.power_off()
 
-A guest with two or more virtual processors dies early in about 1 of 100 boots with `Oops: int3 … sched_clock_tick`:
-text patching seen half done, a fault of QEMU's multi-threaded emulation. On exactly that text a machine is started
-once more, which is counted in `retries` and told at the run's end (`retries.py`); on nothing else.
+A machine that dies of the emulator's known fault (`builder.emulate.fault`) is started once more, which is counted in
+`retries` and told at the run's end (`retries.py`).
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import socket
 import time
@@ -22,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from builder.emulate import fault
 from builder.emulate.command import Guest
 from builder.emulate.options import Forward, Options
 from builder.emulate.run import prepare
@@ -29,8 +28,6 @@ from builder.emulate.session import Session
 from builder.tools.call import Tools
 from init.formats import events
 
-EMULATOR_FAULT = re.compile(r"Oops: int3\b(?s:.*)sched_clock_tick")
-FAULT_TOLD = "a guest died of the emulator's known fault (int3 in sched_clock_tick) and was started once more"
 PATIENCE = 180.0  # seconds for one event: ten times what it takes on a quiet machine
 SHOWN = 40  # lines of the console in a failure
 
@@ -239,7 +236,7 @@ class Machine:
 
     def _restarted_after_fault(self) -> bool:
         global retries  # noqa: PLW0603 - counted over the whole run, on purpose
-        if retries or not EMULATOR_FAULT.search("\n".join(self.console)):
+        if retries or not fault.died_of_it(self.console):
             return False
         retries += 1
         self.start()

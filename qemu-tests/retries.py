@@ -12,6 +12,8 @@ import machine
 import pytest
 from pluggy import Result
 
+from builder.emulate import fault
+
 _NAME = "guests started once more"
 _told: dict[str, int] = {}  # by test
 _counted = 0
@@ -37,4 +39,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say it, if there was any."""
     for test, count in _told.items():
-        terminalreporter.write_line(f"{machine.FAULT_TOLD} ({count}): {test}")
+        terminalreporter.write_line(f"{fault.TOLD} ({count}): {test}")

@@ -19,6 +19,7 @@ from machine import PATIENCE, Machine
 from remote import Client, Login
 
 from builder.artifact import iso9660
+from builder.emulate import fault
 from builder.emulate.image import members
 from builder.tools.call import Tools
 from init.formats import disk, events
@@ -60,7 +61,7 @@ def test_make_run_boots_the_iso_to_its_first_healthy_container(built: Built) -> 
     """Without a terminal: to its first healthy container and an orderly end, told as a timeline."""
     built(DEFAULT)
     done = make("run")
-    if machine_module.EMULATOR_FAULT.search(done.stdout):
+    if fault.died_of_it(done.stdout.splitlines()):
         machine_module.retries += 1
         done = make("run")
     assert done.returncode == 0, done.stdout

@@ -14,6 +14,7 @@ import pytest
 from machine import Machine
 from remote import Client, Done, Key, Login
 
+from builder.emulate import silent
 from builder.tools.call import Tools
 from init.formats import events
 
@@ -299,6 +300,15 @@ def test_nothing_listens_but_ssh(running: Running) -> None:
     rows = running.login("berth").out("cat /proc/net/tcp /proc/net/tcp6").splitlines()
     sockets = [words for words in map(str.split, rows) if len(words) > 3]
     assert {int(words[1].rpartition(":")[2], 16) for words in sockets if words[3] == LISTENS} == {SSH}
+
+
+def test_what_a_kernel_has_logged_is_read_from_its_memory(running: Running) -> None:
+    """So the bench explains a machine that says nothing."""
+    running.login("root").out("echo kept in the ring > /dev/kmsg")
+    where, count, *lines = silent.last_words(running.machine.session, running.machine.guest.memory)
+    assert re.fullmatch(r"processors: #0 [0-9a-f]{16} CPL=[03] HLT=[01]", where)
+    assert re.fullmatch(r"the last of \d{3,} lines that its kernel has logged:", count)
+    assert "kept in the ring" in lines
 
 
 def test_orphans_are_reaped(running: Running) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from builder.artifact.inspect import read_manifest
-from builder.bench import boots, builds, configs, counted, host, least, poweron, restart, updates
+from builder.bench import boots, builds, configs, counted, guest, host, least, poweron, restart, updates
 from builder.bench.goals import GOALS
 from builder.bench.report import Figures, report
 from builder.bench.sizes import sizes
 from builder.cli import main as cli
 from builder.cli.context import Context
 from builder.cli.inputs import Network, ready_lock, ready_tools
-from builder.emulate import accelerator
+from builder.emulate import accelerator, fault
 from builder.errors import BerthError
 from builder.lock.file import read_lock
 from builder.lock.model import Lock
@@ -96,8 +96,10 @@ def measure(recipe: str, kernel: str, options: argparse.Namespace, tools: Tools)
         yield {"boots": done}
     if "counted" in parts:
         yield {"counted": counted.counted(iso, tools)}
-    if "poweron" in parts:
-        yield {"power_ons": tuple(poweron.power_on(iso, tools, firmware) for firmware in poweron.FIRMWARES)}
+    each: tuple[poweron.PowerOn, ...] = ()
+    for firmware in poweron.FIRMWARES if "poweron" in parts else ():
+        each += (poweron.power_on(iso, tools, firmware),)
+        yield {"power_ons": each}
     if "restarts" in parts:
         yield {"restarts": restart.restarts(iso, tools, memory=boots.MEMORY, cpus=boots.CPUS)}
     if "least" in parts:
@@ -153,6 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(f"bench: updates: {error.message}")
             status = 1
         sys.stdout.write("\n" + "\n".join(updates.lines({"minimal, cloud": taken})))
+    if guest.retries:
+        say(f"bench: {fault.TOLD} ({guest.retries})")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     value = {"format": FORMAT, "host": asdict(machine), "figures": [asdict(each) for each in figures]}
     value |= {"configs": asdict(read)} if read is not None else {}

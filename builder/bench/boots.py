@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.bench import floor
-from builder.bench.guest import BALLOON, Mark, Watched, answers
+from builder.bench.guest import BALLOON, Mark, Watched, answers, once_more
 from builder.emulate.options import Forward, Options
 from builder.emulate.run import prepare
 from init.formats import events
@@ -47,6 +47,7 @@ def guest_for(image: Path, tools: Tools, folder: Path, *, memory: int = MEMORY, 
     return replace(guest, extra=BALLOON)
 
 
+@once_more
 def floor_boot(guest: Guest, tools: Tools, folder: Path) -> Mark:
     """Boot the guest's kernel with the smallest possible PID 1 and return when that spoke."""
     assert guest.direct is not None
@@ -58,6 +59,7 @@ def floor_boot(guest: Guest, tools: Tools, folder: Path) -> Mark:
         return next(mark for name, mark in watched.marks.items() if floor.LINE in name)
 
 
+@once_more
 def at_rest(image: Path, tools: Tools, *, rest: float = REST) -> int | None:
     """Boot once to a healthy container, let the machine rest, and return the memory in use, in bytes.
 
@@ -74,7 +76,11 @@ def at_rest(image: Path, tools: Tools, *, rest: float = REST) -> int | None:
 
 def boot(image: Path, tools: Tools, *, rest: float = REST) -> Boot:
     """Boot to a container that answers and switch off, and once more for the memory at rest. Raises GuestFailed."""
-    used = at_rest(image, tools, rest=rest)
+    return _to_answer(image, tools, at_rest(image, tools, rest=rest))
+
+
+@once_more
+def _to_answer(image: Path, tools: Tools, used: int | None) -> Boot:
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
         folder = Path(name)
         guest = guest_for(image, tools, folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from builder.bench.boots import CPUS, MEMORY, PATIENCE
 from builder.bench.goals import verdict
-from builder.bench.guest import Watched
+from builder.bench.guest import Watched, once_more
 from builder.bench.measured import Measured, measure
 from builder.bench.report import MIB, table
 from builder.emulate.options import Options
@@ -58,6 +58,7 @@ def check(lines: int, folder: Path) -> Measured:
     return measure(argv, cwd=Path.cwd(), environment=os.environ)
 
 
+@once_more
 def applied(image: Path, tools: Tools, lines: int, folder: Path) -> float:
     """Boot once with a document on a disk; return the seconds of processor from PID 1 to the configuration in force."""
     config = document(lines).encode()

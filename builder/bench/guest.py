@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import os
 import statistics
@@ -11,18 +12,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.emulate import fault, silent
 from builder.emulate.session import Session
 from builder.errors import GuestFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import ParamSpec, TypeVar
 
     from builder.emulate.command import Guest
     from builder.tools.call import Tools
 
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
 BALLOON = ("-device", "virtio-balloon-pci,id=balloon")  # through it a guest tells how its memory is used
 _STEP = 0.05  # seconds between two looks
 _LOOKS = 9  # at the memory at rest
+SHOWN = 12  # of the console's lines, where a guest failed
+
+retries = 0  # guests that were started once more, over the whole run
+
+
+class EmulatorFailed(GuestFailed):
+    """A guest died of the emulator's known fault: what was measured of it is nothing."""
+
+
+def once_more(measured: Callable[P, T]) -> Callable[P, T]:
+    """Let a measurement whose guest died of the emulator's known fault begin anew, once."""
+
+    @functools.wraps(measured)
+    def begun(*args: P.args, **named: P.kwargs) -> T:
+        global retries  # noqa: PLW0603 - counted over the whole run, on purpose
+        try:
+            return measured(*args, **named)
+        except EmulatorFailed:
+            retries += 1
+            return measured(*args, **named)
+
+    return begun
+
+
+def look_for_fault(session: Session) -> None:
+    """Raise EmulatorFailed where the console tells of it: the guest would start again by itself, in a second time."""
+    if fault.died_of_it(session.console):
+        raise EmulatorFailed("\n".join(["the guest died of the emulator's known fault", *console_of(session)]))
+
+
+def console_of(session: Session) -> list[str]:
+    """Return the last lines on a guest's console, with one that has not ended."""
+    lines = [line for line in (*session.console, session.prompt) if line.strip()]
+    return lines[-SHOWN:]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,19 +104,27 @@ class Watched:
         """Note every event's first mark until `done`; raise GuestFailed when the guest ends or the time is up."""
         deadline = self.session.elapsed + timeout
         while not done():
-            for report in self.session.step(_STEP):
+            reports = self.session.step(_STEP)
+            for report in reports:
                 if report.event is not None:
                     self.mark(report.event["event"], at=report.at, kernel=_seconds(report.event.get("t")))
                 elif report.line is not None:
                     self.mark(f"line {report.line}", at=report.at)
+            if any(report.line is not None for report in reports):
+                look_for_fault(self.session)
             if not done() and not self.session.open:
                 raise GuestFailed(self._explain(f"QEMU ended before {what} came"))
             if not done() and self.session.elapsed > deadline:
                 raise GuestFailed(self._explain(f"{what} did not come within {timeout:.0f} s"))
 
     def _explain(self, what: str) -> str:
-        came = ", ".join(name for name in self.marks if not name.startswith("line ")) or "no event"
-        return "\n".join([f"{what}; came: {came}", *self.session.complaints, *list(self.session.console)[-8:]])
+        came = [name for name in self.marks if not name.startswith("line ")]
+        lines = [f"{what}; came: {', '.join(came) or 'no event'}", *self.session.complaints]
+        said = console_of(self.session)
+        lines += ["its console:", *said] if said else ["nothing on its console"]
+        if not came and self.session.status is None:
+            lines += silent.last_words(self.session, self._guest.memory)
+        return "\n".join(lines)
 
     def mark(self, name: str, *, at: float | None = None, kernel: float | None = None) -> None:
         """Note that `name` happened, unless it is noted already."""

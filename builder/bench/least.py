@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.bench.boots import ON_CONSOLE, floor_boot, guest_for
-from builder.bench.guest import Watched
+from builder.bench.guest import EmulatorFailed, Watched, once_more
 from builder.errors import GuestFailed
 from init.formats import events
 
@@ -38,6 +38,7 @@ def search(works: Callable[[int], bool], *, low: int, high: int, step: int = STE
     return highest * step
 
 
+@once_more
 def reaches(image: Path, tools: Tools, memory: int) -> bool:
     """Tell whether the container becomes healthy with `memory` MB."""
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
@@ -50,6 +51,8 @@ def reaches(image: Path, tools: Tools, memory: int) -> bool:
                 watched.until(
                     lambda: healthy in watched.marks or watched.has_line("Kernel panic"), timeout=wait, what=healthy
                 )
+            except EmulatorFailed:
+                raise
             except GuestFailed:
                 return False
             return healthy in watched.marks

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.bench.boots import CPUS, MEMORY, PATIENCE
-from builder.bench.guest import Watched
+from builder.bench.guest import Watched, once_more
 from builder.emulate.options import Options
 from builder.emulate.run import prepare
 from builder.errors import GuestFailed
@@ -54,6 +54,7 @@ def power_on(image: Path, tools: Tools, firmware: str) -> PowerOn:
         )
 
 
+@once_more
 def _seen(options: Options, tools: Tools, folder: Path, last: str) -> dict[str, tuple[float, float]]:
     """Run a machine until the event `last` came and it is off; return each event's first time: QEMU's, the kernel's."""
     guest, _ = prepare(options, tools=tools, folder=folder)

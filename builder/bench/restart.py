@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.bench.guest import console_of, look_for_fault, once_more
 from builder.emulate.options import Options
 from builder.emulate.run import prepare
 from builder.emulate.session import Session
@@ -33,6 +34,7 @@ berth:
 """
 
 
+@once_more
 def restarts(image: Path, tools: Tools, *, memory: int, cpus: int) -> tuple[float, ...]:
     """Return the seconds of each time that the container was away. Raises GuestFailed."""
     with tempfile.TemporaryDirectory(prefix="berth-bench-") as name:
@@ -43,8 +45,10 @@ def restarts(image: Path, tools: Tools, *, memory: int, cpus: int) -> tuple[floa
             seen: list[dict[str, Any]] = []
             while len(found := away(seen)) < ROUNDS:
                 seen += [report.event for report in session.step(1.0) if report.event is not None]
+                look_for_fault(session)
                 if not session.open or session.elapsed > PATIENCE:
-                    raise GuestFailed(f"the container was started again {len(found)} times in {PATIENCE:.0f} s")
+                    what = f"the container was started again {len(found)} times in {PATIENCE:.0f} s"
+                    raise GuestFailed("\n".join([what, *console_of(session)]))
             return found
 
 

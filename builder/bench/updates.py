@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from builder.artifact.unbundle import read_bundle
 from builder.bench.boots import CPUS, MEMORY
 from builder.bench.goals import verdict
+from builder.bench.guest import console_of, look_for_fault, once_more
 from builder.bench.report import MB, MIB, table
 from builder.cli.inputs import Network, open_source, ready_lock
 from builder.emulate.options import Options
@@ -193,6 +194,7 @@ def _taken(name: str, old: dict[str, Path], new: dict[str, Path], tools: Tools) 
     return read(name, answer, new=outcome.stored.new)
 
 
+@once_more
 def _asked(image: Path, config: str, tools: Tools, folder: Path) -> str:
     """Boot a disk with a config that lets it update, and return what its `berthctl` said; raise GuestFailed."""
     options = Options(image=image, memory=MEMORY, cpus=CPUS, config=config.encode(), forwards=())
@@ -202,7 +204,8 @@ def _asked(image: Path, config: str, tools: Tools, folder: Path) -> str:
             for report in session.step(1.0):
                 if report.line is not None and MARK in report.line:
                     return report.line.partition(MARK)[2]
-        raise GuestFailed("\n".join(["the update was not told of", *list(session.console)[-12:]]))
+            look_for_fault(session)
+        raise GuestFailed("\n".join(["the update was not told of", *console_of(session)]))
 
 
 def read(name: str, answer: str, *, new: int) -> Update:

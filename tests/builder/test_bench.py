@@ -15,7 +15,8 @@ from fakes.mirror import FakeDeb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.bench import configs, floor, guest, host, least, measured, restart, updates
+from builder.bench import configs, floor, guest, host, least, measured, poweron, restart, updates
+from builder.bench.__main__ import parser
 from builder.bench.boots import Boot, middle, ratio
 from builder.bench.builds import Builds
 from builder.bench.goals import GOALS, verdict
@@ -112,6 +113,15 @@ def test_the_report_has_every_figure_beside_its_goal() -> None:
                      "96.0 (≤ 112)", "0.20 (≤ 1)"):  # fmt: skip
         assert expected in text
     assert report([]) == ""
+
+
+def test_power_on_has_a_line_for_each_recipe_and_firmware() -> None:
+    assert parser().parse_args(["--only", "poweron"]).recipes.split(",") == list(GOALS)
+    ons = tuple(PowerOn(firmware=firmware, live=30.0, install=12.0, installed=20.0) for firmware in poweron.FIRMWARES)
+    text = report([Figures(recipe=recipe, kernel="cloud", power_ons=ons) for recipe in GOALS])
+    for recipe in GOALS:
+        for firmware in ("bios", "uefi"):
+            assert f"| {recipe}, cloud, {firmware} | 30.0 | 12.0 | 20.0 |" in text
 
 
 def test_goals_are_for_the_cloud_kernel() -> None:

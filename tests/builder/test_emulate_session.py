@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 import socket
-import sys
 import tarfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from fakes.player import Player
 
 from builder.emulate import GuestFailed, Options, Until, disks, run
 from builder.emulate.command import Guest
@@ -21,50 +21,6 @@ from builder.emulate.qmp import Qmp
 from builder.emulate.session import Session
 from builder.errors import InputError, ToolError
 from builder.progress import SilentProgress
-
-# It plays the guest by the words of $SCRIPT: an event, `say TEXT`, `wait` (for the power button), `status N`, `hang`.
-PLAYER = """
-import json, os, re, socket, sys, time
-def channel(name):
-    words = " ".join(sys.argv)
-    return socket.socket(fileno=int(re.search(rf"id={name},fd=(\\d+)", words)[1]))
-events, console, control = channel("events"), channel("console"), channel("control")
-control.sendall(b'{"QMP": {}}\\n')
-def power_button():
-    asked = b""
-    while b"system_powerdown" not in asked:
-        data = control.recv(4096)
-        asked += data
-        control.sendall(b'{"event": "X"}\\n{"return": {}}\\n' * data.count(b"\\n"))
-for line in os.environ["SCRIPT"].splitlines():
-    word, _, rest = line.partition(" ")
-    if word == "say": console.sendall(rest.encode() + b"\\r\\n")
-    elif word == "wait": power_button()
-    elif word == "status": sys.exit(int(rest))
-    elif word == "hang": time.sleep(60)
-    elif word == "complain": print(rest, file=sys.stderr)
-    else: events.sendall(json.dumps({"event": word, "name": rest, "t": 1.5}).encode() + b"\\n")
-"""
-
-
-class Player:
-    def __init__(self, folder: Path, script: str) -> None:
-        self.program = folder / "player.py"
-        self.program.write_text(PLAYER)
-        self.script = script
-        self.folder = folder
-
-    def argv(self, tool: str, *arguments: str) -> list[str]:
-        # The accelerator's tiny guest has no sockets, and gets no answer here.
-        if not any(word.startswith("socket,") for word in arguments):
-            return [sys.executable, "-c", ""]
-        return [sys.executable, "-ISB", str(self.program), *arguments]
-
-    def environment(self) -> Mapping[str, str]:
-        return {"SCRIPT": self.script}
-
-    def path(self, relative: str) -> Path:
-        return self.folder / relative
 
 
 class Told(SilentProgress):
