@@ -133,7 +133,8 @@ class MeasuredBar(BarTask):
         super().advance(amount)
         state = self.bars.tasks[self.bars.task_ids.index(self.identity)]
         if self.unit == "bytes":
-            text = f"{show_bytes(state.completed)}, {show_bytes(state.speed or 0)}/s"
+            whole = f" of {show_bytes(state.total)}" if state.total else ""
+            text = f"{show_bytes(state.completed)}{whole}, {show_bytes(state.speed or 0)}/s"
         else:
             text = f"{state.completed:.0f} {self.unit}"
         self.bars.update(self.identity, measure=text)
