@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+READABLE = "check that it is there and that you may read it"  # the cure of many
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:

@@ -24,7 +24,7 @@ from builder.artifact.manifest import make_manifest, write_manifest
 from builder.artifact.output import Artifact
 from builder.artifact.qcow2 import write_qcow2
 from builder.artifact.raw import write_raw
-from builder.errors import BuildError, RecipeError
+from builder.errors import READABLE, BuildError, RecipeError
 from builder.fetch.store import BlobDamaged
 from builder.grub.core import disk_loader, iso_loader
 from builder.image import SlotImage, build_slot
@@ -100,7 +100,9 @@ def _content(file: ExtraFile) -> str:
     try:
         return hashlib.sha256(read_file(file.source)).hexdigest()
     except OSError as error:
-        raise RecipeError(f"{file.source} cannot be taken: {error.strerror}", place=file.place) from error
+        raise RecipeError(
+            f"{file.source} cannot be taken: {error.strerror}", hint=READABLE, place=file.place
+        ) from error
 
 
 def release_of(recipe: Recipe, lock: Lock, inputs: str, kernel: str) -> Release:

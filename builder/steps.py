@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_PLACES = ("place", "machine_place", "suite_place", "path")  # names of fields
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,7 +39,7 @@ def canonical(value: Any) -> Any:
         return {
             item.name: canonical(getattr(value, item.name))
             for item in fields(value)
-            if item.name not in ("place", "machine_place", "path") or isinstance(getattr(value, item.name), str)
+            if item.name not in _PLACES or isinstance(getattr(value, item.name), str)
         }
     if isinstance(value, dict):
         return {str(key): canonical(value[key]) for key in sorted(value, key=str)}

@@ -119,7 +119,9 @@ def inspect(path: Path) -> Inspection:
         error.place = error.place or Place(file=str(path))
         raise
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", place=Place(file=str(path))) from error
+        raise InputError(
+            f"cannot be read: {error.strerror or error}", hint=_HINT, place=Place(file=str(path))
+        ) from error
     except (iso9660.NotIso9660, fat.NotFat, tarfile.TarError, BuildError, ValueError) as error:
         raise InputError(f"damaged, or not an image: {error}", hint=_HINT, place=Place(file=str(path))) from error
 

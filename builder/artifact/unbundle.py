@@ -63,7 +63,7 @@ def read_bundle(path: Path) -> Bundle:
         error.place = error.place or place
         raise
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", place=place) from error
+        raise InputError(f"cannot be read: {error.strerror or error}", hint=_HINT, place=place) from error
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InputError(f"damaged, or not an update bundle: {error}", hint=_HINT, place=place) from error
     return bundle

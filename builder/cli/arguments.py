@@ -46,6 +46,6 @@ def folder(text: str) -> Path:
 
 
 def add_behind(parser: argparse.ArgumentParser) -> None:
-    """Let `--json` and `--quiet` stand behind a verb of a verb, too."""
+    """Let `--json` and `--quiet` stand here, too: before a verb, behind it, and behind a verb of a verb."""
     for flags, text in (("--json",), "print the result as JSON"), (("--quiet", "-q"), "no progress on standard error"):
         parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)

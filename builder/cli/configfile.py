@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from builder.errors import InputError, Place
+from builder.errors import READABLE, InputError, Place
 from init.dialects.compile import compile_document
 from init.dialects.position import LARGEST
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from init.formats.machine import Machine
 
 STANDARD_INPUT = "standard input"
+_SMALLER = "leave large files out of it: `write_files` takes them from an address, or bake them in with `build.files`"
 
 
 def read_config(path: Path) -> bytes:
@@ -23,9 +24,11 @@ def read_config(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+        raise InputError(f"cannot be read: {error.strerror}", hint=READABLE, place=Place(file=str(path))) from error
     if len(data) > LARGEST:
-        raise InputError(f"a machine config has at most {LARGEST >> 20} MiB", place=Place(file=str(path)))
+        raise InputError(
+            f"a machine config has at most {LARGEST >> 20} MiB", hint=_SMALLER, place=Place(file=str(path))
+        )
     return data
 
 
@@ -33,7 +36,9 @@ def read_standard_input() -> bytes:
     """Read a machine config from standard input; raise InputError where it can't be one."""
     data = sys.stdin.buffer.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise InputError(f"a machine config has at most {LARGEST >> 20} MiB", place=Place(file=STANDARD_INPUT))
+        raise InputError(
+            f"a machine config has at most {LARGEST >> 20} MiB", hint=_SMALLER, place=Place(file=STANDARD_INPUT)
+        )
     return data
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from builder.cli.context import Context
 from builder.cli.inputs import Network, add_network, load_recipe, network_of, open_source, working_tools
 from builder.cli.watch import show_bytes
-from builder.errors import InputError, LockError, UsageError
+from builder.errors import InputError, LockError, RecipeError, UsageError
 from builder.lock.apt import AptSolver
-from builder.lock.archive import open_archive
+from builder.lock.archive import Archive, Source, SuiteMissing, open_archive
 from builder.lock.difference import LockDifference, compare_locks
 from builder.lock.file import read_lock, write_lock
-from builder.lock.model import Lock
+from builder.lock.model import Lock, LockedRelease
 from builder.lock.recipe import check_fits, lock_from
 from builder.lock.universe import Pinned
 from builder.recipe.model import Recipe
@@ -83,11 +84,21 @@ def lock_anew(recipe: Recipe, old: Lock | None, context: Context, network: Netwo
     source = open_source(context, network)
     tools = working_tools(context, network)
     build = recipe.build
-    archive = open_archive(source, build.suite, build.architecture, previous=old.releases if old else ())
+    archive = archive_of(recipe, source, old.releases if old else ())
     if old is not None and not update:
         archive = replace(archive, universe=Pinned(archive.universe, old.by_name()))
     solver = AptSolver(tools, context.store, build.architecture)
     return lock_from(recipe, archive, solver, context.progress)
+
+
+def archive_of(recipe: Recipe, source: Source, previous: Sequence[LockedRelease]) -> Archive:
+    """Read the archive of the recipe's suite; raise RecipeError with its place where the mirror has none."""
+    build = recipe.build
+    try:
+        return open_archive(source, build.suite, build.architecture, previous=previous)
+    except SuiteMissing as error:
+        hint = f"is {build.suite} the suite that you mean? If so, {error.hint}"
+        raise RecipeError(error.message, hint=hint, place=recipe.suite_place) from error
 
 
 def tell(difference: LockDifference, *, as_json: bool) -> None:

@@ -15,8 +15,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
+from builder.cli.arguments import add_behind
 from builder.cli.context import Context
 from builder.cli.output import failure_of_output, standard_output
 from builder.errors import BerthError, UsageError
@@ -59,7 +60,20 @@ class Verb(Protocol):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose failures look like every other failure here."""
+    """An argument parser whose failures look like every other failure here; options may stand between the words."""
+
+    _alone = False  # argparse reads options first, then the words, by calling the same method for each
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # signature of argparse
+        """Read the words wherever the options stand, unless a further parser reads what is behind a word."""
+        handed_on = (argparse.PARSER, argparse.REMAINDER)
+        if self._alone or any(action.nargs in handed_on for action in self._get_positional_actions()):
+            return super().parse_known_args(args, namespace)
+        self._alone = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._alone = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
@@ -82,6 +96,7 @@ def build_parser(*filled: str) -> argparse.ArgumentParser:
         epilog="`berth VERB --help` shows a verb's options and examples.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and end")
+    add_behind(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for name, text in VERBS:
         sub = verbs.add_parser(
@@ -92,16 +107,16 @@ def build_parser(*filled: str) -> argparse.ArgumentParser:
             module = load_verb(name)
             sub.epilog = "examples:\n" + module.EXAMPLES.rstrip("\n")
             module.configure(sub)
-            sub.add_argument("--json", action="store_true", help="print the result as JSON")
-            sub.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
+            add_behind(sub)
     return parser
 
 
 def report(error: BerthError, *, as_json: bool) -> None:
     """Print one failure: for programs on standard output, for people on standard error."""
+    hint = error.hint or f"berth explain {error.code}"
     if as_json:
         fact: dict[str, object] = {"format": "berth.error/1", "code": error.code, "message": error.message}
-        fact["hint"] = error.hint
+        fact["hint"] = hint
         if error.place is not None:
             fact["file"] = error.place.file
             if error.place.line:
@@ -110,8 +125,7 @@ def report(error: BerthError, *, as_json: bool) -> None:
         return
     where = f"{error.place}: " if error.place is not None else ""
     print(harmless(f"berth: {where}{error.message}"), file=sys.stderr)
-    if error.hint:
-        print(harmless(f"  try: {error.hint}"), file=sys.stderr)
+    print(harmless(f"  try: {hint}"), file=sys.stderr)
 
 
 def harmless(text: str) -> str:
@@ -143,7 +157,7 @@ def obey(words: Sequence[str]) -> int:
 
     A verb that reads further words of its own (`connect`) may find a `--json` there, and sets it in the arguments.
     """
-    arguments = argparse.Namespace(json=False)
+    arguments = argparse.Namespace(json=False, quiet=False)
     try:
         verb = next((word for word in words if not word.startswith("-")), None)
         arguments = build_parser(*(name for name, _ in VERBS if name == verb)).parse_args(words, arguments)

@@ -66,7 +66,11 @@ def _root(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(ROOT_LARGEST + 1)
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+        raise InputError(
+            f"cannot be read: {error.strerror}",
+            hint="--root names the root.json that `berth keys init` wrote",
+            place=Place(file=str(path)),
+        ) from error
 
 
 def facts(found: Findings, stray: list[str] | None, size: int, now: datetime.datetime) -> dict[str, object]:

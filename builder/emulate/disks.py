@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DISK_SIZE = 8 << 30  # bytes of a disk that is made; sparse
 _CHUNK = 1 << 20
+_AGAIN = "build it again: it is not what `berth build` wrote"
 
 
 class Runner(Protocol):
@@ -44,10 +45,18 @@ def made_if_missing(disk: Path, source: Image, runner: Runner) -> None:
     """
     if disk.exists():
         if not disk.is_file() and not disk.is_block_device():
-            raise InputError(f"{disk} is no file", place=Place(file=str(disk)))
+            raise InputError(
+                f"{disk} is no file",
+                hint="--disk takes a file, which is made where it is missing, or a disk",
+                place=Place(file=str(disk)),
+            )
         return
     if not disk.absolute().parent.is_dir():
-        raise InputError(f"the folder of {disk} does not exist", place=Place(file=str(disk)))
+        raise InputError(
+            f"the folder of {disk} does not exist",
+            hint=f"mkdir -p {disk.absolute().parent}",
+            place=Place(file=str(disk)),
+        )
     kind = format_of(disk)
     part = disk.with_name(disk.name + ".part")
     try:
@@ -104,6 +113,7 @@ def unpack_slot(image: Image, folder: Path) -> tuple[DirectKernel, Path]:
     else:
         raise InputError(
             f"{image.path} is a {image.kind.value}; a direct boot needs an ISO, a bundle or a slot's two images",
+            hint="give it the .iso or .bundle of the same build",
             place=Place(file=str(image.path)),
         )
     for name in ("vmlinuz", "initramfs", "cmdline.env"):
@@ -111,7 +121,7 @@ def unpack_slot(image: Image, folder: Path) -> tuple[DirectKernel, Path]:
     (folder / "vmlinux").write_bytes(vmlinux((folder / "vmlinuz").read_bytes()))
     env = envblock.read((folder / "cmdline.env").read_bytes(), ["cmdline"])
     if env is None or "cmdline" not in env:
-        raise InputError(f"{boot} names no kernel command line", place=Place(file=str(boot)))
+        raise InputError(f"{boot} names no kernel command line", hint=_AGAIN, place=Place(file=str(boot)))
     cmdline = env["cmdline"].decode(errors="replace")
     return DirectKernel(kernel=folder / "vmlinux", initramfs=folder / "initramfs", cmdline=cmdline), root
 
@@ -123,14 +133,14 @@ def _extract(archive: Path, name: str, target: Path) -> None:
 def _copy(archive: Path, found: tuple[int, int] | None, name: str, target: Path) -> None:
     """Copy a part of a file, given as (offset, size) in bytes."""
     if found is None:
-        raise InputError(f"{archive} holds no {name}", place=Place(file=str(archive)))
+        raise InputError(f"{archive} holds no {name}", hint=_AGAIN, place=Place(file=str(archive)))
     offset, size = found
     with archive.open("rb") as source, target.open("wb") as out:
         source.seek(offset)
         while size > 0:
             data = source.read(min(size, _CHUNK))
             if not data:
-                raise InputError(f"{archive} ends in the middle of {name}", place=Place(file=str(archive)))
+                raise InputError(f"{archive} ends in the middle of {name}", hint=_AGAIN, place=Place(file=str(archive)))
             out.write(data)
             size -= len(data)
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_HINT = "give the .iso, .raw or .qcow2 that `berth build` made, or the folder it made them in"
+_AGAIN = "build it again: it is not what `berth build` wrote"
+
+
 class Kind(enum.StrEnum):
     """Kinds of image that can be run."""
 
@@ -41,7 +45,7 @@ def detect(path: Path, *, direct: bool = False) -> Image:
     if path.is_dir():
         return _in_folder(path, direct=direct)
     if path.exists() and not path.is_file() and not path.is_block_device():
-        raise InputError("neither a file nor a disk", place=Place(file=str(path)))
+        raise InputError("neither a file nor a disk", hint=_HINT, place=Place(file=str(path)))
     try:
         with path.open("rb") as file:
             head = file.read(1024)
@@ -53,7 +57,7 @@ def detect(path: Path, *, direct: bool = False) -> Image:
         error.place = Place(file=str(path))
         raise
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", place=Place(file=str(path))) from error
+        raise InputError(f"cannot be read: {error.strerror}", hint=_HINT, place=Place(file=str(path))) from error
     if iso:
         return Image(path=path, kind=Kind.ISO)
     if head.startswith(b"QFI\xfb"):
@@ -64,7 +68,7 @@ def detect(path: Path, *, direct: bool = False) -> Image:
         return Image(path=path, kind=Kind.BUNDLE)
     raise InputError(
         "this is no image: neither an ISO, nor a disk with a GPT, nor qcow2, nor a bundle",
-        hint="give the .iso, .raw or .qcow2 that `berth build` made, or the folder it made them in",
+        hint=_HINT,
         place=Place(file=str(path)),
     )
 
@@ -92,4 +96,4 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
         with tarfile.open(path, "r:") as archive:
             return {member.name: (member.offset_data, member.size) for member in archive}
     except (tarfile.TarError, OSError) as error:
-        raise InputError(f"damaged: {error}", place=Place(file=str(path))) from error
+        raise InputError(f"damaged: {error}", hint=_AGAIN, place=Place(file=str(path))) from error

@@ -109,7 +109,11 @@ def _from_config(path: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", place=Place(file=str(path))) from None
+        raise InputError(
+            f"cannot be read: {error}",
+            hint="mend it or move it away: --mirror and BERTH_MIRROR need no such file",
+            place=Place(file=str(path)),
+        ) from None
     try:
         value: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:

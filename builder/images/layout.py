@@ -23,6 +23,7 @@ from builder.errors import BuildError, InputError, VerificationError
 from builder.images.image import Content, Image, Layer
 from builder.images.tarlayer import read_layer
 
+_HINT = "an OCI layout is a folder with `index.json`, or a tar file of one"
 _SMALL = 4 << 20  # bytes; no manifest or configuration is larger, as registries hold
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -99,9 +100,9 @@ def _opened(path: Path, name: str) -> Iterator[_Source]:
             hint="`skopeo copy docker://IMAGE oci:PATH` makes one",
         ) from error
     except tarfile.TarError as error:
-        raise InputError(f"the image {name}: {path} is neither a folder nor a tar file: {error}") from error
+        raise InputError(f"the image {name}: {path} is neither a folder nor a tar file: {error}", hint=_HINT) from error
     except OSError as error:
-        raise InputError(f"the image {name}: {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"the image {name}: {path} cannot be read: {error.strerror or error}", hint=_HINT) from error
 
 
 class _Reader:

@@ -35,6 +35,11 @@ _MOST_RELEASE = 4 << 20  # bytes; trixie's has 140 KB
 _MOST_INDEX = 512 << 20  # bytes; trixie's main has 57 MB
 _MOST_MEMORY = 256 << 20  # bytes that an .xz may make its reader use; Debian's need 65 MB
 _CHUNK = 1 << 20
+_OTHER = "ask another mirror: --mirror or BERTH_MIRROR name one"
+
+
+class SuiteMissing(FetchError):
+    """The mirror has no such suite, or none of its updates or security."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +80,7 @@ def suites_of(suite: str) -> tuple[tuple[str, str], ...]:
 def open_archive(source: Source, suite: str, architecture: str, *, previous: Sequence[LockedRelease] = ()) -> Archive:
     """Fetch and verify all indexes of `suite`. `previous` are a lock's releases: nothing older is believed.
 
-    Raises OfflineError, FetchError, VerificationError.
+    Raises OfflineError, FetchError (SuiteMissing), VerificationError.
     """
     if source.mirrors is None and not source.offline:
         raise no_mirror()
@@ -112,6 +117,8 @@ def _get_release(source: Source, suite: str, archive: str) -> bytes:
             if attempt == source.patience.attempts:
                 raise FetchError(failure.message, hint=failure.hint or hint) from failure
             wait_before(attempt, source.patience, failure.after)
+        except Gone as failure:
+            raise SuiteMissing(f"the mirror has no suite {suite} ({failure.message})", hint=hint) from failure
         except FetchError as failure:
             raise FetchError(failure.message, hint=failure.hint or hint) from failure
     raise AssertionError("the loop above returns or raises")
@@ -121,9 +128,11 @@ def _index_of(source: Source, release: Release, architecture: str) -> PackageInd
     suite = release.locked.suite
     plain = release.files.get(f"main/binary-{architecture}/Packages")
     if plain is None:
-        raise FetchError(f"{suite} has no packages for {architecture}")
+        raise FetchError(f"{suite} has no packages for {architecture}", hint="`build.architecture` is amd64 so far")
     if plain.size > _MOST_INDEX:
-        raise VerificationError(f"the index of {suite} would have {plain.size} bytes: more than any that is known")
+        raise VerificationError(
+            f"the index of {suite} would have {plain.size} bytes: more than any that is known", hint=_OTHER
+        )
     if not source.store.verify(plain.sha256):
         _bring_index(source, release, plain)
     return read_index(source.store.read(plain.sha256), suite)
@@ -151,7 +160,7 @@ def _unpack_index(source: Source, release: Release, packed: IndexFile, plain: In
             source.store.put_stream(_Pieces(pieces), sha256=plain.sha256, size=plain.size)
     except (VerificationError, lzma.LZMAError, zlib.error, EOFError) as error:
         message = error.message if isinstance(error, BerthError) else "it cannot be unpacked"
-        raise VerificationError(f"{packed.path} of {release.locked.suite}: {message}") from error
+        raise VerificationError(f"{packed.path} of {release.locked.suite}: {message}", hint=_OTHER) from error
     finally:
         source.store.remove(packed.sha256)
 

@@ -36,6 +36,7 @@ from builder.lock.index import checked_filename
 from builder.lock.model import Lock, LockedPackage, LockedPart, LockedRelease, LockedWaiver
 
 FORMAT = "berth.lock/1"
+_ANEW = "take it from version control again, or delete it and lock anew: berth lock RECIPE"
 _LISTS = ("parts", "waived", "releases", "packages")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
@@ -56,7 +57,11 @@ def write_lock(lock: Lock, path: Path) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise LockError(f"cannot be written: {error.strerror}", place=Place(file=str(path))) from None
+        raise LockError(
+            f"cannot be written: {error.strerror}",
+            hint="the lock stands beside its recipe: copy the recipe to where you may write",
+            place=Place(file=str(path)),
+        ) from None
 
 
 def render_lock(lock: Lock) -> str:
@@ -93,7 +98,7 @@ def read_lock(path: Path) -> Lock:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise LockError(f"the lock cannot be read: {reason}", place=Place(file=str(path))) from None
+        raise LockError(f"the lock cannot be read: {reason}", hint=_ANEW, place=Place(file=str(path))) from None
     return parse_lock(text, str(path))
 
 
@@ -103,10 +108,10 @@ def parse_lock(text: str, file: str) -> Lock:
         value = json.loads(text, object_pairs_hook=_no_twice)
     except json.JSONDecodeError as error:
         raise LockError(
-            f"not JSON: {error.msg}", place=Place(file=file, line=error.lineno, column=error.colno)
+            f"not JSON: {error.msg}", hint=_ANEW, place=Place(file=file, line=error.lineno, column=error.colno)
         ) from None
     except (ValueError, RecursionError) as error:
-        raise LockError(f"not a lock: {error}", place=Place(file=file)) from None
+        raise LockError(f"not a lock: {error}", hint=_ANEW, place=Place(file=file)) from None
     reader = _Reader(text, file)
     if not isinstance(value, dict):
         reader.fail("a lock is one JSON object")

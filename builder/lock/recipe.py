@@ -64,7 +64,7 @@ def check_fits(recipe: Recipe, lock: Lock) -> None:
         raise LockError(
             f"the lock is for {lock.suite} on {lock.architecture}, the recipe for {recipe.build.suite} on "
             f"{recipe.build.architecture}",
-            place=Place(file=str(recipe.path)),
+            place=recipe.suite_place,
             hint=hint,
         )
     have = {part.name: set(part.requests) for part in lock.parts}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_OTHER = "ask another mirror: --mirror or BERTH_MIRROR name one"
 _CLOCK_SLACK = 86400  # seconds by which a mirror's clock may be ahead of this one
 
 
@@ -82,7 +83,8 @@ def verify_release(
     names = {fields.get("Codename", ""), fields.get("Suite", "")}
     if suite not in names:
         raise VerificationError(
-            f"the mirror gives the Release file of {fields.get('Codename', 'no suite')} for {suite}"
+            f"the mirror gives the Release file of {fields.get('Codename', 'no suite')} for {suite}",
+            hint=_OTHER,
         )
     locked = LockedRelease(
         suite=suite,
@@ -113,7 +115,9 @@ def _verified_text(data: bytes, keys: Sequence[pysequoia.Cert], suite: str) -> t
     trusted = {str(key.fingerprint).upper() for key in keys}
     signers = sorted({str(one.certificate).upper() for one in result.valid_sigs} & trusted)
     if not signers or result.bytes is None:
-        raise VerificationError(f"the Release file of {suite} is signed by none of the keys in builder/keys")
+        raise VerificationError(
+            f"the Release file of {suite} is signed by none of the keys in builder/keys", hint=_OTHER
+        )
     return bytes(result.bytes), tuple(signers)
 
 

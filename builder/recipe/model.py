@@ -153,4 +153,5 @@ class Recipe:
     build: Build
     machine: Mapping[str, Any]
     machine_place: Place
+    suite_place: Place
     machine_node: Any = None  # the same half as a tree that knows its places, for the compiler's diagnostics

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from builder.errors import Place, RecipeError
+from builder.errors import READABLE, Place, RecipeError
 from builder.recipe.diagnose import RecipeErrors
 from builder.recipe.make import is_absent, make_build
 from builder.recipe.model import Recipe
@@ -50,7 +51,7 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
         report.error(machine.place, "machine", "expected a map", code="type")
     if build is None or report.errors or not isinstance(machine, Mapping):
         raise RecipeErrors(_with_machine(report, machine))
-    place = Place(file=machine.place.file, line=machine.place.line, column=machine.place.column)
+    place = _place_of(machine)
     return Recipe(
         name=path.stem,
         path=path,
@@ -58,24 +59,42 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
         machine=plain_value(machine),
         machine_place=place,
         machine_node=machine,
+        suite_place=_place_of(node, "build", "suite"),
     )
+
+
+def _place_of(node: Node, *keys: str) -> Place:
+    """Return where the value of a key stands that is known to be there."""
+    for key in keys:
+        assert isinstance(node, Mapping)
+        value = node.get(key)
+        assert value is not None
+        node = value
+    return Place(file=node.place.file, line=node.place.line, column=node.place.column)
 
 
 def find(name_or_path: str | Path, recipes: Path | None = None) -> Path:
     """Return the file of a recipe; raise RecipeError that lists what there is."""
     text = str(name_or_path)
+    folders = [recipes if recipes is not None else Path("recipes"), SHIPPED]
     if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
         if not path.is_file():
-            raise RecipeError(f"{path}: there is no such recipe file")
+            raise RecipeError(f"{path}: there is no such recipe file", hint=_near(path.stem, folders))
         return path
-    folders = [recipes if recipes is not None else Path("recipes"), SHIPPED]
     for folder in folders:
         path = folder / f"{text}.yaml"
         if path.is_file():
             return path
+    raise RecipeError(f"there is no recipe of the name {text}", hint=_near(text, folders))
+
+
+def _near(name: str, folders: Sequence[Path]) -> str:
+    """Return the cure of a recipe's name that is none."""
     known = sorted({each.stem for folder in folders if folder.is_dir() for each in folder.glob("*.yaml")})
-    raise RecipeError(f"there is no recipe of the name {text}", hint=f"there are: {', '.join(known) or 'none'}")
+    there = f"there are: {', '.join(known) or 'none'}"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{close[0]} ({there})" if close else there
 
 
 def _with_machine(report: Report, machine: Node) -> tuple[Diagnostic, ...]:
@@ -111,7 +130,7 @@ def _read_file(path: Path, report: Report) -> Node:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}") from error
+        raise RecipeError(f"{file}: {error.strerror}", hint=READABLE) from error
     try:
         node = parse(decode(data, file=file), report, file=file, tags=frozenset({REPLACE}))
     except Unreadable as error:

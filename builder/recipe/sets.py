@@ -39,7 +39,9 @@ def _names(name: str) -> list[str]:
         names.append(found[1] or found[2])
         end = found.end()
     if name.endswith(".") or names[0] not in ("build", "machine"):
-        raise UsageError(f"--set {name}: a key begins with `build.` or `machine.`")
+        raise UsageError(
+            f"--set {name}: a key begins with `build.` or `machine.`", hint=f"--set build.{names[0]}=VALUE"
+        )
     return names
 
 

@@ -29,6 +29,8 @@ _PIECE = 1 << 18  # bytes read and written at a time
 _XZ_MEMORY = 512 << 20  # bytes; dpkg-deb's own presets need at most 66 MiB
 _ZSTD_WINDOW = 27  # log2 of bytes, what `zstd -d` takes without being asked for more
 
+NOT_DEBIANS = "it is not what Debian ships; fetch it again, and if it stays so, tell its maintainer"
+
 
 class BrokenArchive(ValueError):
     """The bytes are not a package that may be unpacked. The text says what is wrong and where."""

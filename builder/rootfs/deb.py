@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from builder.fetch.store import Store
 
+_FETCH_AGAIN = "run `berth cache prune` and fetch again"
 _SMALL = 1 << 20  # bytes; larger files go to the store as a stream
 _CONTROL_BOUNDS = Bounds(content=64 << 20, entries=1000)
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*)$")
@@ -67,7 +68,7 @@ def read_deb(path: Path, *, name: str, store: Store, sha256: str | None = None, 
             if sha256 is not None and actual != sha256:
                 raise BuildError(
                     f"the package file of {name} is not the one that the lock names",
-                    hint="run `berth cache prune` and fetch again",
+                    hint=_FETCH_AGAIN,
                 )
             if sha256 is None:
                 known = _load(store, actual, name)
@@ -78,10 +79,12 @@ def read_deb(path: Path, *, name: str, store: Store, sha256: str | None = None, 
     except BrokenArchive as error:
         raise BuildError(
             f"the package {name} cannot be unpacked: {error}",
-            hint="it is not what Debian ships; fetch it again, and if it stays so, tell its maintainer",
+            hint=archive.NOT_DEBIANS,
         ) from error
     except OSError as error:
-        raise BuildError(f"the package file of {name} cannot be read: {error.strerror or error}") from error
+        raise BuildError(
+            f"the package file of {name} cannot be read: {error.strerror or error}", hint=_FETCH_AGAIN
+        ) from error
     _save(store, deb)
     return deb
 

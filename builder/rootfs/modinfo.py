@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import BuildError
 from builder.rootfs import kept
+from builder.rootfs.archive import NOT_DEBIANS
 from builder.rootfs.entry import Entry
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def _read(node: Entry, store: Store) -> tuple[list[str], list[str]]:
     try:
         text = _section(_unpacked(store.read(node.sha256), node.path))
     except (lzma.LZMAError, zlib.error, struct.error, EOFError, IndexError, ValueError) as error:
-        raise BuildError(f"the kernel module `/{node.path}` of {node.origin} is damaged: {error}") from error
+        raise BuildError(
+            f"the kernel module `/{node.path}` of {node.origin} is damaged: {error}", hint=NOT_DEBIANS
+        ) from error
     return parse_needs(text)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import lzma
 
 from builder.errors import BuildError
+from builder.rootfs.archive import NOT_DEBIANS
 
 MAGIC = b"~Module signature appended~\n"
 _STRUCT = 12
@@ -38,7 +39,7 @@ def plain(path: str, data: bytes) -> bytes:
             data = lzma.decompress(data)
         module = without_signature(data)
     except (lzma.LZMAError, ValueError) as error:
-        raise BuildError(f"kernel module {path}: {error}") from error
+        raise BuildError(f"kernel module {path}: {error}", hint=NOT_DEBIANS) from error
     if not module.startswith(b"\x7fELF"):
-        raise BuildError(f"kernel module {path}: neither an ELF file nor one packed by xz")
+        raise BuildError(f"kernel module {path}: neither an ELF file nor one packed by xz", hint=NOT_DEBIANS)
     return module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from builder.errors import BuildError
 from builder.lock.depends import parse_group, split_groups
+from builder.rootfs.archive import NOT_DEBIANS
 from builder.rootfs.deb import Deb
 
 
@@ -12,5 +13,5 @@ def replaces(new: Deb, old: Deb) -> bool:
     try:
         relations = [parse_group(group)[0] for group in split_groups(new.control.get("Replaces", ""))]
     except ValueError as error:
-        raise BuildError(f"the package {new.name} has a broken `Replaces` field: {error}") from error
+        raise BuildError(f"the package {new.name} has a broken `Replaces` field: {error}", hint=NOT_DEBIANS) from error
     return any(relation.name == old.name and relation.accepts(old.version) for relation in relations)

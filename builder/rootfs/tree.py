@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from builder.errors import BuildError
 from builder.rootfs import mergedusr
+from builder.rootfs.archive import NOT_DEBIANS
 from builder.rootfs.deb import Deb
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.hardlinks import relink, share
@@ -72,7 +73,9 @@ def _through_links(node: Entry, links: dict[str, Entry]) -> Entry:
         if moved is None:
             return node if path == node.path else replace(node, path=path)
         path = moved
-    raise BuildError(f"`/{node.path}` of {node.origin} lies behind symbolic links that go in a circle")
+    raise BuildError(
+        f"`/{node.path}` of {node.origin} lies behind symbolic links that go in a circle", hint=NOT_DEBIANS
+    )
 
 
 def _one_link(path: str, links: dict[str, Entry]) -> str | None:

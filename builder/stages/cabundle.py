@@ -12,6 +12,7 @@ import base64
 import binascii
 
 from builder.errors import BuildError
+from builder.rootfs.archive import NOT_DEBIANS
 from builder.rootfs.entry import Entry, Kind
 from builder.rootfs.unpack import Unpacked
 from builder.stages.context import StageContext
@@ -53,9 +54,11 @@ def _certificate(node: Entry, data: bytes) -> str:
     text = data.decode("ascii", "replace").replace("\r\n", "\n").strip()
     body = text.removeprefix(_BEGIN).removesuffix(_END)
     if not (text.startswith(_BEGIN) and text.endswith(_END)) or _BEGIN in body:
-        raise BuildError(f"`/{node.path}` of {node.origin} is not one certificate in PEM")
+        raise BuildError(f"`/{node.path}` of {node.origin} is not one certificate in PEM", hint=NOT_DEBIANS)
     try:
         base64.b64decode("".join(body.split()), validate=True)
     except binascii.Error as error:
-        raise BuildError(f"`/{node.path}` of {node.origin} is a damaged certificate: {error}") from error
+        raise BuildError(
+            f"`/{node.path}` of {node.origin} is a damaged certificate: {error}", hint=NOT_DEBIANS
+        ) from error
     return text + "\n"

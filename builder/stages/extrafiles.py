@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.errors import RecipeError
+from builder.errors import READABLE, RecipeError
 from builder.recipe.beside import read_file
 from builder.rootfs import mergedusr
 from builder.rootfs.entry import Kind
@@ -16,11 +16,17 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
     for extra in context.recipe.build.files:
         words = extra.path.split("/")
         if not extra.path.startswith("/") or ".." in words or extra.path.endswith("/"):
-            raise RecipeError(f"`{extra.path}` is not the absolute path of a file", place=extra.place)
+            raise RecipeError(
+                f"`{extra.path}` is not the absolute path of a file",
+                hint="begin with / and end with a name: /etc/motd",
+                place=extra.place,
+            )
         path = mergedusr.resolve("/".join(word for word in words if word not in ("", ".")))
         there = draft.get(path)
         if there is not None and there.kind is Kind.DIRECTORY:
-            raise RecipeError(f"`{extra.path}` is a directory in the image", place=extra.place)
+            raise RecipeError(
+                f"`{extra.path}` is a directory in the image", hint="name a file below it", place=extra.place
+            )
         if extra.content is not None:
             data = extra.content.encode()
         else:
@@ -28,7 +34,9 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
                 data = read_file(extra.source) if extra.source else b""
             except OSError as error:
                 raise RecipeError(
-                    f"the file for `{extra.path}` cannot be read: {error.strerror}: {extra.source}", place=extra.place
+                    f"the file for `{extra.path}` cannot be read: {error.strerror}: {extra.source}",
+                    hint=READABLE,
+                    place=extra.place,
                 ) from error
         draft.file(path, data, mode=extra.mode, uid=extra.uid, gid=extra.gid)
     return f"{len(context.recipe.build.files)} files"

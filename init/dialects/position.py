@@ -52,6 +52,14 @@ class Sequence:
     place: Place
     tag: str = ""
 
+    def numbered(self) -> Iterator[tuple[int, Node]]:
+        """Give each item with its number in the list of its own file: a recipe's lists go on what they extend."""
+        counts: dict[str, int] = {}
+        for item in self.items:
+            number = counts.get(item.place.file, 0)
+            counts[item.place.file] = number + 1
+            yield number, item
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:

@@ -303,7 +303,7 @@ class Listing:
                 )
             value = self.item.read(node, path, report)
             return INVALID if value is INVALID else (value,)
-        values = [self.item.read(each, f"{path}[{index}]", report) for index, each in enumerate(node.items)]
+        values = [self.item.read(each, f"{path}[{index}]", report) for index, each in node.numbered()]
         return tuple(value for value in values if value is not INVALID)
 
     def schema(self) -> dict[str, Any]:

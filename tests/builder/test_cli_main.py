@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from builder.cli import main as cli
-from builder.errors import FetchError
+from builder.cli.explain import all_codes
+from builder.errors import BerthError, FetchError
 from builder.lock.file import read_lock
 from builder.lock.select import for_build
 
@@ -44,6 +48,58 @@ def test_each_verb_has_help_with_examples(verb: str) -> None:
     done = berth(verb, "--help")
     assert done.returncode == 0, done.stderr
     assert "examples:\n  berth " in done.stdout
+
+
+def leaves(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    """Give each parser that has no further ones below it, with the verbs that lead to it."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below and not any(action.nargs == argparse.REMAINDER for action in parser._actions):
+        yield words, parser
+    for action in below:
+        for name, sub in action.choices.items():
+            yield from leaves(sub, *words, name)
+
+
+def words_of(parser: argparse.ArgumentParser) -> list[list[str]]:
+    """Return what a parser takes: each word, two where it takes several, and each option that it needs."""
+    words = [[action.option_strings[0], "x"] for action in parser._actions if action.option_strings and action.required]
+    for action in parser._get_positional_actions():
+        names = getattr(action.type, "names", None) or action.choices or ["x.iso"]
+        words += [[next(iter(names))]] * (2 if action.nargs in ("+", "*") else 1)
+    return words
+
+
+LEAVES = dict(leaves(cli.build_parser(*(name for name, _ in cli.VERBS))))
+
+
+@pytest.mark.parametrize("verb", LEAVES, ids=" ".join)
+def test_an_option_may_stand_anywhere(verb: tuple[str, ...]) -> None:
+    """Before the verb, behind it, before and behind each of its words."""
+    words = [*([word] for word in verb), *words_of(LEAVES[verb])]
+    parser = cli.build_parser(verb[0])
+    wanted = {**vars(parser.parse_args([*chain(*words)])), "json": True}
+    for at in range(len(words) + 1):
+        assert vars(parser.parse_args([*chain(*words[:at], ["--json"], *words[at:])])) == wanted
+
+
+def test_lock_diff_takes_its_options_anywhere() -> None:
+    words = ["lock", "diff", "recipes/minimal.lock", "recipes/minimal.lock"]
+    for at in range(len(words) + 1):
+        done = berth(*words[:at], "--json", *words[at:])
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["changes"] == []
+
+
+@pytest.mark.parametrize("family", all_codes().values(), ids=all_codes())
+def test_every_failure_has_its_cure(family: type[BerthError], capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a sentence gives none of its own, the command that tells more is one."""
+    error = BerthError("it went wrong")
+    error.code = family.code
+    cli.report(error, as_json=False)
+    hint = capsys.readouterr().err.splitlines()[1].removeprefix("  try: ")
+    cli.report(error, as_json=True)
+    assert json.loads(capsys.readouterr().out)["hint"] == hint
+    assert berth(*hint.split()[1:]).returncode == 0
 
 
 def test_a_failure_as_json_is_one_object_on_standard_output() -> None:

@@ -87,7 +87,7 @@ def test_a_script_has_every_verb_and_flag(shell: str, tmp_path: Path) -> None:
         (["check", "--dialect", "network"], {"network-config-v1", "network-config-v2"}),
         (["run", "--config", ""], set()),  # nothing of ours: the shell offers files
         (["--json", "inspect", "--fi"], {"--files"}),
-        (["nonsense", "--"], {"--help", "--version"}),
+        (["nonsense", "--"], {"--help", "--version", "--json", "--quiet"}),
     ],
 )
 def test_bash_completes(line: list[str], offered: set[str], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from builder.errors import RecipeError, UsageError
 from builder.recipe import RecipeErrors, compile_machine, image_requests, load, requests
 from builder.recipe.beside import LARGEST, read_file
+from builder.recipe.diagnose import place
 from builder.recipe.model import Compression, HotFiles
 from builder.recipe.patterns import expand
 from init.dialects.compile import compile_document
@@ -198,6 +199,31 @@ def test_extends_concatenates_lists_and_replaces_where_it_is_said(tmp_path: Path
     assert recipe.machine == {"modules": ["n"]}
     recipe = load(write(tmp_path, child.replace("[c1]", "!replace [c1]")))
     assert [each.name for each in recipe.build.packages] == ["c1"]
+
+
+def test_what_is_wrong_in_a_merged_list_is_told_where_it_was_written(tmp_path: Path) -> None:
+    """Number, file and line are those of the list that people see, not of the one that is built."""
+    parent = write(tmp_path, HEAD + "  packages: [a1, b1, Bad_One]\n  exclude:\n  - {pattern: /x}\n", "parent.yaml")
+    child = write(tmp_path, "extends: ./parent.yaml\nbuild:\n  packages:\n  - c1\n  - Bad_Two\n")
+    with pytest.raises(RecipeErrors) as caught:
+        load(child, ["build.packages=[d1, Bad_Three]"])
+    found = {(str(place(each)), each.path) for each in caught.value.diagnostics}
+    assert ("--set build.packages", "build.packages[1]") in found
+    with pytest.raises(RecipeErrors) as caught:
+        load(child)
+    lines = HEAD.count("\n")
+    assert {(str(place(each)), each.path) for each in caught.value.diagnostics} == {
+        (f"{parent}:{lines + 1}:22", "build.packages[2]"),
+        (f"{parent}:{lines + 3}:5", "build.exclude[0].reason"),
+        (f"{child}:5:5", "build.packages[1]"),
+    }
+
+
+@pytest.mark.parametrize(("name", "near"), [("podmna", "podman"), ("Docker", "docker"), ("./minmal.yaml", "minimal")])
+def test_a_misspelt_recipe_is_answered_with_the_one_that_was_meant(name: str, near: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(name)
+    assert str(caught.value.hint).startswith(f"{near} (there are: ")
 
 
 WRONG_LINES = {  # one error each, of every kind that there is: of form, of value, of a file, of the machine half

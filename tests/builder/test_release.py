@@ -12,7 +12,8 @@ import pytest
 from fakes import mirror as fake
 from fakes.mirror import FakeDeb, FakeMirror, make_key, running_mirror, sign
 
-from builder.errors import BerthError, FetchError, OfflineError, VerificationError
+from builder.cli.lock import archive_of
+from builder.errors import BerthError, FetchError, OfflineError, RecipeError, VerificationError
 from builder.fetch.download import Patience
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors
@@ -21,6 +22,8 @@ from builder.lock.archive import KEYS, Archive, Source, open_archive
 from builder.lock.model import LockedRelease
 from builder.lock.release import load_keys, verify_release
 from builder.progress import SilentProgress
+from builder.recipe import load
+from builder.recipe.parse import SHIPPED
 
 NOW = 1_795_500_000
 TEXT = "Origin: Debian\nCodename: trixie\nDate: Sat, 21 Nov 2026 09:15:44 UTC\nSHA256:\n " + "a" * 64 + " 5 main/x\n"
@@ -148,19 +151,21 @@ def mirror() -> Iterator[FakeMirror]:
         yield running
 
 
+def source_of(mirror: FakeMirror, folder: Path, store: Store, client: Client, **more) -> Source:
+    return Source(
+        store=store,
+        mirrors=Mirrors(main=mirror.base, security=mirror.base + "-security", origin="the test"),
+        progress=SilentProgress(),
+        client=client,
+        keys=folder,
+        patience=Patience(attempts=2, first_wait=0.01),
+        **more,
+    )
+
+
 def opened(mirror: FakeMirror, folder: Path, store: Store, **more) -> Archive:
-    base = mirror.base
     with Client() as client:
-        source = Source(
-            store=store,
-            mirrors=Mirrors(main=base, security=base + "-security", origin="the test"),
-            progress=SilentProgress(),
-            client=client,
-            keys=folder,
-            patience=Patience(attempts=2, first_wait=0.01),
-            **more,
-        )
-        return open_archive(source, "trixie", "amd64")
+        return open_archive(source_of(mirror, folder, store, client, **more), "trixie", "amd64")
 
 
 @pytest.fixture
@@ -169,6 +174,20 @@ def store(tmp_path: Path) -> Store:
 
 
 INDEX = "trixie/main/binary-amd64/"
+
+
+@pytest.mark.parametrize(("extended", "place"), [("", ":4:10"), ("extends: minimal\n", ":5:10")])
+def test_a_suite_that_the_mirror_has_not_is_told_where_the_recipe_names_it(
+    mirror: FakeMirror, keys, tmp_path: Path, extended: str, place: str
+) -> None:
+    mirror.publish(keys[0], [FakeDeb("a")])
+    store = Store(tmp_path / "store")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{extended}build:\n  architecture: amd64\n  packages: [busybox]\n  suite: trixi\n")
+    with Client() as client, pytest.raises(RecipeError, match="the mirror has no suite trixi") as caught:
+        archive_of(load(path, recipes=SHIPPED), source_of(mirror, keys[1], store, client), ())
+    assert str(caught.value.place) == f"{path}{place}"
+    assert "is trixi the suite that you mean?" in str(caught.value.hint)
 
 
 def test_an_archive_is_read_once(mirror: FakeMirror, keys, store: Store) -> None:

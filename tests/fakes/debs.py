@@ -212,4 +212,5 @@ def recipe(*packages: str, **build: object) -> Recipe:
         build=Build(**(fields | build)),  # type: ignore[arg-type]
         machine={},
         machine_place=PLACE,
+        suite_place=PLACE,
     )
