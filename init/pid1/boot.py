@@ -3,6 +3,8 @@
 The sequence is a value, `SEQUENCE`: stages in order, each with what it does and what it waits for. None may hold up the
 boot: a stage that waits has a bound, and a stage that fails leaves a sentence behind and goes on.
 
+Before it, `seeddisk` looks for the disk labelled `cidata`, with bounds of its own.
+
     stage     does                                                      waits for
     seed      DHCP on all cards, where the config lies at an address    an address, at most 20 s
     config    starts the config child over the sources that there are   its report, at most 30 s

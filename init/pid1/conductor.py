@@ -35,6 +35,7 @@ from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
 from init.pid1.returned import Returned
 from init.pid1.scripts import BOOTCMD, KEY_SERVICE
+from init.pid1.seeddisk import SeedDisk
 from init.pid1.seednetwork import SeedNetwork
 from init.pid1.sshd import KEY, SshDoor, fingerprint
 from init.pid1.updates import Updates
@@ -127,6 +128,7 @@ class Conductor:
         self.configuring = Configuring(self)
         self.control = Control(system, self.loop, self.reporter.answer)
         self._config: ConfigChild | None = None
+        self._seed_disk = SeedDisk(system, self.loop, early, self.applier.problem, self._find_sources)
         self._seed = SeedNetwork(system, self.loop, self.performer, self.logs)
         self._bootcmd_told = False
         self._ssh_told = False
@@ -157,13 +159,14 @@ class Conductor:
     # --- the start ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start everything, each under a net of its own, and the boot's machine at the end."""
+        """Start everything, each under a net of its own; the boot's machine begins when the disks were looked at."""
         parts: tuple[tuple[str, Callable[[], None]], ...] = (
             ("signals", self.upkeep.open_signals),
             ("early messages", self._take_over_messages),
             ("console", self.console.open),
             ("watchdog", self.upkeep.feed),
             ("cgroups", self.performer.hand_down_controllers),
+            ("disk labelled cidata", self._seed_disk.begin),
             ("open files", lambda: self.system.allow_open_files(*OPEN_FILES)),
             ("log files", self._keep_logs),
             ("kernel log", lambda: _ignore(KernelLog(self.system, self.loop, self.logs))),
@@ -186,9 +189,6 @@ class Conductor:
             self.applier.problem(sentence)
         self.applier.on_change = self._on_change
         self.performer.on_change = self._on_change
-        found = self._find_sources()
-        kept = "last-good" in found.found
-        self._boot(boot.Begun(sources=bool(found.found), network=found.network, last_good=kept))
 
     def run(self) -> None:
         """Go on until the machine is off."""
@@ -226,17 +226,12 @@ class Conductor:
             self.boot = replace(self.boot, default=decode(value))
             return
 
-    def _find_sources(self) -> sources.Sources:
-        seed: list[str | None] = [None]
-
-        def mount() -> None:
-            seed[0] = sources.mount_seed(self.system, self.early.devices, self.early.disk)
-
-        if not self.loop.guard("disk labelled cidata", mount):
-            self.applier.problem("the disk labelled cidata can't be read")
-        found = sources.collect(self.system, self.early, seed[0])
+    def _find_sources(self, seed: str | None) -> None:
+        """The disks were looked at; `seed` is the one labelled `cidata`."""
+        found = sources.collect(self.system, self.early, seed)
         self._argv = found.argv
-        return found
+        kept = "last-good" in found.found
+        self._boot(boot.Begun(sources=bool(found.found), network=found.network, last_good=kept))
 
     def _boot(self, event: boot.Event) -> None:
         self.boot, actions = boot.step(self.boot, event)

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from init.formats import release
-from init.pid1 import disks, mounts
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from init.pid1.devices import Devices
     from init.pid1.earlyresult import EarlyResult
     from init.pid1.system import System
 
@@ -25,10 +23,6 @@ _SMBIOS = "/sys/class/dmi/id"
 _CHILD = ("/usr/bin/python3", "-I", "-B", release.APP_PATH, "config")
 _LINE_WORDS = ("ds", "ci.", "cc", "cloud-", "k3os.", "k3os", "rancher.", "coreos.", "berth.config", "url")
 _ADDRESS_WORDS = ("ds", "ci.ds", "cloud-config-url", "url")
-_LABELS = (b"cidata", b"CIDATA")
-_ISO_LABEL = (32768 + 40, 32)  # ECMA-119, 8.4.7: the primary volume descriptor's volume identifier
-_FAT_LABELS = (43, 71)  # Microsoft's FAT specification: BS_VolLab of FAT12 and FAT16, of FAT32; 11 bytes
-_MODULES = {"vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"), "iso9660": ("isofs",)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,47 +35,6 @@ class Sources:
     argv: tuple[str, ...]
     found: tuple[str, ...]
     network: bool = False
-
-
-def label_kind(head: bytes) -> str | None:
-    """Tell from a device's first 33 KiB whether it is a file system labelled `cidata`: `vfat`, `iso9660` or None."""
-    start, length = _ISO_LABEL
-    if head[32769:32774] == b"CD001" and head[start : start + length].rstrip() in _LABELS:
-        return "iso9660"
-    if head[510:512] == b"\x55\xaa" and any(head[at : at + 11].rstrip() in _LABELS for at in _FAT_LABELS):
-        return "vfat"
-    return None
-
-
-def find_seed(system: System, own: str) -> tuple[str, str] | None:
-    """Return the device that is labelled `cidata`, and its kind; raise OSError when devices can't be listed.
-
-    `own` is the name of the disk that booted: a label on it is no order from outside.
-    """
-    for device in disks.present(system):
-        if device.disk == own:
-            continue
-        try:
-            kind = label_kind(system.read_blocks(device.path, 0, 33 * 1024))
-        except OSError:
-            continue  # a drive without a medium, or a partition past the disk's end
-        if kind is not None:
-            return device.path, kind
-    return None
-
-
-def mount_seed(system: System, devices: Devices | None, own_disk: str | None) -> str | None:
-    """Mount the disk labelled `cidata` at `SEED_FOLDER`; return its device. Raise OSError when it can't be mounted."""
-    found = find_seed(system, (own_disk or "").removeprefix("/dev/"))
-    if found is None:
-        return None
-    path, kind = found
-    if devices is not None:
-        for name in _MODULES[kind]:
-            devices.load(system, name)
-    flags = mounts.READ_ONLY | mounts.NO_SUID | mounts.NO_DEVICES | mounts.NO_EXECUTE
-    mounts.perform(system, mounts.MountStep(source=path, target=SEED_FOLDER, kind=kind, flags=flags))
-    return path
 
 
 def collect(system: System, early: EarlyResult, seed: str | None) -> Sources:

@@ -307,6 +307,12 @@ class Processes(Protocol):
     def has_children(self) -> bool:
         """Tell whether any child is left, ended or not; for PID 1 that is: any other process."""
 
+    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
+        """Do work that may never end in a child; return its pid, and where its answer is read, which never waits.
+
+        The answer has at most 4096 bytes and comes whole; a child whose work raises ends without one.
+        """
+
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to one process."""
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 
 
+class Stuck(BaseException):
+    """A call into the kernel that never comes back."""
+
+
 @dataclass(kw_only=True)
 class Program:
     """What a program does: runs `seconds`, ends with `status`, says `output` at once, `then` happens at its end."""

@@ -14,7 +14,7 @@ import posixpath
 import signal
 from collections.abc import Callable, Sequence
 
-from fakes.processes import FOREVER, Connection, Pipe, Process, Program
+from fakes.processes import FOREVER, Connection, Pipe, Process, Program, Stuck
 from fakes.recording import Call, recorded
 from fakes.system import FakeSystem
 from fakes.tree import refuse
@@ -52,6 +52,9 @@ class RunningSystem(FakeSystem):
         self.becomes: Callable[[Sequence[str]], None] | None = None
         self.kept: tuple[int, ...] = ()
         self.adopted: list[int] = []
+        self.hangs: set[tuple[str, str]] = set()  # calls that never come back: name and first argument
+        self.stuck: list[str] = []  # those of them that PID 1 itself made
+        self.in_child = False
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
         """Let something happen at a time."""
@@ -76,6 +79,10 @@ class RunningSystem(FakeSystem):
         if len(self.calls) > CALLS_MOST:
             os.write(2, f"PID 1 is stuck; last: {[str(last) for last in self.calls[-8:]]}\n".encode())
             os._exit(70)
+        if (call.name, "".join(map(str, call.arguments[:1]))) in self.hangs:
+            if not self.in_child:
+                self.stuck.append(str(call))
+            raise Stuck
         super().begin(call)
 
     # Processes
@@ -128,6 +135,32 @@ class RunningSystem(FakeSystem):
     @recorded
     def has_children(self) -> bool:
         return bool(self.processes)
+
+    @recorded
+    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
+        """Work that is stuck keeps its process, and no signal ends it."""
+        pid = next(self.pids)
+        process = Process(pid=pid, spawn=Spawn(argv=("apart",)), program=Program())
+        pipe = Pipe(reading=self._number("pipe"), writing=self._number("pipe"), writers={pid})
+        self.processes[pid] = process
+        self.pipes.append(pipe)
+        self.later(0.02, lambda: self._work_apart(process, pipe, work))
+        return pid, pipe.reading
+
+    def _work_apart(self, process: Process, pipe: Pipe, work: Callable[[], bytes]) -> None:
+        if process.status is not None:
+            return
+        self.in_child = True
+        try:
+            pipe.data += work()
+        except Stuck:
+            process.program.ignores = (signal.SIGKILL,)
+            return
+        except Exception:
+            pass
+        finally:
+            self.in_child = False
+        self.end(process.pid, 0)
 
     def _kill(self, process: Process, number: int) -> None:
         if number and number not in process.program.ignores:

@@ -16,7 +16,7 @@ from init.formats import screen, wayin
 from init.formats.machine import Command, Machine, Swap, User
 from init.formats.release import Release
 from init.formats.service import Limits, Service
-from init.pid1 import apply, buttons, cgroups, console, leave, scripts, sources, sshd, written
+from init.pid1 import apply, buttons, cgroups, console, leave, scripts, seeddisk, sshd, written
 from init.pid1.perform import read_notification
 from init.pid1.report import Reporter
 
@@ -24,14 +24,14 @@ from init.pid1.report import Reporter
 def test_seed_labels():
     fat = bytearray(33 * 1024)
     fat[510:512] = b"\x55\xaa"
-    assert sources.label_kind(bytes(fat)) is None
+    assert seeddisk.label_kind(bytes(fat)) is None
     fat[43:54] = b"CIDATA     "
-    assert sources.label_kind(bytes(fat)) == "vfat"
+    assert seeddisk.label_kind(bytes(fat)) == "vfat"
     iso = bytearray(33 * 1024 + 100)
     iso[32769:32774] = b"CD001"
     iso[32808:32840] = b"cidata".ljust(32)
-    assert sources.label_kind(bytes(iso)) == "iso9660"
-    assert sources.label_kind(b"") is None
+    assert seeddisk.label_kind(bytes(iso)) == "iso9660"
+    assert seeddisk.label_kind(b"") is None
 
 
 def test_the_power_key():

@@ -1,0 +1,192 @@
+"""A disk labelled `cidata`: found beside disks that never answer, and mounted with a bound, by children alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fakes import machine
+from fakes.disk import SparseDisk
+from fakes.processes import Connection, Program
+from fakes.running import RunningSystem, running
+
+from init.formats import events
+from init.formats import machine as formats
+from init.formats.machine import Machine
+from init.formats.release import DEFAULT_MACHINE_PATH
+from init.pid1 import main, seeddisk
+from init.pid1.control import PATH
+from init.pid1.events import Announcer
+from init.pid1.sources import SEED_FOLDER
+from init.pid1.system import Spawn
+
+ROOT = Path(__file__).parents[2]
+REPORT = {"format": "berth.config/1", "machine": formats.encode(Machine(hostname="seeded")), "source": "cidata"}
+LABEL = {43: b"CIDATA     ", 510: b"\x55\xaa"}
+APART = """
+import os, select, signal, sys, time
+from init.pid1.linux.kernel import Kernel
+kernel = Kernel()
+held = os.open("/dev/null", os.O_RDONLY)
+def answers():
+    return b"%d %s" % (os.getppid() == parent, os.path.exists(f"/proc/self/fd/{held}") and b"holds" or b"free")
+def raises():
+    raise SystemExit(3)
+def hangs():
+    return open(sys.argv[1], "rb").read()
+parent = os.getpid()
+for work in (answers, raises, hangs):
+    pid, reading = kernel.apart(work)
+    ready = select.select([reading], [], [], 0 if work is hangs else 60)[0]
+    print(work.__name__, kernel.read_from(reading, 4096).decode() if ready else "no answer")
+kernel.signal(pid, signal.SIGKILL)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), kernel.read_from(reading, 4096))
+"""
+
+
+class Life:
+    """A machine beside whose own disk `vda` others come up: blank ones, labelled ones, some that hang."""
+
+    def __init__(
+        self, *, blank: Sequence[str] = (), labelled: Sequence[str] = ("vdc",), hangs: Sequence[tuple[str, str]] = (),
+        fail_at: int | None = None,
+    ) -> None:  # fmt: skip
+        self.system = system = running(machine.installed(fail_at=fail_at), self.program)
+        system.fail_with = errno.EIO
+        system.filesystems["/dev/vda7"][DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(Machine())).encode()
+        system.filesystems["cgroup2"] = {"/cgroup.controllers": b"cpu memory pids\n", "/cgroup.subtree_control": b""}
+        system.filesystems["devtmpfs"]["/kmsg"] = b""
+        system.hangs = set(hangs)
+        for name in labelled:
+            system.kinds[f"/dev/{name}"] = "vfat"
+            system.filesystems[f"/dev/{name}"] = {"/user-data": b"#cloud-config\n"}
+        disks = {name: SparseDisk(1 << 20, LABEL if name in labelled else {}) for name in (*blank, *labelled)}
+
+        def come_up(_: object) -> None:
+            for name, disk in disks.items():
+                machine.show_disk(system, name, disk, None)
+
+        system.on_module["ext4"] = come_up
+        self.when: list[tuple[float, tuple[str, ...]]] = []
+        self.events: list[dict] = []
+        self.clients: list[Connection | None] = []
+        announcer = Announcer(system)
+        announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
+        system.at(10.0, lambda: self.clients.append(system.connect(PATH, b'{"verb": "status"}\n')))
+        for at in (90.0, 200.0):
+            system.at(at, lambda: system.raise_signal(signal.SIGUSR2))
+        main.run(system, announcer)
+
+    def program(self, argv: Sequence[str]) -> Program:
+        self.when.append((self.system.seconds, tuple(argv)))
+        match list(argv):
+            case ["/usr/bin/python3", _, _, _, "config", *_]:
+                return Program(seconds=0.5, output=json.dumps(REPORT).encode())
+            case [name, *_] if "dhcpcd" in name:
+                return Program(begins=_lease)
+            case _:
+                return Program(seconds=0.02)
+
+    @property
+    def seeds(self) -> list[str]:
+        """What was mounted for the config child."""
+        return [str(call.arguments[0]) for call in self.system.calls if call.arguments[1:2] == (SEED_FOLDER,)]
+
+    def asked(self) -> tuple[float, tuple[str, ...]] | None:
+        """When the config child was started, and how."""
+        return next(((at, argv) for at, argv in self.when if "config" in argv), None)
+
+    def in_force(self) -> list[str]:
+        return [event["source"] for event in self.events if event["event"] == events.CONFIG_APPLIED]
+
+
+def _lease(system: RunningSystem, spawn: Spawn) -> None:
+    system.later(0.5, lambda: system.addressed.append(("eth0", "10.0.2.15/24")))
+
+
+def test_the_labelled_disk_is_mounted_for_the_config_child() -> None:
+    life = Life(blank=["vdb"])
+    assert life.seeds == ["/dev/vdc"]
+    asked = life.asked()
+    assert asked is not None
+    assert asked[1][asked[1].index("--seed") + 1] == SEED_FOLDER
+    assert life.in_force() == ["cidata"]
+    assert life.system.hostname == "seeded"
+
+
+def test_of_two_the_first_by_name_counts() -> None:
+    assert Life(labelled=["vdd", "vdc"]).seeds == ["/dev/vdc"]
+
+
+def test_a_machine_with_no_other_disk_starts_no_child_for_it() -> None:
+    life = Life(labelled=[])
+    assert "apart" not in [call.name for call in life.system.calls]
+    assert (life.asked(), life.in_force()) == (None, ["recipe"])
+
+
+def test_a_disk_that_never_answers_keeps_neither_the_boot_nor_another_disk() -> None:
+    life = Life(blank=["vdb", "vdd"], hangs=[("read_blocks", "/dev/vdb")])
+    assert life.system.stuck == []
+    asked = life.asked()
+    assert asked is not None
+    assert seeddisk.BOUND <= asked[0] < seeddisk.BOUND + 5
+    assert life.in_force() == ["cidata"]
+    assert b"vdb does not answer, so no configuration was looked for there" in life.system.said
+    assert b"vdd does not answer" not in life.system.said
+    assert life.clients[0] is not None
+    assert json.loads(life.clients[0].answer)["health"]["state"] == "pending", "asked before, and answered"
+    assert life.system.powered == "poweroff"
+
+
+def test_a_mount_that_never_ends_is_done_without() -> None:
+    life = Life(hangs=[("mount", "/dev/vdc")])
+    assert life.system.stuck == []
+    assert b"the disk labelled cidata, /dev/vdc, can't be read: it does not answer" in life.system.said
+    assert (life.asked(), life.in_force()) == (None, ["recipe"])
+    assert life.system.powered == "poweroff"
+
+
+def test_a_mount_that_fails_is_told_with_its_reason() -> None:
+    life = Life(labelled=["vdc"], fail_at=None)
+    number = next(
+        n for n, call in enumerate(life.system.calls, start=1) if call.arguments[:2] == ("/dev/vdc", SEED_FOLDER)
+    )
+    life = Life(fail_at=number)
+    assert f"/dev/vdc, can't be read: {os.strerror(errno.EIO)}".encode() in life.system.said
+    assert life.in_force() == ["recipe"]
+
+
+@pytest.mark.long
+def test_any_one_call_may_fail() -> None:
+    """From the first child to the config child. A child that can't be started, or watched, is started again."""
+    calls = Life(blank=["vdb"]).system.calls
+    first = next(number for number, call in enumerate(calls, start=1) if call.name == "apart") - 5
+    last = next(number for number, call in enumerate(calls, start=1) if call.name == "spawn") + 1
+    without = []
+    for number in range(first, last):
+        life = Life(blank=["vdb"], fail_at=number)
+        failed = life.system.failed
+        assert life.system.powered == "poweroff", str(failed)
+        said = [event["event"] for event in life.events]
+        assert said.count(events.CONFIG_APPLIED) + said.count(events.CONFIG_REFUSED) == 1, str(failed)
+        if life.in_force() != ["cidata"] and failed is not None:
+            without.append(failed.name)
+    assert not {"apart", "read_from", "unwatch", "close"} & set(without), without
+    assert without.count("watch") <= 1, "the config child's own"
+
+
+def test_work_apart_answers_holds_nothing_and_can_be_killed(tmp_path: Path) -> None:
+    """The real fork; what never answers is a FIFO that nobody writes."""
+    os.mkfifo(tmp_path / "drive")
+    done = subprocess.run(
+        [sys.executable, "-c", APART, str(tmp_path / "drive")], cwd=ROOT, capture_output=True, text=True, timeout=90,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["answers 1 free", "raises ", "hangs no answer", "-9 b''"], done.stderr
