@@ -62,9 +62,12 @@ def test_of_a_guest_that_says_nothing_its_kernels_log_is_told(tmp_path: Path) ->
 
 
 def test_where_an_event_came_its_name_is_told_and_the_kernel_is_not_asked(tmp_path: Path) -> None:
-    said = watch(tmp_path, "init.started\nsay on\nhang", timeout=2.0)
-    assert said.splitlines()[1:] == ["its console:", "on"]
-    assert "came: init.started" in said
+    with Watched(GUEST, Player(tmp_path, "init.started\nsay on\nhang")) as watched:  # type: ignore[arg-type]
+        watched.until(lambda: "init.started" in watched.marks and watched.has_line("on"), timeout=30.0, what="both")
+        with pytest.raises(GuestFailed) as caught:
+            watched.until(lambda: "container.healthy" in watched.marks, timeout=0.2, what="container.healthy")
+    assert caught.value.message.splitlines()[1:] == ["its console:", "on"]
+    assert "came: init.started" in caught.value.message
 
 
 @pytest.mark.parametrize("data", [b"", bytes(64), b"Linux version 6", b"x" * 8 + b"Linux version 6" + b"y" * 4096])
