@@ -6,7 +6,7 @@
 | host | what the figures were measured on |
 | sizes | bytes, by part and by package |
 | measured | one command's time, processor time and memory |
-| builds | cold, after a change, and with nothing changed |
+| builds | with nothing cached, with packages cached, after a change, and with nothing changed |
 | guest | one guest, watched: floor boot and whole boot |
 | boots | boots beside a floor boot; memory at rest; power-off |
 | least | the smallest memory that reaches the container |

@@ -15,7 +15,7 @@ from fakes.mirror import FakeDeb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.bench import configs, floor, guest, host, least, measured, poweron, restart, updates
+from builder.bench import builds, configs, floor, guest, host, least, measured, poweron, restart, updates
 from builder.bench.__main__ import parser
 from builder.bench.boots import Boot, middle, ratio
 from builder.bench.builds import Builds
@@ -26,7 +26,13 @@ from builder.bench.poweron import PowerOn
 from builder.bench.report import Figures, report
 from builder.bench.sizes import Sizes
 from builder.errors import GuestFailed
+from builder.fetch.http import Client, Gone
+from builder.fetch.mirrors import Mirrors
+from builder.fetch.store import Store
+from builder.lock.file import read_lock
+from builder.lock.recipe import check_fits
 from builder.recipe import load
+from builder.recipe.parse import SHIPPED
 from init.dialects.compile import compile_document
 from init.formats import events
 
@@ -98,7 +104,7 @@ def figures() -> Figures:
         recipe="minimal",
         kernel="cloud",
         sizes=Sizes(iso=43_000_000, kernel=1, initramfs=1, root=1, download=1, packages=(("libc6", 3_400_000),)),
-        builds=Builds(cold=once, changed=once, unchanged=once),
+        builds=Builds(fetched=once, cold=once, changed=once, unchanged=once),
         boots=(boot,),
         counted={events.INIT_STARTED: 1.5, events.CONTAINER_OUTPUT: 9.25},
         power_ons=(PowerOn(firmware="uefi", live=30.0, install=12.0, installed=20.0),),
@@ -108,7 +114,8 @@ def figures() -> Figures:
 
 def test_the_report_has_every_figure_beside_its_goal() -> None:
     text = report([figures()])
-    for expected in ("43.0 (≤ 43)", "libc6 3.4", "20.0 (≤ 30), 30", "20.0 (≤ 3: no)", "6.00 (≤ 5: no) / 5.00 / 3.00",
+    for expected in ("43.0 (≤ 43)", "libc6 3.4", "| 20.0, 30 | 20.0 (≤ 30), 30 | 20.0, 30 |",
+                     "20.0 (≤ 3: no)", "6.00 (≤ 5: no) / 5.00 / 3.00",
                      "minimal, cloud | 1.50 | 9.25 |", "minimal, cloud, uefi | 30.0 | 12.0 | 20.0", "50.0 (≤ 54)",
                      "96.0 (≤ 112)", "0.20 (≤ 1)"):  # fmt: skip
         assert expected in text
@@ -228,3 +235,28 @@ def test_what_a_machine_says_of_its_update_is_read_and_stands_beside_its_goal() 
     for answer in ("", "{}", json.dumps({"state": "refused", "reason": "held", "last": last})):
         with pytest.raises(GuestFailed):
             updates.read("one", answer, new=0)
+
+
+def test_the_mirror_of_a_bench_gives_what_the_locks_name_and_nothing_else(tmp_path: Path) -> None:
+    deb = FakeDeb("g++-x", "1:2.0~a")
+    store = Store(tmp_path)
+    store.put(deb.data)
+    with builds.mirror([make_lock(solved(universe(deb), "g++-x"))], store) as base, Client() as client:
+        mirrors = Mirrors(main=base, security=base, origin="the test")
+        assert client.get(mirrors.url("main", deb.filename), limit=1 << 20) == deb.data
+        with pytest.raises(Gone):
+            client.get(mirrors.url("main", "pool/x"), limit=1)
+
+
+@pytest.mark.parametrize("recipe", GOALS)
+def test_the_recipe_with_a_package_more_fits_its_lock(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds.add_package(recipe, tmp_path / "recipes")
+    monkeypatch.chdir(tmp_path)
+    more = load(recipe)
+    lock = read_lock(tmp_path / "recipes" / f"{recipe}.lock")
+    check_fits(more, lock)
+    assert more.path.parent == Path("recipes")
+    shipped = {package.name for package in read_lock(SHIPPED / f"{recipe}.lock").packages}
+    assert {package.name for package in lock.packages} - shipped == {builds.MORE}
