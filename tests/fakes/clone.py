@@ -27,12 +27,7 @@ CODE = ("builder", "init", "recipes", "configs", "pyproject.toml")
 NOBODY = 65534
 KINDS = ("iso", "raw", "qcow2", "bundle", "spdx.json", "manifest.json")
 
-# `minimal`, with the small kernel and compressed in a hurry.
-CHEAP = (
-    "minimal", "--set", "build.kernel=cloud", "--set", "build.root_mib=128", "--set", "build.budget=null",
-    "--set", "build.compression={algorithm: zstd, level: 1, cluster: 65536}",
-)  # fmt: skip
-# Not compressed at all, and without most modules: for tests that build many times.
+# `minimal` with the small kernel, not compressed at all, and without most modules: for tests that build many times.
 _FEW = "{sound,net,fs/{btrfs,xfs,nfs,smb},drivers/{net,gpu,scsi,ata,usb,nvme,hid,input}}/**"
 _KEPT = "drivers/net/{virtio_net,net_failover}.ko*"
 TINY = (
@@ -153,14 +148,14 @@ def link(source: str, target: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Nursery:
-    """Makes clones. `base` is `minimal` as built by this user, cheaply; `snapshot` the code that all have."""
+    """Makes clones. `base` is where all their packages were fetched; `snapshot` the code that all have."""
 
     folder: Path
     snapshot: Path
 
     @property
     def base(self) -> Clone:
-        """The clone that fetched everything and built first. Never written to by a test."""
+        """The clone that fetched everything and unpacked the tools. Never written to by a test."""
         return Clone(root=self.folder / "first", cache=default_root())
 
     def clone(
@@ -230,8 +225,10 @@ def make_nursery(shared: Path) -> Nursery:
                         shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
                     else:
                         shutil.copyfile(source, root / name)
-            done = nursery.base.berth("build", *CHEAP, "--heal")
-            assert done.returncode == 0, done.stderr
+            fetch = ("fetch", "minimal", "--heal")
+            for words in (fetch, (*fetch, "--set", "build.kernel=cloud"), ("tools",)):
+                done = nursery.base.berth(*words)
+                assert done.returncode == 0, done.stderr
             (shared / "nursery.done").touch()
         return nursery
 
