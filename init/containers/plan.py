@@ -72,28 +72,24 @@ def _container(machine: Machine, index: int, engine: str, baked: Baked, given: M
         after.append(DOCKER_SERVICE)
     if remote:
         after.append("network")
-    own = (*PROGRAM, "container", "run", container.name)
-    shape = {"crun": _through_crun, "podman": _through_podman, "docker": _through_docker}[engine]
-    return shape(
-        machine,
-        index,
-        baked,
-        Service(
-            name=container.name,
-            argv=podman.run(machine, index, baked, given) if engine == "podman" else own,
-            after=tuple(after),
-            after_healthy=container.depends_healthy,
-            readiness=Readiness.STARTED if container.health else Readiness.SETTLED,
-            restart=_RESTARTS[container.restart],
-            restart_limit=container.restart_limit,
-            start_timeout=FETCH_TIMEOUT if _prepared(container, baked) else 90.0,
-            stop_timeout=container.stop_timeout,
-            probe=_probe(container, engine),
-            is_container=True,
-            image=container.image,
-            required=container.required,
-        ),
+    service = Service(
+        name=container.name,
+        argv=(*PROGRAM, "container", "run", container.name),
+        after=tuple(after),
+        after_healthy=container.depends_healthy,
+        readiness=Readiness.STARTED if container.health else Readiness.SETTLED,
+        restart=_RESTARTS[container.restart],
+        restart_limit=container.restart_limit,
+        start_timeout=FETCH_TIMEOUT if _prepared(container, baked) else 90.0,
+        stop_timeout=container.stop_timeout,
+        probe=_probe(container, engine),
+        is_container=True,
+        image=container.image,
+        required=container.required,
     )
+    if engine == "podman":
+        return _through_podman(service, machine, container, podman.run(machine, index, baked, given))
+    return {"crun": _through_crun, "docker": _through_docker}[engine](service, container, baked)
 
 
 _RESTARTS = {
@@ -108,8 +104,7 @@ def _prepared(container: Container, baked: Baked) -> bool:
     return baked.find(container.image) is None
 
 
-def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
-    container = machine.containers[index]
+def _through_crun(service: Service, container: Container, baked: Baked) -> Service:
     fetch = ((*PROGRAM, "container", "fetch", container.name),) if _prepared(container, baked) else ()
     published = bool(container.ports) and container.network == "bridge"
     return replace(
@@ -121,14 +116,14 @@ def _through_crun(machine: Machine, index: int, baked: Baked, service: Service) 
     )
 
 
-def _through_podman(machine: Machine, index: int, _baked: Baked, service: Service) -> Service:
-    container = machine.containers[index]
+def _through_podman(service: Service, machine: Machine, container: Container, argv: tuple[str, ...]) -> Service:
     prepare = [("/usr/bin/busybox", "mkdir", "-p", f"{PATH}/{container.name}", *podman.folders(container))]
     if is_archive(container.image):
         prepare.append((*PROGRAM, "container", "fetch", container.name))
     number = signal_number(container.stop_signal)
     return replace(
         service,
+        argv=argv,
         environment=(*machine.environment, *podman.passed_on(container)),
         prepare=tuple(prepare),
         # conmon passes no signal on; a `podman stop` takes a second before it does anything
@@ -140,8 +135,7 @@ def _through_podman(machine: Machine, index: int, _baked: Baked, service: Servic
     )
 
 
-def _through_docker(machine: Machine, index: int, baked: Baked, service: Service) -> Service:
-    container = machine.containers[index]
+def _through_docker(service: Service, container: Container, baked: Baked) -> Service:
     return replace(
         service,
         prepare=((*PROGRAM, "container", "fetch", container.name),) if _prepared(container, baked) else (),

@@ -74,7 +74,7 @@ class Applier:
         """What isn't as the configuration wants it, one sentence each."""
         return tuple(self._problems.values())
 
-    def attempt(self, what: str, act: Callable[[], None]) -> bool:
+    def attempt(self, what: str, act: Callable[[], object]) -> bool:
         """Do one piece of work; a failure is said, kept until the same work succeeds, and no more."""
         try:
             act()
@@ -85,7 +85,7 @@ class Applier:
             self._loop.soon("change", self.on_change)
         return True
 
-    def insist(self, what: str, act: Callable[[], None], pause: float = AGAIN) -> None:
+    def insist(self, what: str, act: Callable[[], object], pause: float = AGAIN) -> None:
         """Do one piece of work that the machine can't be without: where it fails, again, ever more slowly."""
         if not self.attempt(what, act):
             longer = min(pause * 2, AGAIN_MOST)

@@ -34,10 +34,10 @@ from init.pid1.perform import DEFAULT, Performer, Settings
 from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
 from init.pid1.returned import Returned
-from init.pid1.scripts import BOOTCMD, KEY_SERVICE
+from init.pid1.scripts import BOOTCMD
 from init.pid1.seeddisk import SeedDisk
 from init.pid1.seednetwork import SeedNetwork
-from init.pid1.sshd import KEY, SshDoor, fingerprint
+from init.pid1.sshd import SshDoor
 from init.pid1.updates import Updates
 from init.pid1.upkeep import Upkeep
 
@@ -131,7 +131,6 @@ class Conductor:
         self._seed_disk = SeedDisk(system, self.loop, early, self.applier.problem, self._find_sources)
         self._seed = SeedNetwork(system, self.loop, self.performer, self.logs)
         self._bootcmd_told = False
-        self._ssh_told = False
         self._settled = False
         self._rested = False  # has had `settle` seconds
         self._argv: tuple[str, ...] = ()
@@ -160,7 +159,7 @@ class Conductor:
 
     def begin(self) -> None:
         """Start everything, each under a net of its own; the boot's machine begins when the disks were looked at."""
-        parts: tuple[tuple[str, Callable[[], None]], ...] = (
+        parts: tuple[tuple[str, Callable[[], object]], ...] = (
             ("signals", self.upkeep.open_signals),
             ("early messages", self._take_over_messages),
             ("console", self.console.open),
@@ -169,10 +168,10 @@ class Conductor:
             ("disk labelled cidata", self._seed_disk.begin),
             ("open files", lambda: self.system.allow_open_files(*OPEN_FILES)),
             ("log files", self._keep_logs),
-            ("kernel log", lambda: _ignore(KernelLog(self.system, self.loop, self.logs))),
+            ("kernel log", lambda: KernelLog(self.system, self.loop, self.logs)),
             ("devices", self.upkeep.watch_devices),
             ("buttons", self.buttons.look),
-            ("event port", lambda: _ignore(self.announcer.open_port())),
+            ("event port", self.announcer.open_port),
             ("control socket", self.control.open),
             ("returned slot", self.returned.look),
             ("default machine", self._read_default),
@@ -361,11 +360,7 @@ class Conductor:
         if bootcmd is not None and not self._bootcmd_told and bootcmd.state in AT_REST - {State.WAITING}:
             self._bootcmd_told = True
             self.loop.soon("bootcmd", lambda: self._boot(boot.BootcmdEnded()))
-        key = services.services.get(KEY_SERVICE)
-        if key is not None and not self._ssh_told and key.state is State.DONE:
-            self._ssh_told = True
-            self.ssh.serve()
-            self.say(f"ssh host key: {fingerprint(self._text(f'{KEY}.pub'))} (ed25519)")
+        self.ssh.look()
         if self._settled:
             self.look()
 
@@ -397,7 +392,3 @@ class Conductor:
         text = self.reporter.sentence(name, line)
         if text:
             self.console.say(text)
-
-
-def _ignore(_: object) -> None:
-    """Take a value that is only made for what its making does."""

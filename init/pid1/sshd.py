@@ -9,6 +9,7 @@ from __future__ import annotations
 from init.formats.service import Readiness, Restart, Service
 from init.formats.sha256 import sha256
 from init.pid1 import cgroups
+from init.pid1.lifecycle import State
 from init.pid1.perform import BASE_ENVIRONMENT
 from init.pid1.scripts import KEY_SERVICE
 from init.pid1.system import Spawn
@@ -63,6 +64,7 @@ class SshDoor:
         self._say = say
         self._listening: int | None = None
         self._open: dict[int, str] = {}  # pid → address
+        self._told = False
 
     def open(self, *, given_keys: bool) -> None:
         """Listen. Connections are taken once there is a host key. Raise OSError."""
@@ -79,6 +81,16 @@ class SshDoor:
         """There is a host key: take connections."""
         if self._listening is not None:
             self._loop.watch(self._listening, "ssh", self._accept)
+
+    def look(self) -> None:
+        """Serve once the host key has been made, and say its fingerprint. Raise OSError where it can't be read."""
+        key = self._performer.supervisor.services.get(KEY_SERVICE)
+        if key is None or self._told or key.state is not State.DONE:
+            return
+        self._told = True
+        self.serve()
+        public = self._system.read(f"{KEY}.pub", 1 << 16).decode("utf-8", "replace")
+        self._say(f"ssh host key: {fingerprint(public)} (ed25519)")
 
     def close(self) -> None:
         """Take no more connections."""

@@ -26,6 +26,7 @@ from init.pid1 import early, main, passage, sources
 from init.pid1 import running as running_half
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
+from init.pid1.sshd import fingerprint
 from init.pid1.state import PLACE
 from init.pid1.system import Spawn
 
@@ -219,6 +220,11 @@ def test_what_keeps_a_container_from_starting_is_read_on_the_console():
     said = Life(does=without_the_image).system.said.decode()
     line = "berth: web ends again and again (status 125): berth: web can't be started: no /demo.tar"
     assert said.count(line) == 2, "once on each of two consoles, and long before the release gate gives up"
+
+
+def test_the_host_key_is_told_once_it_is_made():
+    said = Life().system.said.decode()
+    assert said.count(f"ssh host key: {fingerprint('ssh-ed25519 AAAAC3Nz x')} (ed25519)") == 2, "on each console, once"
 
 
 def test_pid1_begins_anew_from_the_root_and_goes_on_with_what_it_had():
