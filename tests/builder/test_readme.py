@@ -73,7 +73,7 @@ ELSEWHERE = {
     "git clone … berth && cd berth": Elsewhere(
         file="tests/builder/test_build_reproducible.py",
         test="test_a_stranger_without_rights_network_and_host_tools_gets_the_same_bytes",
-        words="nursery.clone(",
+        words='strange(nursery, folder, "minimal")',
     ),
     "BERTH_MIRROR=https://HOST/debian make run": Elsewhere(
         file="tests/builder/test_mirrors.py", test="test_the_order", words="BERTH_MIRROR"
