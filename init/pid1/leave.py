@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from init.pid1.system import System
 
+SYNC_BOUND = 10.0  # seconds
 _KERNEL_KINDS = frozenset(
     (
         "proc",
@@ -51,7 +52,7 @@ def leave(system: System, order: tuple[str, ...], say: Callable[[str], None], *,
     if on_disk:
         for keep in (identity.save_seed, identity.stamp_clock):
             _try(say, keep.__name__, lambda keep=keep: keep(system))  # type: ignore[misc]
-    _try(say, "sync", system.sync)
+    _try(say, "sync", lambda: _sync(system, say))
     try:
         mounted = system.read("/proc/self/mounts", 1 << 20).decode("utf-8", "replace")
     except OSError:
@@ -62,8 +63,26 @@ def leave(system: System, order: tuple[str, ...], say: Callable[[str], None], *,
         if _try(say, f"remount {place} read-only", lambda place=place: _freeze(system, place)):  # type: ignore[misc]
             say(f"{place} is held by something: remounted read-only")
     if still:
-        _try(say, "sync", system.sync)
+        _try(say, "sync", lambda: _sync(system, say))
     return not still or not on_disk
+
+
+def _sync(system: System, say: Callable[[str], None]) -> None:
+    """Write all that is dirty, in a child with a bound: a drive that never answers holds sync(2), which nothing ends.
+
+    Whatever came of it, unmounting writes each file system once more.
+    """
+
+    def work() -> bytes:
+        system.sync()
+        return b"done"
+
+    _, reading = system.apart(work)
+    try:
+        if not system.wait_readable([reading], SYNC_BOUND):
+            say(f"a disk has not taken all that is for it within {SYNC_BOUND:g} s: going on with what does")
+    finally:
+        system.close(reading)
 
 
 def _freeze(system: System, place: str) -> None:

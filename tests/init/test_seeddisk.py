@@ -127,7 +127,7 @@ def test_of_two_the_first_by_name_counts() -> None:
 
 def test_a_machine_with_no_other_disk_starts_no_child_for_it() -> None:
     life = Life(labelled=[])
-    assert "apart" not in [call.name for call in life.system.calls]
+    assert [call.name for call in life.system.calls].count("apart") == 1, "the last sync alone"
     assert (life.asked(), life.in_force()) == (None, ["recipe"])
 
 
@@ -142,6 +142,15 @@ def test_a_disk_that_never_answers_keeps_neither_the_boot_nor_another_disk() -> 
     assert b"vdd does not answer" not in life.system.said
     assert life.clients[0] is not None
     assert json.loads(life.clients[0].answer)["health"]["state"] == "pending", "asked before, and answered"
+    assert life.system.powered == "poweroff"
+
+
+def test_a_sync_that_never_ends_does_not_keep_state_from_being_unmounted() -> None:
+    """A drive that stopped answering holds sync(2), too."""
+    life = Life(hangs=[("sync", "")])
+    assert life.system.stuck == []
+    assert b"a disk has not taken all that is for it within 10 s" in life.system.said
+    assert [event["state_unmounted"] for event in life.events if event["event"] == events.SHUTDOWN_CLEAN] == [True]
     assert life.system.powered == "poweroff"
 
 
