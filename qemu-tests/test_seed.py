@@ -142,3 +142,27 @@ def test_a_seed_that_the_command_line_names(
         machine.type_at("$ ", 'echo "$(id -un) is in $PWD, $((40 + 2))"; exit')
         machine.wait_for_line("me is in /home/me, 42")
     assert server.asked == ASKED
+
+
+@pytest.mark.slow
+def test_a_disk_that_never_answers_keeps_neither_the_boot_nor_the_power_off(
+    image: Path, tools: Tools, tmp_path: Path
+) -> None:
+    """It goes mute once the root is mounted: before that, the kernel itself would wait for its partition table."""
+    (tmp_path / "mute.img").write_bytes(bytes(8 << 20))
+    words = ("-drive", f"if=none,id=mute,format=raw,file={tmp_path}/mute.img", "-device", "virtio-blk-pci,drive=mute")
+    options: dict[str, Any] = {
+        "direct": True,
+        "config": "#cloud-config\nhostname: heard\n",
+        "changed": lambda guest: replace(guest, extra=(*guest.extra, *words)),
+    }
+    with Machine(image, tools=tools, folder=tmp_path, **options) as machine:
+        machine.wait_for_line("root: /dev/vda")
+        # A byte a second, and a debt of 65536 of them.
+        for line in ("block_set_io_throttle mute 0 1 0 0 0 0", 'qemu-io mute "read 0 65536"'):
+            machine.session.ask("human-monitor-command", command_line=line)
+        assert machine.wait(events.CONFIG_APPLIED)["source"] == "cidata"
+        machine.wait_for_line("vdc does not answer, so no configuration was looked for there")
+        machine.wait(events.CONTAINER_HEALTHY)
+        machine.power_off()
+        machine.wait_for_line("a disk has not taken all that is for it")
