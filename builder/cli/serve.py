@@ -44,8 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print", action="store_true", help="print the lines for a machine's config and end")
 
 
-class _StopError(Exception):
-    """SIGTERM came."""
+class _StopError(BaseException):
+    """SIGTERM came. As an Exception it would be lost where it comes while socketserver takes a connection."""
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
