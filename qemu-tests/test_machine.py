@@ -311,6 +311,17 @@ def test_what_a_kernel_has_logged_is_read_from_its_memory(running: Running) -> N
     assert "kept in the ring" in lines
 
 
+def test_pid_1_runs_from_the_root_once_the_machine_is_at_rest(running: Running) -> None:
+    """The initramfs has given its memory back, but for the loader, which the kernel itself started."""
+    root = running.login("root")
+    root.out("until berthctl logs init | grep -q 'of the initramfs given back'; do sleep 0.5; done")
+    maps = [line.split(None, 5) for line in root.out("cat /proc/1/maps").splitlines()]
+    program = [words for words in maps if len(words) > 5 and "/python3" in words[5] and "x" in words[1]]
+    assert program
+    assert not any(words[5].endswith(" (deleted)") for words in maps if len(words) > 5 and "x" in words[1])
+    assert int(root.out("sed -n 's/^Pss_Shmem: *//p' /proc/1/smaps_rollup").split()[0]) < 1024
+
+
 def test_orphans_are_reaped(running: Running) -> None:
     """A process whose parent is gone becomes PID 1's, and is gone soon after its end."""
     orphan = "(sh -c 'echo $$; exec sleep 0.2 >/dev/null 2>&1' &); sleep 0.1"

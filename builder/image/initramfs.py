@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from builder.image.pythonfiles import Runner
     from builder.image.treeview import TreeView
 
-# A script, because the kernel starts `/init` without arguments, and Python finds a package only through sys.path.
+# A script, because the kernel starts `/init` without arguments, and Python finds a package only through sys.path. The
+# loader starts it, for the kernel lets nobody write to the file that it started itself, and PID 1 gives back the
+# interpreter's pages (`init.pid1.passage`); there is room for one argument, hence no -ISB.
 # The net is for PID 1's own code that can't be imported: past its first lines it has nets of its own.
-INIT = f"""#!/usr/bin/python3 -ISB
+INIT = f"""#!{{loader}} /usr/bin/python3
 import sys
-sys.path.insert(0, {APP_PATH!r})
+sys.dont_write_bytecode = True
+sys.path[0] = {APP_PATH!r}
 try:
     from init.pid1.main import main
     main()
@@ -53,11 +56,13 @@ def contents(view: TreeView, runner: Runner, kernel: str) -> tuple[cpio.Node, ..
     nodes |= {name: cpio.directory(name) for name in MOUNT_POINTS}
     # Python warns on stderr where this folder is missing.
     nodes[f"{python.library}/lib-dynload"] = cpio.directory(f"{python.library}/lib-dynload")
+    nodes[f"{python.library}/site.py"] = cpio.file(f"{python.library}/site.py", b"")  # in place of -S
     for name, data in modules.files.items():
         nodes[f"{modules.folder}/{name}"] = cpio.file(f"{modules.folder}/{name}", data)
     for name, text in modules.tables.items():
         nodes[f"{modules.folder}/{name}"] = cpio.file(f"{modules.folder}/{name}", text.encode())
-    nodes["init"] = cpio.file("init", INIT.encode(), 0o755)
+    loader, _ = elf.needs(view.read(python.interpreter))
+    nodes["init"] = cpio.file("init", INIT.format(loader=loader).encode(), 0o755)
     # The kernel opens it for PID 1's first three descriptors before anything is mounted.
     nodes["dev/console"] = cpio.Node(path="dev/console", mode=stat.S_IFCHR | 0o600, device=(5, 1))
     return cpio.with_parents(nodes.values())

@@ -26,7 +26,7 @@ DISPENSABLE = {
     "logging": "hashlib complains through it where a function is missing; 250 kB of byte code",
     "platform": "uuid asks it on other systems than Linux",
 }
-# The root has them: PID 1 begins anew there, and what it starts in a fork is imported there.
+# The root has them: what goes on there, and what is started in a fork, is imported there.
 LATER = ("init.pid1.running", "init.containers.ahead", "init.containers.run", "init.containers.probe")
 _EXTENSION = re.compile(r"^(?P<name>\w+)(\.cpython-\d+[\w-]*|\.abi3)?\.so$")
 

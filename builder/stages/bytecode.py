@@ -105,7 +105,10 @@ def _start(jobs: Sequence[tuple[Path, Path, str]], context: StageContext, listin
     stream: IO[bytes]
     with listing.open("rb") as stream:
         return subprocess.Popen(
-            context.tools.argv(_PYTHON, "-P", "-s", "-S", "-B", "-X", "utf8", str(compile_pyc.__file__)),
+            # Without columns: a trace names the line, and its `^^^^` are a tenth of the byte code.
+            context.tools.argv(
+                _PYTHON, "-P", "-s", "-S", "-B", "-X", "utf8", "-X", "no_debug_ranges", str(compile_pyc.__file__)
+            ),
             stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=context.tools.environment(),
         )  # fmt: skip
 

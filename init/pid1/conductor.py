@@ -30,6 +30,7 @@ from init.pid1.lastword import LastWord
 from init.pid1.lifecycle import AT_REST, State
 from init.pid1.logs import FILE_MOST_DISK, FILE_MOST_MEMORY, Logs
 from init.pid1.loop import Loop, origin
+from init.pid1.passage import Passage
 from init.pid1.perform import DEFAULT, Performer, Settings
 from init.pid1.record import BootRecord
 from init.pid1.report import Reporter
@@ -124,6 +125,7 @@ class Conductor:
         )
         self.reporter = Reporter(self)
         self.last_word = LastWord(self)
+        self.passage = Passage(system, self.loop, lambda text: self.logs.say("init", text))
         self.faults = Faults(self.console, self.logs)
         self.configuring = Configuring(self)
         self.control = Control(system, self.loop, self.reporter.answer)
@@ -384,6 +386,7 @@ class Conductor:
         """All is up for the first time, or has had `settle` seconds."""
         if self._settled and not self.installation.waiting:
             self.last_word.tell()
+            self.loop.guard("passage", self.passage.begin)
 
     def _show_event(self, name: str, line: bytes) -> None:
         if self.early.command_line.console_events:

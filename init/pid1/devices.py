@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from init.formats.release import MODULES_PATH
 from init.pid1.modules import ModuleIndex, canonical
 
@@ -49,33 +47,16 @@ def _read_settings(system: Early) -> str:
     return text
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loaded:
-    """What was loaded so far: modules in their order, all that were tried, and what was wrong with some."""
-
-    loaded: tuple[str, ...] = ()
-    tried: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
 class Devices:
-    """Loads modules for devices. Nothing is loaded twice, and no failure ends anything: it is noted.
+    """Loads modules for devices. Nothing is loaded twice, and no failure ends anything: it is noted."""
 
-    With `so_far` it goes on after the switch of the root, where another one has begun: see `again`.
-    """
-
-    def __init__(self, index: ModuleIndex, so_far: Loaded | None = None) -> None:
+    def __init__(self, index: ModuleIndex) -> None:
         self.index = index
-        self.problems = list(so_far.problems) if so_far else []
-        self.loaded = list(so_far.loaded) if so_far else []
-        self._parameters = "" if so_far else _ASYNCHRONOUS
-        self._done = set(so_far.tried) if so_far else set()
+        self.problems: list[str] = []
+        self.loaded: list[str] = []
+        self._parameters = _ASYNCHRONOUS
+        self._done: set[str] = set()
         self._aliases: set[str] = set()
-
-    @property
-    def so_far(self) -> Loaded:
-        """What another one needs to go on."""
-        return Loaded(loaded=tuple(self.loaded), tried=tuple(sorted(self._done)), problems=tuple(self.problems))
 
     def load(self, system: Early, alias: str, parameters: str = "") -> bool:
         """Load what an alias or a name stands for; return whether a module is there for it."""

@@ -221,7 +221,7 @@ class _Boot:
     def settle_in(self) -> None:
         """Make the root usable: file systems, modules, memory, state, identity, clock, loopback."""
         system = self._system
-        self._aside(lambda: forerun.read_interpreter(system))
+        self._aside(lambda: forerun.read_byte_code(system))
         for problem in mounts.perform_all(system, mounts.AFTER_SWITCH):
             self.note(problem)
         for path, target in mounts.LINKS:

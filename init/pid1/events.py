@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass
 
 from init.formats import events
 
@@ -26,16 +25,6 @@ RING_MOST = 1024  # lines kept for `berthctl events`
 RETRY = 0.5  # seconds until a full port is tried again: it is never polled, for without a reader poll spins
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """What an announcer has said: how many events, the lines that are kept, and those that no port has taken yet."""
-
-    count: int = 0
-    lines: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    dropped: int = 0
-
-
 class Queue:
     """Lines that wait for a descriptor that may be full; bounded, and the loss is counted."""
 
@@ -46,11 +35,6 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._lines)
-
-    @property
-    def lines(self) -> tuple[bytes, ...]:
-        """What waits."""
-        return tuple(self._lines)
 
     def add(self, line: bytes) -> None:
         """Let a line wait; it is dropped and counted where the queue is full."""
@@ -91,24 +75,6 @@ class Announcer:
         """From now on try a full port again by a timer of this loop."""
         self._loop = loop
         self.flush()
-
-    @property
-    def told(self) -> Told:
-        """What another announcer needs to go on."""
-        return Told(
-            count=self._seq,
-            lines=tuple(line.decode() for line in self.ring),
-            waiting=tuple(line.decode() for line in self._queue.lines),
-            dropped=self._queue.dropped,
-        )
-
-    def go_on(self, told: Told) -> None:
-        """Go on where another announcer stopped, before anything was said."""
-        self._seq = told.count
-        self.ring.extend(line.encode() for line in told.lines)
-        for line in told.waiting:
-            self._queue.add(line.encode())
-        self._queue.dropped += told.dropped
 
     def listen(self, listener: Callable[[str, bytes], None]) -> None:
         """Call `listener` with the name and the line of every event from now on."""

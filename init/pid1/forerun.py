@@ -18,16 +18,12 @@ BYTE_CODE = tuple(f"{APP_PATH}/init/{folder}" for folder in ("pid1", "formats", 
 _PATIENCE = 20.0  # seconds for a program that only tells its version
 
 
-def read_interpreter(system: Early) -> None:
-    """Read the root's copy of what this process is made of, and the byte code that goes on.
+def read_byte_code(system: Early) -> None:
+    """Read the byte code that goes on, from the root.
 
-    A starting program asks for its pages here and there, and waits each time for EROFS to unpack a whole cluster of
-    256 KiB; read from one end to the other, each cluster is unpacked once, by another processor where there is one.
+    A module that is imported asks for its pages here and there, and waits each time for EROFS to unpack a whole
+    cluster; read from one end to the other, each is unpacked once, by another processor where there is one.
     """
-    maps = system.read("/proc/self/maps").decode("utf-8", "replace")
-    paths = {line.split(None, 5)[5].removesuffix(" (deleted)") for line in maps.splitlines() if "/" in line}
-    for path in sorted(paths):
-        _read(system, path)
     for folder in BYTE_CODE:
         for name in system.names(folder):
             if name.endswith(".pyc"):

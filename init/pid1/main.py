@@ -1,4 +1,4 @@
-"""PID 1: the early half, from the initramfs to the root, where it begins anew; rescue where there is no root."""
+"""PID 1: the early half, from the initramfs to the root, then the running half; rescue where there is no root."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import init.light  # noqa: F401 - first: whatever is imported from here on makes
 # isort: split
 from dataclasses import replace
 
-from init.pid1 import early, passage, rescue
+from init.pid1 import early
 from init.pid1.earlyresult import EarlyResult
 from init.pid1.events import Announcer
 from init.pid1.linux.kernel import Kernel
@@ -36,6 +36,8 @@ def run(system: System, announcer: Announcer) -> None:
         if result.outcome != "root":
             announcer.open_port()
         if result.outcome == "rescue":
+            from init.pid1 import rescue  # noqa: PLC0415 - most boots need none of it
+
             result = rescue.serve(system, announcer, result)
     except BaseException as error:  # the outermost net
         last_words(system, result, None, f"{type(error).__name__}: {error}")
@@ -48,12 +50,6 @@ def run(system: System, announcer: Announcer) -> None:
 
 
 def _go_on(system: System, result: EarlyResult, announcer: Announcer) -> None:
-    """Begin anew from the root; where that can't be, this process goes on as it is, and holds the initramfs' memory."""
-    try:
-        passage.begin_anew(system, result, announcer)
-    except Exception as error:  # whatever is wrong with it: the boot goes on
-        why = f"PID 1 goes on from the initramfs: {type(error).__name__}: {error}"
-        result = replace(result, messages=(*result.messages, why))
     try:
         from init.pid1 import running  # noqa: PLC0415 - the initramfs has not got it: it comes from the root
 

@@ -295,12 +295,6 @@ class Processes(Protocol):
     def spawn(self, spawn: Spawn) -> int:
         """Start a program; return its pid. What fails after the fork is said on its stderr, and it ends with 127."""
 
-    def become(self, argv: Sequence[str], keep: Sequence[int]) -> None:
-        """Go on as another program, which gets the descriptors to `keep` and the standard ones. OSError: it can't."""
-
-    def adopt(self, descriptor: int) -> None:
-        """Take over a descriptor that the program before kept: from now on no child gets it."""
-
     def reap(self) -> list[tuple[int, int]]:
         """Return those that ended since, without waiting: (pid, exit status or minus the signal)."""
 
@@ -327,6 +321,25 @@ class Processes(Protocol):
 
     def make_pipe(self) -> tuple[int, int]:
         """Return the reading end, which never waits, and the writing end of a pipe."""
+
+
+class Pages(Protocol):
+    """The pages that PID 1 itself runs from; addresses and offsets in bytes, of whole pages."""
+
+    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> bool:
+        """Let the file's bytes from `offset` on be what is mapped from `start` to `end`, read-only and private.
+
+        Return False, and change nothing, where other bytes are there now.
+        """
+
+    def free_pages(
+        self, start: int, end: int, *, own: Sequence[tuple[int, int]], free: Sequence[tuple[int, int]]
+    ) -> None:
+        """Give back pages of the file in memory that is mapped from `start` to `end`: `free`, from and to, by offset.
+
+        First each page of `own`, from and to, by address, gets a copy of this process's own: private mappings of such
+        pages that can be written to. ETXTBSY: it is the file that the kernel itself started.
+        """
 
 
 class Signals(Protocol):
@@ -390,5 +403,5 @@ class Cgroups(Protocol):
         """Take away a cgroup and those below it; what is gone already is fine, EBUSY when one is not empty."""
 
 
-class System(Early, Processes, Signals, Poll, Sockets, Cgroups, Protocol):
+class System(Early, Processes, Signals, Poll, Sockets, Cgroups, Pages, Protocol):
     """The whole door."""

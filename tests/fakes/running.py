@@ -25,10 +25,6 @@ CGROUPS = "/sys/fs/cgroup/"
 CALLS_MOST = 50_000
 
 
-class Gone(BaseException):
-    """The end of a program that became another."""
-
-
 class RunningSystem(FakeSystem):
     """A `FakeSystem` with processes. `programs_of` says what a command line does."""
 
@@ -49,9 +45,10 @@ class RunningSystem(FakeSystem):
         self.agenda: list[tuple[float, int, Callable[[], None]]] = []
         self.ticket = itertools.count()
         self.frozen: list[str] = []
-        self.becomes: Callable[[Sequence[str]], None] | None = None
-        self.kept: tuple[int, ...] = ()
-        self.adopted: list[int] = []
+        self.mapped_over: list[tuple[int, str, bool]] = []
+        self.differing: set[str] = set()  # files whose bytes are not those that are mapped
+        self.freed: dict[int, tuple[tuple[int, int], ...]] = {}
+        self.started_by_kernel: set[int] = set()  # where the file is mapped that nobody may write to
         self.hangs: set[tuple[str, str]] = set()  # calls that never come back: name and first argument
         self.stuck: list[str] = []  # those of them that PID 1 itself made
         self.in_child = False
@@ -88,16 +85,23 @@ class RunningSystem(FakeSystem):
     # Processes
 
     @recorded
-    def become(self, argv: Sequence[str], keep: Sequence[int]) -> None:
-        """The program that it becomes is `self.becomes`; what called never sees it return."""
-        self.kept = tuple(keep)
-        if self.becomes is not None:
-            self.becomes(argv)
-            raise Gone
+    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> bool:
+        self.tree.get(path)
+        if path in self.differing:
+            return False
+        self.mapped_over.append((start, path, executable))
+        lines = self.tree.get("/proc/self/maps").decode().splitlines()
+        now = [line.removesuffix(" (deleted)") if int(line.partition("-")[0], 16) == start else line for line in lines]
+        self.tree.put("/proc/self/maps", "\n".join(now).encode())
+        return True
 
     @recorded
-    def adopt(self, descriptor: int) -> None:
-        self.adopted.append(descriptor)
+    def free_pages(
+        self, start: int, end: int, *, own: Sequence[tuple[int, int]], free: Sequence[tuple[int, int]]
+    ) -> None:
+        if start in self.started_by_kernel:
+            raise refuse(errno.ETXTBSY, hex(start))
+        self.freed[start] = tuple(free)
 
     @recorded
     def spawn(self, spawn: Spawn) -> int:

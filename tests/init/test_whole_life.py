@@ -6,7 +6,6 @@ its container, and at the end it is off with its state unmounted, or read-only w
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import signal
@@ -16,14 +15,13 @@ from dataclasses import replace
 import pytest
 from fakes import machine
 from fakes.processes import Connection, Program
-from fakes.running import Gone, RunningSystem, running
+from fakes.running import RunningSystem, running
 
-from init.formats import bootrecord, events, logfile
+from init.formats import bootrecord, events
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, User
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import early, main, passage, sources
-from init.pid1 import running as running_half
+from init.pid1 import main, sources
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.sshd import fingerprint
@@ -41,6 +39,11 @@ CONFIGURED = Machine(
 )
 MEMORY = b"user berth 1000\ngroup berth 1000\n"
 KEYGEN = "/usr/bin/ssh-keygen"
+MAPS = b"""\
+00400000-00401000 r--p 00000000 00:02 17    /usr/bin/python3 (deleted)
+00401000-00403000 r-xp 00001000 00:02 17    /usr/bin/python3 (deleted)
+00600000-00601000 rw-p 00003000 00:02 17    /usr/bin/python3 (deleted)
+"""
 
 
 def gets_an_address(system: RunningSystem, spawn: Spawn) -> None:
@@ -91,9 +94,11 @@ def make(
     root = system.filesystems["/dev/vda7"]
     root[DEFAULT_MACHINE_PATH] = json.dumps(formats.encode(configured)).encode()
     root["/usr/lib/berth/images/overlay-images/images.json"] = b"[]"
+    root["/usr/bin/python3"] = b"x"
     root["/usr/lib/berth/images/overlay-layers/layers.json"] = b"[]"
     system.filesystems["proc"]["/sys/vm/swappiness"] = b"60"
     system.filesystems["proc"]["/sys/kernel/random/boot_id"] = b"0-1-2\n"
+    system.filesystems["proc"]["/self/maps"] = MAPS
     system.filesystems["cgroup2"] = {"/cgroup.controllers": b"cpu memory pids\n", "/cgroup.subtree_control": b""}
     system.filesystems["devtmpfs"]["/kmsg"] = b""
     return system
@@ -119,19 +124,9 @@ class Life:
             system.at(at, self.ask)
         system.at(60.0, lambda: system.raise_signal(signal.SIGUSR2))
         system.at(200.0, lambda: system.raise_signal(signal.SIGUSR2))
-        system.becomes = self.begin_anew
-        with contextlib.suppress(Gone):
-            main.run(system, self.announcer())
-
-    def announcer(self) -> Announcer:
-        announcer = Announcer(self.system)
+        announcer = Announcer(system)
         announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
-        return announcer
-
-    def begin_anew(self, argv: Sequence[str]) -> None:
-        """The other program: nothing of the first one's memory is here."""
-        assert argv[-1].endswith("from init.pid1.running import main; sys.exit(main())")
-        running_half.go_on(self.system, self.announcer())
+        main.run(system, announcer)
 
     def ask(self) -> None:
         self.clients.append(self.system.connect(PATH, b'{"verb": "status"}\n'))
@@ -227,42 +222,10 @@ def test_the_host_key_is_told_once_it_is_made():
     assert said.count(f"ssh host key: {fingerprint('ssh-ed25519 AAAAC3Nz x')} (ed25519)") == 2, "on each console, once"
 
 
-def test_pid1_begins_anew_from_the_root_and_goes_on_with_what_it_had():
-    system = make()
-    left = early.run(system, announcer := Announcer(system))
-    announcer.emit(events.NETWORK_UP)
-    system.becomes = None
-    passage.begin_anew(system, left, announcer)
-    assert left.watchdog is not None
-    assert system.kept == (left.uevents, left.watchdog.descriptor)
-    told = Announcer(system)
-    found = passage.take(system, told)
-    assert replace(found, devices=None) == replace(left, devices=None)
-    assert found.devices is not None
-    assert left.devices is not None
-    assert found.devices.so_far == left.devices.so_far
-    assert system.adopted == [left.uevents, left.watchdog.descriptor]
-    assert not system.exists(passage.PLACE)
-    told.emit(events.NETWORK_UP)
-    assert [json.loads(line)["seq"] for line in told.ring] == [1, 2, 3]
-    assert told.told.waiting == told.told.lines, "no port has taken any"
-
-
-def test_where_it_cannot_begin_anew_it_goes_on_as_it_is():
-    system = make(fail_at=FIRST)
-    log: list[bytes] = []
-    system.at(50.0, lambda: log.append(system.tree.get(f"{logfile.FOLDER}/init.log")))
-    system.at(60.0, lambda: system.raise_signal(signal.SIGUSR2))
-    main.run(system, Announcer(system))
-    assert system.powered == "poweroff"
-    assert "become" not in [call.name for call in system.calls]
-    assert b"PID 1 goes on from the initramfs" in log[0]
-
-
-def test_nothing_left_by_the_early_half_is_a_reboot():
-    system = make()
-    running_half.go_on(system, Announcer(system))
-    assert system.powered == "reboot"
+def test_once_all_is_up_pid1_runs_from_the_roots_files():
+    life = Life()
+    assert life.system.mapped_over == [(0x400000, "/usr/bin/python3", False), (0x401000, "/usr/bin/python3", True)]
+    assert life.system.freed == {0x600000: ((0, 0x4000),)}, "what was moved, and what has a copy of its own"
 
 
 def test_who_wants_a_shell_that_the_image_does_not_have_gets_its_own():
@@ -277,8 +240,7 @@ def test_who_wants_a_shell_that_the_image_does_not_have_gets_its_own():
 def whole() -> tuple[int, int]:
     """How many calls a life has, and which is the first after the early half, whose own test is `test_early`."""
     calls = Life().system.calls
-    left = next(number for number, call in enumerate(calls, start=1) if call.arguments[:1] == (passage.PLACE,))
-    return left - 1, len(calls)
+    return next(number for number, call in enumerate(calls, start=1) if call.name == "open_signals"), len(calls)
 
 
 FIRST, LAST = whole()

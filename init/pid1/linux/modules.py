@@ -51,9 +51,6 @@ class DeviceCalls:
     def read_uevents(self, descriptor: int) -> list[Uevent]:
         """Return the news that have come."""
         found: list[Uevent] = []
-        if descriptor not in self._sockets:  # the program before opened it
-            self._sockets[descriptor] = _socket.socket(fileno=descriptor)
-            self._sockets[descriptor].setblocking(False)
         while True:
             try:
                 data, sender = self._sockets[descriptor].recvfrom(16384)

@@ -14,6 +14,7 @@ import struct
 from init.pid1.links import AddressState, LinkState
 from init.pid1.linux import attributes
 from init.pid1.linux.attributes import attribute, nested, text
+from init.pid1.linux.closing import Closing
 
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0
 _ERROR, _DONE = 2, 3
@@ -210,7 +211,7 @@ def _tell(kind: int, flags: int, body: bytes, what: str) -> None:
 
 def _ask(kind: int, flags: int, body: bytes) -> list[bytes]:
     """Send one request and return the bodies of its answers, without their headers."""
-    with _Closing(_socket.socket(_AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NETLINK_ROUTE)) as talk:
+    with Closing(_socket.socket(_AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NETLINK_ROUTE)) as talk:
         talk.bind((0, 0))
         talk.settimeout(5)  # the kernel answers within the call; this is for the day that it doesn't
         talk.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, 1, 0) + body)
@@ -235,16 +236,3 @@ def _read_answers(data: bytes, answers: list[bytes]) -> bool:
         answers.append(body)
         data = data[(length + 3) & ~3 :]
     return False
-
-
-class _Closing:
-    """`_socket` lacks what `socket` adds: the with statement."""
-
-    def __init__(self, talk: _socket.socket) -> None:
-        self._talk = talk
-
-    def __enter__(self) -> _socket.socket:
-        return self._talk
-
-    def __exit__(self, *_: object) -> None:
-        self._talk.close()

@@ -17,7 +17,7 @@ from init.pid1.linux import own
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from init.pid1.system import Spawn
 
@@ -39,20 +39,6 @@ class ProcessCalls:
             _last_words(f"{spawn.argv[0]}: {error}\n")
         finally:
             os._exit(CANNOT_START)
-
-    def become(self, argv: Sequence[str], keep: Sequence[int]) -> None:
-        """See `Processes.become`."""
-        for descriptor in keep:
-            os.set_inheritable(descriptor, True)
-        try:
-            os.execv(argv[0], list(argv))  # noqa: S606 - no shell is wanted
-        finally:
-            for descriptor in keep:
-                os.set_inheritable(descriptor, False)
-
-    def adopt(self, descriptor: int) -> None:
-        """See `Processes.adopt`."""
-        os.set_inheritable(descriptor, False)
 
     def reap(self) -> list[tuple[int, int]]:
         """See `Processes.reap`."""
