@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 MAPS = "/proc/self/maps"
 READ_SECONDS = 1.0  # for a child that reads the root's files ahead, so that comparing them keeps nobody waiting
-AGAIN_SECONDS = 30.0
-TRIES = 20
+AGAIN_SECONDS = 5.0
+TRIES = 60
 """Looks whether other processes still run from the initramfs: PID 1's forks, of which most end within seconds."""
 _GONE = " (deleted)"
 

@@ -88,7 +88,7 @@ def test_while_a_fork_runs_from_them_no_page_is_given_back():
     passing.system.tree.fill({"/proc/120/maps": MAPS.encode()})
     assert passing.go(10.0).freed == {}
     passing.system.tree.put("/proc/120/maps", b"00400000-00401000 r-xp 00000000 fd:00 3  /usr/bin/crun\n")
-    assert set(passing.go(40.0).freed) == {DATA, LOADER_DATA}
+    assert set(passing.go(10.0).freed) == {DATA, LOADER_DATA}
 
 
 def test_one_that_runs_from_them_for_ever_is_not_waited_for_for_ever():
