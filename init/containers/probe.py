@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _CLONE_NEWNET = 0x40000000
 _PAUSE_FIRST, _PAUSE_MOST = 0.05, 0.5
+_GIVES_WAY = 10  # nice(2): while it waits for a container to begin, it must not take the processor from that
 _RUNTIME = ("/usr/bin/crun", "--root=/run/crun", "exec")
 
 
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
     """Run one probe; return the exit status."""
     match argv:
         case ["wait", patience, ("http" | "tcp") as kind, name, seconds, what]:
+            os.nice(_GIVES_WAY)
             return _until_asked(float(patience), lambda: _ask(kind, name, float(seconds), what))
         case [("http" | "tcp") as kind, name, seconds, what]:
             return _until_asked(0.0, lambda: _ask(kind, name, float(seconds), what))

@@ -95,7 +95,7 @@ def test_the_initramfs_is_small_and_the_same_in_another_release(packed: Packed, 
 
 
 def test_it_has_what_the_kernel_starts_with(packed: Packed) -> None:
-    assert packed.nodes["init"].data.startswith(b"#!/usr/bin/python3 -ISB\n")
+    assert packed.nodes["init"].data.startswith(b"#!/lib64/ld-linux-x86-64.so.2 /usr/bin/python3\n")
     assert stat.S_IMODE(packed.nodes["init"].mode) == 0o755
     assert packed.nodes["dev/console"].device == (5, 1)
     assert stat.S_ISLNK(packed.nodes["usr/bin/python3"].mode)
