@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # A script, because the kernel starts `/init` without arguments, and Python finds a package only through sys.path. The
 # loader starts it, for the kernel lets nobody write to the file that it started itself, and PID 1 gives back the
-# interpreter's pages (`init.pid1.passage`); there is room for one argument, hence no -ISB.
+# interpreter's pages (`init.pid1.passage`). There is room for one argument, so no -ISB: `site` is frozen into the
+# interpreter, and finds nothing here.
 # The net is for PID 1's own code that can't be imported: past its first lines it has nets of its own.
 INIT = f"""#!{{loader}} /usr/bin/python3
 import sys
@@ -56,7 +57,6 @@ def contents(view: TreeView, runner: Runner, kernel: str) -> tuple[cpio.Node, ..
     nodes |= {name: cpio.directory(name) for name in MOUNT_POINTS}
     # Python warns on stderr where this folder is missing.
     nodes[f"{python.library}/lib-dynload"] = cpio.directory(f"{python.library}/lib-dynload")
-    nodes[f"{python.library}/site.py"] = cpio.file(f"{python.library}/site.py", b"")  # in place of -S
     for name, data in modules.files.items():
         nodes[f"{modules.folder}/{name}"] = cpio.file(f"{modules.folder}/{name}", data)
     for name, text in modules.tables.items():

@@ -125,7 +125,7 @@ class Conductor:
         )
         self.reporter = Reporter(self)
         self.last_word = LastWord(self)
-        self.passage = Passage(system, self.loop, lambda text: self.logs.say("init", text))
+        self.passage = Passage(system, self.loop, lambda text: self.logs.say("init", text), lambda: self.descent.is_up)
         self.faults = Faults(self.console, self.logs)
         self.configuring = Configuring(self)
         self.control = Control(system, self.loop, self.reporter.answer)

@@ -16,6 +16,8 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from init.pid1.apart import Child
+
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
     from init.pid1.system import System
 
 MAPS = "/proc/self/maps"
-READ_SECONDS = 1.0  # for a child that reads the root's files ahead, so that comparing them keeps nobody waiting
-AGAIN_SECONDS = 5.0
-TRIES = 60
-"""Looks whether other processes still run from the initramfs: PID 1's forks, of which most end within seconds."""
+AGAIN_FIRST, AGAIN_MOST = 2.0, 3600.0
+"""Seconds between looks whether others still run from the initramfs: forks of PID 1, most of which end in seconds."""
 _GONE = " (deleted)"
 
 
@@ -96,92 +96,119 @@ def free_ranges(moved: Iterable[Mapping], left: Iterable[Mapping]) -> tuple[tupl
 class Passage:
     """Takes PID 1 over to the root's files, some time after `begin`; whatever fails costs memory, and nothing else."""
 
-    def __init__(self, system: System, loop: Loop, say: Callable[[str], None]) -> None:
+    def __init__(self, system: System, loop: Loop, say: Callable[[str], None], is_up: Callable[[], bool]) -> None:
         self._system = system
         self._loop = loop
         self._say = say
-        self._begun = False
+        self._is_up = is_up  # on the way down nothing of this matters
+        self._child: Child | None = None
+        self._mappings: tuple[Mapping, ...] = ()
         self._moved: list[Mapping] = []
-        self._tries = 0
+        self._freed = 0
+        self._pause = AGAIN_FIRST
 
     def begin(self) -> None:
-        """All is up: from now on nobody waits. Does nothing when it comes again."""
-        if self._begun:
+        """All is up: from now on nobody waits. Once begun it does nothing when it comes again."""
+        if self._child is not None or not self._is_up():
             return
-        self._begun = True
-        mappings = held(self._maps(MAPS))
-        if not mappings:
-            return
-        paths = sorted({mapping.path for mapping in mappings if mapping.movable})
-        self._loop.after("passage", READ_SECONDS, self._pass_over)
         try:
-            self._system.aside(lambda: read(self._system, paths))
+            self._mappings = held(self._system.read(MAPS).decode("utf-8", "replace"))
         except OSError:
-            return  # then they are read when they are compared
+            return
+        movable = [mapping for mapping in self._mappings if mapping.movable]
+        if movable:
+            # In a child, for a drive may not answer: its memory is the same, and what it has read is in the page cache.
+            self._child = Child(self._system, self._loop, "passage", lambda: compare(self._system, movable), self._go)
+            self._child.start()
 
-    def _pass_over(self) -> None:
-        for mapping in held(self._maps(MAPS)):
-            if mapping.movable and self._map_over(mapping):
+    def _go(self) -> None:
+        """The child has told which mappings hold the root's bytes."""
+        answer = (self._child.answer if self._child is not None else None) or b""
+        same = {int(word, 16) for word in answer.decode("ascii", "replace").split()}
+        if not self._is_up():
+            return
+        for mapping in self._mappings:
+            if mapping.start in same and self._map_over(mapping):
                 self._moved.append(mapping)
-        self._give_back()
+        if self._moved:
+            self._give_back()
 
     def _map_over(self, mapping: Mapping) -> bool:
         try:
-            return self._system.map_over(
+            self._system.map_over(
                 mapping.start, mapping.end, mapping.path, mapping.offset, executable=mapping.mode[2] == "x"
             )
         except OSError:
             return False
+        return True
 
     def _give_back(self) -> None:
         """Free what nobody maps. A fork that still runs from those pages would find zeros there: it is waited for."""
-        files = {mapping.file for mapping in self._moved}
-        self._tries += 1
-        if self._others(files):
-            if self._tries < TRIES:
-                self._loop.after("passage", AGAIN_SECONDS, self._give_back)
+        if not self._is_up():
             return
-        left = [mapping for mapping in held(self._maps(MAPS)) if mapping.file in files]
-        size = 0
-        for one in {mapping.file: mapping for mapping in left}.values():
-            of_it = [mapping for mapping in left if mapping.file == one.file]
-            free = free_ranges(
-                (mapping for mapping in (*self._moved, *of_it) if mapping.file == one.file),
-                (mapping for mapping in of_it if not mapping.writable),
-            )
-            own = [(mapping.start, mapping.end) for mapping in of_it if mapping.writable]
-            try:
-                self._system.free_pages(one.start, one.end, own=own, free=free)
-            except OSError as error:
-                if error.errno != errno.ETXTBSY:
-                    self._say(f"the initramfs' {one.path} keeps its memory: {error.strerror or error}")
+        files = {mapping.file for mapping in self._moved}
+        try:
+            left = [mapping for mapping in held(self._system.read(MAPS).decode()) if mapping.file in files]
+            others = [mapping for mapping in self._of_others() if mapping.file in files]
+        except OSError:  # it can't be told who maps them: so nothing goes
+            self._again()
+            return
+        freed = sum(self._free(file, left, others) for file in sorted(files))
+        if freed != self._freed:
+            self._freed = freed
+            self._say(f"PID 1 runs from the root's files: {freed >> 10} KiB of the initramfs given back")
+        if others:
+            self._again()
+
+    def _again(self) -> None:
+        self._loop.after("passage", self._pause, self._give_back)
+        self._pause = min(self._pause * 2, AGAIN_MOST)
+
+    def _free(self, file: tuple[str, str], left: Sequence[Mapping], others: Sequence[Mapping]) -> int:
+        """Free what of one file nobody maps; return how many bytes that is."""
+        of_it = [mapping for mapping in left if mapping.file == file]
+        if not of_it:
+            return 0  # it went with its last mapping
+        one, own = of_it[0], [mapping for mapping in of_it if mapping.writable]
+        free = free_ranges(
+            (mapping for mapping in (*self._moved, *own) if mapping.file == file),
+            [mapping for mapping in of_it if not mapping.writable] + [other for other in others if other.file == file],
+        )
+        try:
+            copies = [(mapping.start, mapping.end) for mapping in own]
+            self._system.free_pages(one.start, one.end, own=copies, free=free)
+        except OSError as error:
+            if error.errno != errno.ETXTBSY:
+                self._say(f"the initramfs' {one.path} keeps its memory: {error.strerror or error}")
+            return 0
+        return sum(high - low for low, high in free)
+
+    def _of_others(self) -> list[Mapping]:
+        """Return what the forks of this process map that still run its program. Raise OSError: it can't be told.
+
+        Looked at twice, for one may be forked by another while this looks.
+        """
+        own = self._system.read_link("/proc/self/exe")
+        found: list[Mapping] = []
+        for name in (*self._system.names("/proc"), *self._system.names("/proc")):
+            if not name.isdecimal() or name == "1":
                 continue
-            size += sum(high - low for low, high in free)
-        self._say(f"PID 1 runs from the root's files: {size >> 10} KiB of the initramfs given back")
+            try:
+                if self._system.read_link(f"/proc/{name}/exe") == own:
+                    found += held(self._system.read(f"/proc/{name}/maps").decode("utf-8", "replace"))
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ESRCH):  # it has ended, or is one of the kernel's own
+                    raise
+        return found
 
-    def _others(self, files: set[tuple[str, str]]) -> bool:
-        """Tell whether another process maps one of these files. Twice, for one may be forked while it looks."""
+
+def compare(system: System, mappings: Iterable[Mapping]) -> bytes:
+    """Return where the mappings begin whose bytes are those of the root's file, as hexadecimal words."""
+    same = []
+    for mapping in mappings:
         try:
-            return any(self._maps_one(name, files) for _ in range(2) for name in self._system.names("/proc"))
-        except OSError:
-            return True  # it can't be told: so they may
-
-    def _maps_one(self, name: str, files: set[tuple[str, str]]) -> bool:
-        if not name.isdecimal() or name == "1":
-            return False
-        return any(mapping.file in files for mapping in held(self._maps(f"/proc/{name}/maps")))
-
-    def _maps(self, path: str) -> str:
-        try:
-            return self._system.read(path).decode("utf-8", "replace")
-        except OSError:
-            return ""  # it ended meanwhile
-
-
-def read(system: System, paths: Sequence[str]) -> None:
-    """Read files into the page cache; one that can't be read is passed over."""
-    for path in paths:
-        try:
-            system.read_ahead(path)
+            if system.is_same(mapping.start, mapping.end, mapping.path, mapping.offset):
+                same.append(f"{mapping.start:x}")
         except OSError:
             continue
+    return " ".join(same).encode()

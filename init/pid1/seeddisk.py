@@ -8,6 +8,7 @@ mounts what was found. Of what has not answered in time it is said, and the boot
 from __future__ import annotations
 
 from init.pid1 import disks, mounts
+from init.pid1.apart import ANSWER_MOST, Child
 from init.pid1.sources import SEED_FOLDER
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -29,8 +30,6 @@ _MODULES = {"vfat": ("vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"), "iso966
 _HEAD = 33 * 1024  # bytes: as far as labels lie
 _LOOKING, _MOUNTING = "looking for a disk labelled cidata", "mounting the disk labelled cidata"
 _NONE, _MOUNTED = b"none", b"mounted"
-_ANSWER = 4096  # bytes at most
-_SIGKILL = 9
 
 
 class SeedDisk:
@@ -49,7 +48,7 @@ class SeedDisk:
         self._early = early
         self._problem = problem
         self._done = done
-        self._looks: dict[str, _Child] = {}  # by the disk's name
+        self._looks: dict[str, Child] = {}  # by the disk's name
         self._paths: tuple[str, ...] = ()  # of all devices, in the order in which they count
         self._chosen = self._over = False
 
@@ -70,8 +69,8 @@ class SeedDisk:
         if not others:
             self._loop.soon(_LOOKING, self._choose)
 
-    def _child(self, name: str, work: Callable[[], bytes], then: Callable[[], None]) -> _Child:
-        return _Child(self._system, self._loop, f"disk labelled cidata: {name}", work, then)
+    def _child(self, name: str, work: Callable[[], bytes], then: Callable[[], None]) -> Child:
+        return Child(self._system, self._loop, f"disk labelled cidata: {name}", work, then)
 
     def _look(self) -> None:
         if all(child.answer is not None for child in self._looks.values()):
@@ -102,7 +101,7 @@ class SeedDisk:
         self._loop.after(_MOUNTING, BOUND, lambda: self._end(path, child))
         child.start()
 
-    def _end(self, path: str, child: _Child) -> None:
+    def _end(self, path: str, child: Child) -> None:
         """It is mounted, or can't be, or its time is up."""
         if self._over:
             return
@@ -114,75 +113,6 @@ class SeedDisk:
         if not is_there:
             why = (child.answer or b"it does not answer").decode()
             self._problem(f"the disk labelled cidata, {path}, can't be read: {why}")
-
-
-class _Child:
-    """One child. `answer` is None until it is there; it is empty where there is none, after a second try."""
-
-    def __init__(
-        self, system: System, loop: Loop, name: str, work: Callable[[], bytes], then: Callable[[], None]
-    ) -> None:
-        self._system = system
-        self._loop = loop
-        self._name = name
-        self._work = work
-        self._then = then
-        self._pid: int | None = None
-        self._reading: int | None = None
-        self._again = True
-        self.answer: bytes | None = None
-
-    def start(self) -> None:
-        """Let it work; `then` is called from the loop when there is an answer."""
-        try:
-            self._pid, self._reading = self._system.apart(self._work)
-            self._loop.watch(self._reading, self._name, self._read)
-        except OSError:
-            self._ended(b"")
-
-    def abandon(self) -> None:
-        """Kill it, as far as that goes: one that waits for a drive ends with the drive's answer."""
-        if self.answer is None:
-            self._let_go()
-
-    def _read(self) -> None:
-        if self._reading is None:
-            return
-        try:
-            answer = self._system.read_from(self._reading, _ANSWER)
-        except BlockingIOError:
-            return
-        except OSError:
-            answer = b""
-        self._ended(answer)
-
-    def _ended(self, answer: bytes) -> None:
-        self._let_go(kill=not answer)
-        if not answer and self._again:
-            self._again = False
-            self.start()
-            return
-        self.answer = answer
-        self._loop.soon(self._name, self._then)
-
-    def _let_go(self, *, kill: bool = True) -> None:
-        pid, self._pid = self._pid, None
-        reading, self._reading = self._reading, None
-        try:
-            if reading is not None:
-                self._loop.unwatch(reading)
-        except OSError:
-            pass  # closing it takes it out of what is waited for
-        try:
-            if reading is not None:
-                self._system.close(reading)
-        except OSError:
-            pass
-        try:
-            if pid is not None and kill:
-                self._system.signal(pid, _SIGKILL)
-        except OSError:
-            return  # it has ended
 
 
 # What the children do.
@@ -209,7 +139,7 @@ def mount(system: System, devices: Devices | None, path: str, kind: str) -> byte
     try:
         mounts.perform(system, mounts.MountStep(source=path, target=SEED_FOLDER, kind=kind, flags=flags))
     except OSError as error:
-        return (error.strerror or str(error)).encode()[:_ANSWER]
+        return (error.strerror or str(error)).encode()[:ANSWER_MOST]
     return _MOUNTED
 
 

@@ -326,11 +326,11 @@ class Processes(Protocol):
 class Pages(Protocol):
     """The pages that PID 1 itself runs from; addresses and offsets in bytes, of whole pages."""
 
-    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> bool:
-        """Let the file's bytes from `offset` on be what is mapped from `start` to `end`, read-only and private.
+    def is_same(self, start: int, end: int, path: str, offset: int) -> bool:
+        """Tell whether memory from `start` to `end` holds the file's bytes from `offset` on, and zeros past its end."""
 
-        Return False, and change nothing, where other bytes are there now.
-        """
+    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> None:
+        """Let the file be what is mapped from `start` to `end`, read-only and private. Its bytes must be the same."""
 
     def free_pages(
         self, start: int, end: int, *, own: Sequence[tuple[int, int]], free: Sequence[tuple[int, int]]

@@ -85,15 +85,16 @@ class RunningSystem(FakeSystem):
     # Processes
 
     @recorded
-    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> bool:
+    def is_same(self, start: int, end: int, path: str, offset: int) -> bool:
         self.tree.get(path)
-        if path in self.differing:
-            return False
+        return path not in self.differing
+
+    @recorded
+    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> None:
         self.mapped_over.append((start, path, executable))
         lines = self.tree.get("/proc/self/maps").decode().splitlines()
         now = [line.removesuffix(" (deleted)") if int(line.partition("-")[0], 16) == start else line for line in lines]
         self.tree.put("/proc/self/maps", "\n".join(now).encode())
-        return True
 
     @recorded
     def free_pages(

@@ -124,7 +124,7 @@ class FakeSystem(FakeNetwork):
     def read_link(self, path: str) -> str:
         node = self.tree.nodes.get(self.tree.real_parent(path))
         if not isinstance(node, Link):
-            raise refuse(errno.EINVAL, path)
+            raise refuse(errno.EINVAL if self.exists(path) else errno.ENOENT, path)
         return node.target
 
     @recorded

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fakes import machine
 from fakes.processes import Program
+from fakes.recording import Call
 from fakes.running import RunningSystem, running
+from fakes.tree import Link
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,9 +45,11 @@ class Passing:
     def __init__(self) -> None:
         self.system = running(machine.installed(), lambda _: Program())
         self.system.tree.fill({"/proc/self/maps": MAPS.encode(), PYTHON: b"x", "/lib/ld.so": b"x"})
+        self.system.tree.fill({"/proc/self/exe": Link("/lib/ld.so (deleted)")})
+        self.up = True
         self.said: list[str] = []
         self.loop = Loop(self.system, lambda where, error: pytest.fail(f"{where}: {error}"))
-        self.passage = passage.Passage(self.system, self.loop, self.said.append)
+        self.passage = passage.Passage(self.system, self.loop, self.said.append, lambda: self.up)
         self.passage.begin()
 
     def go(self, seconds: float) -> RunningSystem:
@@ -65,14 +71,14 @@ def test_what_cannot_have_been_written_to_is_mapped_from_the_root_and_the_rest_i
     assert passing.said == ["PID 1 runs from the root's files: 28 KiB of the initramfs given back"]
 
 
-def test_the_roots_files_are_read_by_a_child_before():
+def test_it_begins_once():
     passing = Passing()
-    assert len(passing.system.asides) == 1
-    passing.system.asides[0]()
-    read = [call.arguments[0] for call in passing.system.calls if call.name == "read_ahead"]
-    assert read == ["/lib/ld.so", PYTHON]
     passing.passage.begin()
-    assert len(passing.system.asides) == 1, "once is enough"
+    passing.go(10.0)
+    passing.passage.begin()
+    passing.go(10.0)
+    assert len(passing.said) == 1
+    assert [call.name for call in passing.system.calls].count("apart") == 1
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_it():
@@ -83,20 +89,57 @@ def test_another_file_of_the_same_name_is_not_taken_for_it():
     assert DATA not in system.freed
 
 
-def test_while_a_fork_runs_from_them_no_page_is_given_back():
+def test_a_drive_that_never_answers_keeps_a_child_waiting_and_pid_1_as_it_is():
     passing = Passing()
-    passing.system.tree.fill({"/proc/120/maps": MAPS.encode()})
-    assert passing.go(10.0).freed == {}
-    passing.system.tree.put("/proc/120/maps", b"00400000-00401000 r-xp 00000000 fd:00 3  /usr/bin/crun\n")
-    assert set(passing.go(10.0).freed) == {DATA, LOADER_DATA}
+    passing.system.hangs.add(("is_same", str(EXE)))
+    assert passing.go(100.0).mapped_over == []
 
 
-def test_one_that_runs_from_them_for_ever_is_not_waited_for_for_ever():
+def test_nothing_of_it_is_done_on_the_way_down():
     passing = Passing()
-    passing.system.tree.fill({"/proc/120/maps": MAPS.encode()})
-    passing.go(passage.AGAIN_SECONDS * (passage.TRIES + 1))
-    passing.system.tree.put("/proc/120/maps", b"")
-    assert passing.go(100.0).freed == {}
+    passing.up = False
+    assert passing.go(100.0).mapped_over == []
+
+
+FORK = {"/proc/120/maps": MAPS.encode(), "/proc/120/exe": Link("/lib/ld.so (deleted)")}
+
+
+def test_what_a_fork_runs_from_is_given_back_once_it_has_ended():
+    passing = Passing()
+    passing.system.tree.fill(FORK)
+    assert passing.go(10.0).freed == {DATA: (), LOADER_DATA: ()}
+    del passing.system.tree.nodes["/proc/120/exe"]
+    assert passing.go(40.0).freed == {DATA: ((0, 0x7000),), LOADER_DATA: ((0, 0x3000),)}
+
+
+def test_a_fork_of_after_the_passage_holds_only_what_it_maps():
+    passing = Passing()
+    lines = [line for line in MAPS.splitlines() if "rw-p" in line]
+    passing.system.tree.fill({**FORK, "/proc/120/maps": "\n".join(lines).encode()})
+    assert passing.go(10.0).freed == {DATA: ((0, 0x5000),), LOADER_DATA: ((0, 0x2000),)}
+
+
+def test_a_process_that_became_another_program_is_nobodys_concern():
+    passing = Passing()
+    passing.system.tree.fill({**FORK, "/proc/120/exe": Link("/usr/bin/crun")})
+    assert passing.go(10.0).freed[DATA] == ((0, 0x7000),)
+
+
+@pytest.mark.parametrize("name", ["read_link", "read", "names"])
+def test_where_it_cannot_be_told_who_runs_from_them_nothing_goes_until_it_can(name: str):
+    passing = Passing()
+    system = passing.system
+    system.tree.fill(FORK)
+    begin, seen = system.begin, iter(range(1, 100))
+
+    def fails_first(call: Call) -> None:
+        begin(call)
+        if system.mapped_over and call.name == name and str(call.arguments[0]).startswith("/proc") and next(seen) < 3:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    system.begin = fails_first  # type: ignore[method-assign]
+    assert passing.go(1.5).freed == {}
+    assert passing.go(100.0).freed[DATA] == ()
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10)), max_size=6)
@@ -128,7 +171,8 @@ os.rename(interpreter + ".other", interpreter)
 maps = lambda: open("/proc/self/maps").read()
 before = [m for m in passage.held(maps()) if m.path == interpreter]
 for m in before:
-    if m.movable and kernel.map_over(m.start, m.end, m.path, m.offset, executable=m.mode[2] == "x"):
+    if m.movable and kernel.is_same(m.start, m.end, m.path, m.offset):
+        kernel.map_over(m.start, m.end, m.path, m.offset, executable=m.mode[2] == "x")
         moved.append(m)
 left = [m for m in passage.held(maps()) if m.path == interpreter]
 free = passage.free_ranges([*moved, *left], [m for m in left if not m.writable])
@@ -153,7 +197,7 @@ def loader_of(interpreter: Path) -> str:
 
 
 @pytest.fixture
-def in_memory() -> Path:
+def in_memory() -> Iterator[Path]:
     """A folder in memory, where a file's pages can be punched out."""
     folder = Path("/dev/shm") / f"berth-test-{os.getpid()}"
     folder.mkdir()
@@ -176,7 +220,7 @@ def test_a_real_python_runs_on_from_another_file_and_the_first_ones_memory_is_gi
     assert done.stdout.split(maxsplit=2)[2].strip() == ("given back" if os.geteuid() == 0 else "only root may")
 
 
-def test_other_bytes_are_not_mapped_over(tmp_path: Path):
+def test_other_bytes_are_not_the_same(tmp_path: Path):
     program = """
 import ctypes, mmap, os, sys
 from init.pid1.linux.kernel import Kernel
@@ -186,7 +230,7 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 at = libc.mmap(None, 8192, 1, 2, first, 0)
 for other in sys.argv[2:]:
-    print(Kernel().map_over(at, at + 8192, other, 0, executable=False), ctypes.string_at(at, 5000) == b"a" * 5000)
+    print(Kernel().is_same(at, at + 8192, other, 0), ctypes.string_at(at, 5000) == b"a" * 5000)
 """
     for name, text in (("first", b"a" * 5000), ("same", b"a" * 5000), ("other", b"a" * 4999 + b"b"), ("short", b"a")):
         (tmp_path / name).write_bytes(text)

@@ -16,6 +16,7 @@ import pytest
 from fakes import machine
 from fakes.processes import Connection, Program
 from fakes.running import RunningSystem, running
+from fakes.tree import Link
 
 from init.formats import bootrecord, events
 from init.formats import machine as formats
@@ -99,6 +100,7 @@ def make(
     system.filesystems["proc"]["/sys/vm/swappiness"] = b"60"
     system.filesystems["proc"]["/sys/kernel/random/boot_id"] = b"0-1-2\n"
     system.filesystems["proc"]["/self/maps"] = MAPS
+    system.filesystems["proc"]["/self/exe"] = Link("/usr/lib64/ld-linux-x86-64.so.2 (deleted)")
     system.filesystems["cgroup2"] = {"/cgroup.controllers": b"cpu memory pids\n", "/cgroup.subtree_control": b""}
     system.filesystems["devtmpfs"]["/kmsg"] = b""
     return system

@@ -17,8 +17,8 @@ _PAGE = 4096
 class PageCalls:
     """The body of `system.Pages`."""
 
-    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> bool:
-        """See `Pages.map_over`."""
+    def is_same(self, start: int, end: int, path: str, offset: int) -> bool:
+        """See `Pages.is_same`."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             for at in range(0, end - start, _PIECE):
@@ -26,10 +26,17 @@ class PageCalls:
                 part = os.pread(descriptor, size, offset + at)
                 if size - len(part) >= _PAGE or libc.bytes_at(start + at, size) != part.ljust(size, b"\0"):
                     return False
-            libc.map_over(start, end - start, descriptor, offset, executable=executable)
         finally:
             os.close(descriptor)
         return True
+
+    def map_over(self, start: int, end: int, path: str, offset: int, *, executable: bool) -> None:
+        """See `Pages.map_over`."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            libc.map_over(start, end - start, descriptor, offset, executable=executable)
+        finally:
+            os.close(descriptor)
 
     def free_pages(
         self, start: int, end: int, *, own: Sequence[tuple[int, int]], free: Sequence[tuple[int, int]]
