@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -21,7 +22,10 @@ class Call:
     named: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        words = [*map(repr, self.arguments), *(f"{key}={value!r}" for key, value in self.named)]
+        words = [
+            *(value.__qualname__ if isinstance(value, FunctionType) else repr(value) for value in self.arguments),
+            *(f"{key}={value!r}" for key, value in self.named),
+        ]
         return f"{self.name}({', '.join(words)})"
 
 
