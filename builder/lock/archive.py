@@ -16,7 +16,7 @@ from builder.fetch.mirrors import no_mirror
 from builder.fetch.parallel import for_each
 from builder.fetch.store import BlobMissing
 from builder.lock.index import PackageIndex, read_index
-from builder.lock.release import Release, load_keys, verify_release
+from builder.lock.release import OTHER_MIRROR, Release, load_keys, verify_release
 from builder.lock.universe import Suites, Universe
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _MOST_RELEASE = 4 << 20  # bytes; trixie's has 140 KB
 _MOST_INDEX = 512 << 20  # bytes; trixie's main has 57 MB
 _MOST_MEMORY = 256 << 20  # bytes that an .xz may make its reader use; Debian's need 65 MB
 _CHUNK = 1 << 20
-_OTHER = "ask another mirror: --mirror or BERTH_MIRROR name one"
 
 
 class SuiteMissing(FetchError):
@@ -131,7 +130,7 @@ def _index_of(source: Source, release: Release, architecture: str) -> PackageInd
         raise FetchError(f"{suite} has no packages for {architecture}", hint="`build.architecture` is amd64 so far")
     if plain.size > _MOST_INDEX:
         raise VerificationError(
-            f"the index of {suite} would have {plain.size} bytes: more than any that is known", hint=_OTHER
+            f"the index of {suite} would have {plain.size} bytes: more than any that is known", hint=OTHER_MIRROR
         )
     if not source.store.verify(plain.sha256):
         _bring_index(source, release, plain)
@@ -160,7 +159,7 @@ def _unpack_index(source: Source, release: Release, packed: IndexFile, plain: In
             source.store.put_stream(_Pieces(pieces), sha256=plain.sha256, size=plain.size)
     except (VerificationError, lzma.LZMAError, zlib.error, EOFError) as error:
         message = error.message if isinstance(error, BerthError) else "it cannot be unpacked"
-        raise VerificationError(f"{packed.path} of {release.locked.suite}: {message}", hint=_OTHER) from error
+        raise VerificationError(f"{packed.path} of {release.locked.suite}: {message}", hint=OTHER_MIRROR) from error
     finally:
         source.store.remove(packed.sha256)
 

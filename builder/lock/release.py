@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_OTHER = "ask another mirror: --mirror or BERTH_MIRROR name one"
+OTHER_MIRROR = "ask another mirror: --mirror or BERTH_MIRROR name one"
 _CLOCK_SLACK = 86400  # seconds by which a mirror's clock may be ahead of this one
 
 
@@ -84,7 +84,7 @@ def verify_release(
     if suite not in names:
         raise VerificationError(
             f"the mirror gives the Release file of {fields.get('Codename', 'no suite')} for {suite}",
-            hint=_OTHER,
+            hint=OTHER_MIRROR,
         )
     locked = LockedRelease(
         suite=suite,
@@ -116,7 +116,7 @@ def _verified_text(data: bytes, keys: Sequence[pysequoia.Cert], suite: str) -> t
     signers = sorted({str(one.certificate).upper() for one in result.valid_sigs} & trusted)
     if not signers or result.bytes is None:
         raise VerificationError(
-            f"the Release file of {suite} is signed by none of the keys in builder/keys", hint=_OTHER
+            f"the Release file of {suite} is signed by none of the keys in builder/keys", hint=OTHER_MIRROR
         )
     return bytes(result.bytes), tuple(signers)
 

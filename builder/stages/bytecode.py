@@ -105,7 +105,7 @@ def _start(jobs: Sequence[tuple[Path, Path, str]], context: StageContext, listin
     stream: IO[bytes]
     with listing.open("rb") as stream:
         return subprocess.Popen(
-            # Without columns: a trace names the line, and its `^^^^` are a tenth of the byte code.
+            # Without columns: a trace names the line, and only its `^^^^` need more.
             context.tools.argv(
                 _PYTHON, "-P", "-s", "-S", "-B", "-X", "utf8", "-X", "no_debug_ranges", str(compile_pyc.__file__)
             ),

@@ -101,35 +101,35 @@ class Passage:
         self._loop = loop
         self._say = say
         self._is_up = is_up  # on the way down nothing of this matters
-        self._child: Child | None = None
-        self._mappings: tuple[Mapping, ...] = ()
+        self._mappings: tuple[Mapping, ...] | None = None  # as they were when it began
         self._moved: list[Mapping] = []
         self._freed = 0
         self._pause = AGAIN_FIRST
 
     def begin(self) -> None:
         """All is up: from now on nobody waits. Once begun it does nothing when it comes again."""
-        if self._child is not None or not self._is_up():
+        if self._mappings is not None or not self._is_up():
             return
         try:
             self._mappings = held(self._system.read(MAPS).decode("utf-8", "replace"))
         except OSError:
             return
         movable = [mapping for mapping in self._mappings if mapping.movable]
-        if movable:
-            # In a child, for a drive may not answer: its memory is the same, and what it has read is in the page cache.
-            self._child = Child(self._system, self._loop, "passage", lambda: compare(self._system, movable), self._go)
-            self._child.start()
 
-    def _go(self) -> None:
+        def go() -> None:
+            self._go(movable, child.answer or b"")
+
+        # In a child, for a drive may not answer: its memory is the same, and what it has read is in the page cache.
+        child = Child(self._system, self._loop, "passage", lambda: compare(self._system, movable), go)
+        if movable:
+            child.start()
+
+    def _go(self, movable: Sequence[Mapping], answer: bytes) -> None:
         """The child has told which mappings hold the root's bytes."""
-        answer = (self._child.answer if self._child is not None else None) or b""
         same = {int(word, 16) for word in answer.decode("ascii", "replace").split()}
         if not self._is_up():
             return
-        for mapping in self._mappings:
-            if mapping.start in same and self._map_over(mapping):
-                self._moved.append(mapping)
+        self._moved = [mapping for mapping in movable if mapping.start in same and self._map_over(mapping)]
         if self._moved:
             self._give_back()
 
@@ -190,16 +190,20 @@ class Passage:
         """
         own = self._system.read_link("/proc/self/exe")
         found: list[Mapping] = []
-        for name in (*self._system.names("/proc"), *self._system.names("/proc")):
-            if not name.isdecimal() or name == "1":
-                continue
-            try:
-                if self._system.read_link(f"/proc/{name}/exe") == own:
-                    found += held(self._system.read(f"/proc/{name}/maps").decode("utf-8", "replace"))
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ESRCH):  # it has ended, or is one of the kernel's own
-                    raise
+        for _ in range(2):
+            for name in self._system.names("/proc"):
+                if name.isdecimal() and name != "1":
+                    found += self._of_fork(name, own)
         return found
+
+    def _of_fork(self, name: str, own: str) -> tuple[Mapping, ...]:
+        try:
+            if self._system.read_link(f"/proc/{name}/exe") == own:
+                return held(self._system.read(f"/proc/{name}/maps").decode("utf-8", "replace"))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESRCH):  # it has ended, or is one of the kernel's own
+                raise
+        return ()
 
 
 def compare(system: System, mappings: Iterable[Mapping]) -> bytes:

@@ -1,4 +1,4 @@
-"""`_socket` in place of `socket`, which makes hundreds of names for numbers: 0.4 MiB for PID 1's whole life."""
+"""`_socket` in place of `socket`, which makes hundreds of names for numbers that PID 1 would keep for life."""
 
 from __future__ import annotations
 
