@@ -2,7 +2,8 @@
 
 From a recipe to an installed machine, an update, a bad one that comes back, a rollback and one more update; with the
 real command line, as a person would type it. What is replaced: port numbers, for others may use those of the page;
-`--firmware uefi`, as the page says; and `ssh`, `ssh-keygen` and `curl` are not the host's own.
+`--firmware uefi`, as the page says; one virtual CPU, as all guests of the tests have; and `ssh`, `ssh-keygen` and
+`curl` are not the host's own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def page_for(firmware: str) -> str:
     page = PAGE.read_text()
     numbers = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     page = re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: numbers[found[1]], page)
-    return re.sub(r"^berth run\b", f"berth run --firmware {firmware}", page, flags=re.MULTILINE)
+    return re.sub(r"^berth run\b", f"berth run --firmware {firmware} --cpus 1", page, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
