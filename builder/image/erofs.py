@@ -34,14 +34,15 @@ def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
     """Return mkfs.erofs's options. Raises BuildError for an algorithm that it doesn't have."""
     how: list[str] = []
     if compression.algorithm != "none":
-        algorithms = [_algorithm(compression.algorithm, compression.level, compression.cluster)]
-        if _is_second(compression):
-            assert compression.hot is not None
-            how_hot = _algorithm(compression.hot.algorithm, compression.hot.level, compression.hot.cluster)
-            if compression.hot.algorithm == "zstd":
-                how_hot += f",dictsize={compression.hot.cluster}"  # else a mounted root keeps MiBs for its window
-            algorithms.append(how_hot)
-        how = [f"-z{':'.join(algorithms)}", f"-C{compression.cluster}"]
+        words = [_algorithm(compression.algorithm, compression.level, compression.cluster)]
+        for name in _algorithms(compression)[1:]:
+            hot = [each for each in compression.hot if each.algorithm == name]
+            cluster = max(each.cluster for each in hot)
+            word = _algorithm(name, hot[0].level, cluster)
+            if name == "zstd":
+                word += f",dictsize={cluster}"  # else a mounted root keeps MiBs for its window
+            words.append(word)
+        how = [f"-z{':'.join(words)}", f"-C{compression.cluster}"]
     if compression.algorithm == "lzma":
         # Ends of files go beside their inodes: 4 % fewer bytes, where size comes first; with zstd it doubles the
         # time. Never `fragments`, which packs the ends of all files together: one changed file would then change
@@ -50,9 +51,9 @@ def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
     return ["--tar=f", "--quiet", f"-T{epoch}", f"-U{uuid}", f"--workers={WORKERS}", *how]
 
 
-def _is_second(compression: Compression) -> bool:
-    """Tell whether hot files have an algorithm of their own. An image has one level for each, not two of the same."""
-    return compression.hot is not None and compression.hot.algorithm != compression.algorithm
+def _algorithms(compression: Compression) -> tuple[str, ...]:
+    """Return the image's algorithms, each once, that of the rest first: an image has one level for each."""
+    return tuple(dict.fromkeys([compression.algorithm, *(hot.algorithm for hot in compression.hot)]))
 
 
 def _algorithm(name: str, level: int, cluster: int) -> str:
@@ -74,13 +75,17 @@ def hints(compression: Compression, names: Iterable[tuple[str, str]]) -> str:
     A line is: bytes of a cluster, number of the algorithm among those of `-z`, an extended regular expression without
     blanks (mkfs.erofs(1), `--compress-hints`).
     """
-    hot = compression.hot
-    if hot is None or compression.algorithm == "none":
+    if compression.algorithm == "none":
         return ""
-    patterns = [compile_glob(pattern) for pattern in hot.paths]
-    paths = {path for name, path in names if any(pattern.fullmatch(f"/{name}") for pattern in patterns)}
-    number = 1 if _is_second(compression) else 0
-    return "".join(f"{hot.cluster} {number} ^./{_UNUSUAL.sub('.', path)}$\n" for path in sorted(paths))
+    pairs = tuple(names)
+    numbers = {name: number for number, name in enumerate(_algorithms(compression))}
+    how: dict[str, str] = {}
+    for hot in compression.hot:
+        patterns = [compile_glob(pattern) for pattern in hot.paths]
+        for name, path in pairs:
+            if path not in how and any(pattern.fullmatch(f"/{name}") for pattern in patterns):
+                how[path] = f"{hot.cluster} {numbers[hot.algorithm]}"
+    return "".join(f"{words} ^./{_UNUSUAL.sub('.', path)}$\n" for path, words in sorted(how.items()))
 
 
 def make(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import Place
@@ -30,6 +31,7 @@ from init.dialects.record import Fields
 
 RELATIVE = "a path that is not absolute starts at the recipe's folder"
 _NEEDED = ("suite", "architecture")
+_HOT_CLUSTER = 131072  # bytes
 
 
 def make_build(fields: Fields, report: Report) -> Build | None:
@@ -112,27 +114,34 @@ def _compression(fields: Fields, report: Report) -> Compression:
     default = Compression()
     algorithm, level = _algorithm(fields, default.algorithm, default.level, report)
     cluster = _power_of_two(fields, default.cluster, report)
-    hot = fields.get("hot")
-    return Compression(
-        algorithm=algorithm, level=level, cluster=cluster, hot=None if hot is None else _hot(hot, cluster, report)
-    )
+    rest = Compression(algorithm=algorithm, level=level, cluster=cluster)
+    return replace(rest, hot=_hot(fields.get("hot", ()), rest, report))
 
 
-def _hot(fields: Fields, most: int, report: Report) -> HotFiles:
-    default = HotFiles()
-    algorithm, level = _algorithm(fields, default.algorithm, default.level, report)
-    cluster = _power_of_two(fields, min(default.cluster, most), report)
-    if cluster > most:
-        message = f"expected no more than the cluster of all other files, {most}"
-        report.error(fields.place("cluster"), fields.below("cluster"), message, code="value")
-    return HotFiles(algorithm=algorithm, level=level, cluster=cluster, paths=_expanded(fields.get("paths", ())))
+def _hot(records: tuple[Fields, ...], rest: Compression, report: Report) -> tuple[HotFiles, ...]:
+    levels = {rest.algorithm: rest.level}
+    result = []
+    for fields in records:
+        name = fields.get("algorithm", rest.algorithm)
+        algorithm, level = _algorithm(fields, name, levels.get(name, rest.level), report)
+        if level != levels.setdefault(algorithm, level):
+            message = f"{algorithm} has level {levels[algorithm]} in this image, which has one for each algorithm"
+            hint = "leave `level` out, or take another algorithm"
+            report.error(fields.place("level"), fields.below("level"), message, hint=hint, code="value")
+        cluster = _power_of_two(fields, min(_HOT_CLUSTER, rest.cluster), report)
+        if cluster > rest.cluster:
+            message = f"expected no more than the cluster of all other files, {rest.cluster}"
+            report.error(fields.place("cluster"), fields.below("cluster"), message, code="value")
+        paths = _expanded(fields.get("paths", ()))
+        result.append(HotFiles(algorithm=algorithm, level=level, cluster=cluster, paths=paths))
+    return tuple(result)
 
 
 def _algorithm(fields: Fields, algorithm: str, level: int, report: Report) -> tuple[str, int]:
     algorithm = fields.get("algorithm", algorithm)
     levels = LEVELS[algorithm]
-    level = fields.get("level", min(level, levels[0][-1]))
-    if not any(level in each for each in levels):
+    level = fields.get("level", level if _is_among(level, levels) else levels[0][-1])
+    if not _is_among(level, levels):
         # The level may be that of another recipe, which this one extends.
         both = (fields.place("algorithm"), fields.place("level"))
         name = "level" if "algorithm" not in fields or both[0].file == both[1].file else "algorithm"
@@ -141,6 +150,10 @@ def _algorithm(fields: Fields, algorithm: str, level: int, report: Report) -> tu
         hint = "write `level` beside `algorithm`" if name == "algorithm" else None
         report.error(fields.place(name), fields.below(name), message, hint=hint, code="value")
     return algorithm, level
+
+
+def _is_among(level: int, levels: tuple[range, ...]) -> bool:
+    return any(level in each for each in levels)
 
 
 def _power_of_two(fields: Fields, default: int, report: Report) -> int:

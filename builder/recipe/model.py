@@ -100,20 +100,21 @@ class Compression:
     algorithm: str = "zstd"
     level: int = 12
     cluster: int = 262144
-    hot: HotFiles | None = None
+    hot: tuple[HotFiles, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HotFiles:
     """Files that are read at each start, and how they are compressed instead: faster to unpack, in smaller clusters.
 
-    `paths` are globs over whole paths of the root, braces already expanded.
+    `paths` are globs over whole paths of the root, braces already expanded. The first of an image's `HotFiles` that
+    has a file decides; those of one algorithm, `Compression`'s among them, have one level.
     """
 
-    algorithm: str = "zstd"
-    level: int = 19
-    cluster: int = 131072
-    paths: tuple[str, ...] = ()
+    algorithm: str
+    level: int
+    cluster: int
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

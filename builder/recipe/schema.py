@@ -139,6 +139,19 @@ def _cut(pattern: Text, **more: Key) -> Record:
     )
 
 
+_CLUSTER = Integer(least=4096, most=1048576)
+_HOT = Record(
+    what="a map with `paths`, and with `algorithm`, `level` or `cluster`",
+    keys={
+        "algorithm": Key(shape=Choice(ALGORITHMS[:-1]), doc="EROFS's algorithm for these; by default that of the rest"),
+        "level": Key(shape=Integer(most=109), doc="its level, one for each algorithm of an image"),
+        "cluster": Key(
+            shape=_CLUSTER, doc="bytes compressed together, a power of two, no more than the others' cluster"
+        ),
+        "paths": Key(shape=Listing(_PATTERN), doc="which files, as patterns", required=True),
+    },
+)
+
 BUILD = Record(
     what="a map: the `build` half",
     keys={
@@ -181,22 +194,11 @@ BUILD = Record(
                 keys={
                     "algorithm": Key(shape=Choice(ALGORITHMS), doc="EROFS's algorithm"),
                     "level": Key(shape=Integer(most=109), doc="its level"),
-                    "cluster": Key(
-                        shape=Integer(least=4096, most=1048576), doc="bytes compressed together, a power of two"
-                    ),
+                    "cluster": Key(shape=_CLUSTER, doc="bytes compressed together, a power of two"),
                     "hot": Key(
-                        shape=Record(
-                            keys={
-                                "algorithm": Key(shape=Choice(ALGORITHMS[:-1]), doc="EROFS's algorithm for these"),
-                                "level": Key(shape=Integer(most=109), doc="its level"),
-                                "cluster": Key(
-                                    shape=Integer(least=4096, most=1048576),
-                                    doc="bytes compressed together, a power of two, no more than the others' cluster",
-                                ),
-                                "paths": Key(shape=Listing(_PATTERN), doc="which files, as patterns", required=True),
-                            }
-                        ),
-                        doc="files that are read at each start, compressed in another way than the rest",
+                        shape=Listing(_HOT, what="a list of maps, each with `paths`"),
+                        doc="files that are read at each start, compressed in another way than the rest; "
+                        "the first record that has a file decides",
                     ),
                 }
             ),

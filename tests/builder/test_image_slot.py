@@ -103,10 +103,11 @@ def test_mkfs_options_fix_what_would_differ_between_hosts() -> None:
 
 
 def test_hot_files_have_an_algorithm_and_clusters_of_their_own() -> None:
-    hot = HotFiles(level=9, cluster=65536, paths=("/usr/bin/python3.*", "/usr/bin/b[[]", "/usr/lib/**/libc.so.*"))
+    paths = ("/usr/bin/python3.*", "/usr/bin/b[[]", "/usr/lib/**/libc.so.*")
+    hot = (HotFiles(algorithm="zstd", level=6, cluster=65536, paths=paths),)
     lzma, zstd = (Compression(algorithm=name, level=6, hot=hot) for name in ("lzma", "zstd"))
     words = options(lzma, uuid=UUID(int=1), epoch=7)
-    assert {"-zlzma,level=6,dictsize=262144:zstd,level=9,dictsize=65536", "-C262144"} <= set(words)
+    assert {"-zlzma,level=6,dictsize=262144:zstd,level=6,dictsize=65536", "-C262144"} <= set(words)
     names = [
         ("usr/bin/python3.13", "usr/bin/python3.13"), ("usr/bin/pythonista", "usr/bin/pythonista"),
         ("usr/bin/b[", "srv/b ["), ("usr/lib/x/libc.so.6", "usr/lib/x/libc.so.6"),
@@ -118,6 +119,27 @@ def test_hot_files_have_an_algorithm_and_clusters_of_their_own() -> None:
     assert "-zzstd,level=6" in options(zstd, uuid=UUID(int=1), epoch=7)
     assert hints(zstd, names[:1]) == "65536 0 ^./usr/bin/python3.13$\n"
     assert hints(Compression(algorithm="none", hot=hot), names) == ""
+
+
+def test_the_first_record_that_has_a_file_decides_and_each_algorithm_is_named_once() -> None:
+    hot = tuple(
+        HotFiles(algorithm=algorithm, level=9, cluster=cluster, paths=paths)
+        for algorithm, cluster, paths in (
+            ("lz4hc", 65536, ("/z", "/by/name")),
+            ("zstd", 8192, ("/b",)),
+            ("lzma", 16384, ("/a", "/z", "/by/*")),
+            ("zstd", 32768, ("/**",)),
+        )
+    )
+    lzma = Compression(algorithm="lzma", level=9, hot=hot)
+    assert "-zlzma,level=9,dictsize=262144:lz4hc,level=9:zstd,level=9,dictsize=32768" in options(
+        lzma, uuid=UUID(int=1), epoch=7
+    )
+    names = [(each, each) for each in ("z", "a", "b", "c", "by/other")]
+    linked = [("by/name", "by/other")]  # one file by two names, of which the first record has one
+    assert hints(lzma, iter(names + linked)).splitlines() == [
+        "16384 0 ^./a$", "8192 2 ^./b$", "65536 1 ^./by/other$", "32768 2 ^./c$", "65536 1 ^./z$"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 1000, bytes(0x202) + b"HdrS" + bytes(1000)])

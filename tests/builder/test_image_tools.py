@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import os
 import random
+import re
 import stat
 import subprocess
 from collections.abc import Callable
@@ -152,7 +153,8 @@ def test_pid_1_imports_from_it_alone(packed: Packed, tmp_path: Path) -> None:
 
 def small_tree(store: Store) -> Tree:
     text, noise = b"text " * 100_000, os.urandom(30_000)
-    files = {"a": text, "b": noise, "empty": b""}
+    mixed = b"".join(os.urandom(40) + bytes(40) for _ in range(3000))
+    files = {"a": text, "b": noise, "c": mixed, "empty": b""}
     entries = [Entry(path="", kind=Kind.DIRECTORY, mode=0o755)]
     entries += [
         Entry(path=name, kind=Kind.FILE, mode=0o640, size=len(data), sha256=store.put(data))
@@ -212,6 +214,11 @@ def test_a_root_reads_back_and_its_seal_holds(tmp_path: Path, tools: Tools) -> N
         )
 
 
+def longest(extents: str) -> int:
+    """Return the bytes of the longest compressed cluster that `dump.erofs -e` shows."""
+    return max(int(line.split("|")[-1]) for line in extents.splitlines() if re.match(r" *[0-9]+:", line))
+
+
 def test_hot_files_are_packed_in_their_own_way(tmp_path: Path, tools: Tools) -> None:
     store = Store(tmp_path / "store")
     tree = small_tree(store)
@@ -219,19 +226,35 @@ def test_hot_files_are_packed_in_their_own_way(tmp_path: Path, tools: Tools) -> 
         (entry.path, entry.target or entry.path) for entry in tree.entries if entry.kind in (Kind.FILE, Kind.HARDLINK)
     ]
 
-    def algorithms(*paths: str) -> str:
-        compression = Compression(algorithm="lzma", level=1, hot=HotFiles(level=1, cluster=4096, paths=paths))
+    def packed(*hot: HotFiles) -> bytes:
+        compression = Compression(algorithm="lzma", level=1, hot=hot)
         erofs.make(
             tmp_path / "x", tools, lambda stream: write_tar(tree, store, stream, 7), compression=compression,
             uuid=UUID(int=1), epoch=7, names=names,
         )  # fmt: skip
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith("x")] == ["x"]  # no table is left over
-        return tools.run("dump.erofs", "--path=/a", "-e", str(tmp_path / "x")).decode()
+        return (tmp_path / "x").read_bytes()
 
-    plain, hot = algorithms(), algorithms("/a")
-    assert hot == algorithms("/hard") != plain  # a hard link's file is hot by either name
+    def extents(path: str) -> str:
+        return tools.run("dump.erofs", f"--path={path}", "-e", str(tmp_path / "x")).decode()
+
+    def hot(algorithm: str, cluster: int, *paths: str) -> HotFiles:
+        return HotFiles(algorithm=algorithm, level=1, cluster=cluster, paths=paths)
+
+    packed()
+    plain = {path: extents(path) for path in ("/a", "/c")}
+    packed(hot("zstd", 4096, "/hard"))
+    linked = extents("/a")
+    # One record has another algorithm, the other one the image's own in smaller clusters.
+    once = packed(hot("zstd", 4096, "/a"), hot("lzma", 4096, "/a", "/c"))
+    assert extents("/a") == linked != plain["/a"]  # a hard link's file is hot by either name, and the first one decides
+    assert extents("/c") != plain["/c"]
+    assert longest(plain["/c"]) > 4096 == longest(extents("/c"))
+    assert packed(hot("zstd", 4096, "/a"), hot("lzma", 4096, "/a", "/c")) == once
     tools.run("fsck.erofs", f"--extract={tmp_path / 'out'}", str(tmp_path / "x"))
-    assert (tmp_path / "out/a").read_bytes() == b"text " * 100_000
+    for entry in tree.entries:
+        if entry.kind is Kind.FILE:
+            assert (tmp_path / "out" / entry.path).read_bytes() == store.read(entry.sha256)
 
 
 def test_what_fails_while_the_tar_is_written_is_the_error(tmp_path: Path, tools: Tools) -> None:

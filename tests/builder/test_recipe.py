@@ -112,11 +112,13 @@ def test_a_key_one_level_too_high_is_told_its_place(tmp_path: Path) -> None:
         HEAD + "  cmdline: ['berth.root=x']\n",
         HEAD + "  cmdline: ['two words']\n",
         HEAD + "  compression: {cluster: 5000}\n",
-        HEAD + "  compression: {hot: {level: 9}}\n",
-        HEAD + "  compression: {hot: {paths: [usr/bin/x]}}\n",
-        HEAD + "  compression: {hot: {paths: [/x], algorithm: none}}\n",
-        HEAD + "  compression: {hot: {paths: [/x], algorithm: lz4hc, level: 13}}\n",
-        HEAD + "  compression: {cluster: 65536, hot: {paths: [/x], cluster: 131072}}\n",
+        HEAD + "  compression: {hot: [{level: 12}]}\n",
+        HEAD + "  compression: {hot: {paths: [/x]}}\n",
+        HEAD + "  compression: {hot: [{paths: [usr/bin/x]}]}\n",
+        HEAD + "  compression: {hot: [{paths: [/x], algorithm: none}]}\n",
+        HEAD + "  compression: {hot: [{paths: [/x], algorithm: lz4hc, level: 13}]}\n",
+        HEAD + "  compression: {hot: [{paths: [/x], cluster: 5000}]}\n",
+        HEAD + "  compression: {cluster: 65536, hot: [{paths: [/x], cluster: 131072}]}\n",
         HEAD + "  module_signatures: shorten\n",
         HEAD + "  waive: [{package: a, depends: b}]\n",
         HEAD + "  waive: [{package: a, depends: b, reason: ''}]\n",
@@ -147,12 +149,60 @@ def test_an_algorithm_without_a_level_gets_one_that_it_has(tmp_path: Path, algor
     assert recipe.build.compression.level == level
 
 
-def test_hot_files_have_defaults_of_their_own(tmp_path: Path) -> None:
-    text = HEAD + "  compression: {algorithm: lzma, cluster: 65536, hot: {paths: ['/usr/{a,b}']}}\n"
-    hot = HotFiles(algorithm="zstd", level=19, cluster=65536, paths=("/usr/a", "/usr/b"))
-    assert load(write(tmp_path, text)).build.compression == Compression(
-        algorithm="lzma", level=9, cluster=65536, hot=hot
+HOT = HEAD + "  compression:\n    algorithm: lzma\n    level: 105\n    hot:\n"
+
+
+def test_hot_files_are_compressed_as_the_rest_unless_they_say_otherwise(tmp_path: Path) -> None:
+    records = (
+        "      - {paths: ['/usr/{a,b}']}\n"
+        "      - {paths: [/c], cluster: 4096}\n"
+        "      - {paths: [/d], algorithm: lz4hc}\n"
+        "      - {paths: [/e], algorithm: zstd, level: 9, cluster: 65536}\n"
+        "      - {paths: [/f], algorithm: zstd}\n"
     )
+    hot = (
+        HotFiles(algorithm="lzma", level=105, cluster=131072, paths=("/usr/a", "/usr/b")),
+        HotFiles(algorithm="lzma", level=105, cluster=4096, paths=("/c",)),
+        HotFiles(algorithm="lz4hc", level=12, cluster=131072, paths=("/d",)),
+        HotFiles(algorithm="zstd", level=9, cluster=65536, paths=("/e",)),
+        HotFiles(algorithm="zstd", level=9, cluster=131072, paths=("/f",)),
+    )
+    recipe = load(write(tmp_path, HOT + records))
+    assert recipe.build.compression == Compression(algorithm="lzma", level=105, hot=hot)
+    small = load(write(tmp_path, HOT + records), ["build.compression.cluster=65536"]).build.compression
+    assert [each.cluster for each in small.hot] == [65536, 4096, 65536, 65536, 65536]
+
+
+@pytest.mark.parametrize(
+    ("record", "places"),
+    [
+        ("{cluster: 4096}", [(8, 9, "build.compression.hot[0].paths")]),
+        ("{paths: [/x], level: 6}", [(8, 30, "build.compression.hot[0].level")]),
+        ("{paths: [/x], algorithm: zstd, level: 8}", [(9, 54, "build.compression.hot[1].level")]),
+        ("{paths: [/x], cluster: 524288}", [(8, 32, "build.compression.hot[0].cluster")]),
+        ("{paths: [/x], clusters: 4096}", [(8, 23, "build.compression.hot[0].clusters")]),
+    ],
+)
+def test_a_wrong_record_of_hot_files_is_told_at_its_place(
+    tmp_path: Path, record: str, places: list[tuple[int, int, str]]
+) -> None:
+    other = "      - {paths: ['/longer'], algorithm: zstd, level: 9}\n"
+    assert wrong(tmp_path, HOT + f"      - {record}\n" + other) == places
+
+
+def test_a_second_level_for_one_algorithm_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(RecipeErrors) as caught:
+        load(write(tmp_path, HOT + "      - {paths: [/x], level: 6}\n"))
+    assert "lzma has level 105 in this image, which has one for each algorithm" in str(caught.value)
+    assert caught.value.hint == "leave `level` out, or take another algorithm"
+
+
+def test_a_recipe_adds_hot_files_to_those_it_extends_or_replaces_them(tmp_path: Path) -> None:
+    write(tmp_path, HOT + "      - {paths: [/a]}\n", "below.yaml")
+    for tag, expected in (("", ["/a", "/b"]), ("!replace ", ["/b"])):
+        text = f"extends: ./below.yaml\nbuild: {{compression: {{hot: {tag}[{{paths: [/b]}}]}}}}\n"
+        hot = load(write(tmp_path, text)).build.compression.hot
+        assert [path for each in hot for path in each.paths] == expected
 
 
 def test_a_file_is_taken_up_to_a_bound_and_without_waiting(tmp_path: Path) -> None:
