@@ -131,8 +131,9 @@ class _Boot:
         self.attempt("opening a watchdog", self._watch)
         self.attempt("finding the boot record", self._find_record)
         self.step = f"{MOUNTING} from {self._found.device}"
-        root.mount(system, self._found, self._line.root_hash, self._line.root_offset, SYSROOT)
+        mapped = root.mount(system, self._found, self._line.root_hash, self._line.root_offset, SYSROOT)
         self._messages.say(f"root: {self._found.device}, verity {self._line.root_hash[:12]}")
+        self._read_less_ahead(mapped)
         self._switch()
 
     def _plug_in(self) -> None:
@@ -187,6 +188,14 @@ class _Boot:
             self._devices.handle(self._system, event)
             if search is not None and event.variables.get("SUBSYSTEM") == "block":
                 search.forget(event.variables.get("DEVNAME", ""))
+
+    def _read_less_ahead(self, mapped: str) -> None:
+        """Set the root's read-ahead; without it all is as it should be, and slower: a failure is no more than said."""
+        setting = settings.read_ahead(mapped)
+        try:
+            setting.write_to(self._system)()
+        except OSError as error:
+            self._messages.say(f"{setting.path} could not be set: {error.strerror}")
 
     def _switch(self) -> None:
         system = self._system

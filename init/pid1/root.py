@@ -186,8 +186,8 @@ class Search:
         return tuple(lines)
 
 
-def mount(system: Early, found: Found, root_hash: str, offset: int, target: str) -> None:
-    """Set up verity over what was found and mount it read-only at `target`; raise OSError."""
+def mount(system: Early, found: Found, root_hash: str, offset: int, target: str) -> str:
+    """Set up verity over what was found and mount it read-only at `target`; return `/dev/dm-N`; raise OSError."""
     rows = verity.table(found.superblock, found.device, offset, root_hash)
     mapped = system.map_device(MAPPING, rows)
     step = mounts.MountStep(source=mapped, target=target, kind="erofs", flags=mounts.READ_ONLY | mounts.NO_ACCESS_TIME)
@@ -196,6 +196,7 @@ def mount(system: Early, found: Found, root_hash: str, offset: int, target: str)
     except OSError:
         system.unmap_device(MAPPING)
         raise
+    return mapped
 
 
 def record_partitions(system: Early, found: Found | None) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ _RESERVE = "/proc/sys/vm/min_free_kbytes"
 _RESERVE_MOST = 4096  # kB
 _LOW = "/proc/sys/vm/lowmem_reserve_ratio"
 _LISTS = "/proc/sys/vm/percpu_pagelist_high_fraction"
+_READ_AHEAD = 16  # KiB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,15 @@ class Setting:
     def write_to(self, system: Early) -> Callable[[], None]:
         """Return the act of writing it; it raises OSError."""
         return lambda: system.write(self.path, self.value.encode())
+
+
+def read_ahead(device: str) -> Setting:
+    """Return the setting of how much is read around a page that is asked for of the root, on `/dev/dm-N`.
+
+    EROFS unpacks whole clusters: the cluster is the read-ahead. The kernel's 128 KiB have neighbours unpacked as well,
+    which nobody asked for. Whoever reads a file from its beginning to its end asks for more at once, and gets it.
+    """
+    return Setting(path=f"/sys/block/{device.removeprefix('/dev/')}/queue/read_ahead_kb", value=f"{_READ_AHEAD}")
 
 
 def memory(system: Early) -> int:

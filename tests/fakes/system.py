@@ -292,6 +292,7 @@ class FakeSystem(FakeNetwork):
     def map_device(self, name: str, table: Sequence[TableRow], *, read_only: bool = True) -> str:
         device = f"/dev/dm-{len(self.mappings)}"
         self.mappings[name] = device
+        self.tree.fill({f"/sys/block/{device.removeprefix('/dev/')}/queue/read_ahead_kb": b"128\n"})
         below = table[0].parameters.split()[1]
         self.kinds[device] = self.kinds.get(below, "")
         self.filesystems[device] = self.filesystems.get(below, {})

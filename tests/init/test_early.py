@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from fakes import machine
@@ -47,10 +47,32 @@ def test_a_slot_boots_to_its_root_with_state_made_on_the_blank_partition() -> No
     assert not system.exists("/init"), "the initramfs keeps memory"
 
 
+READ_AHEAD = ("/sys/block/dm-0/queue/read_ahead_kb", b"16")
+
+
+@pytest.mark.parametrize("make", [machine.installed, machine.from_iso])
+def test_the_root_is_read_in_small_pieces_before_anything_of_it_is_read(make: Callable[[], FakeSystem]) -> None:
+    system = make()
+    assert boot(system).outcome == "root"
+    calls = [call.arguments for call in system.calls]
+    assert calls.index(READ_AHEAD) < next(
+        number for number, arguments in enumerate(calls) if arguments and f"{arguments[0]}".startswith("/sysroot/")
+    )
+
+
+def test_a_root_that_is_read_in_larger_pieces_is_no_worse_and_it_is_said() -> None:
+    whole = machine.installed()
+    boot(whole)
+    number = next(number for number, call in enumerate(whole.calls, 1) if call.arguments == READ_AHEAD)
+    result = boot(machine.installed(fail_at=number))
+    assert (result.outcome, result.degraded) == ("root", ())
+    assert any("read_ahead_kb could not be set" in line for line in result.messages)
+
+
 def test_huge_pages_are_set_before_the_reserve_that_they_raise() -> None:
     system = machine.installed()
     boot(system)
-    written = [call.arguments for call in system.calls if call.name == "write"]
+    written = [call.arguments for call in system.calls if call.name == "write" and call.arguments != READ_AHEAD]
     assert written == [
         ("/sys/kernel/mm/transparent_hugepage/enabled", b"madvise"),
         ("/proc/sys/vm/min_free_kbytes", b"4000"),
@@ -314,7 +336,9 @@ HARMLESS = (
 
 def harmless(call: Call) -> bool:
     """Calls that a boot gets over without anything being worse than it should be: it looks again, or elsewhere."""
-    return call.name in HARMLESS or is_phase(call) or (call.name == "read_blocks" and call.arguments[:2] == MARK)
+    if call.name == "read_blocks" and call.arguments[:2] == MARK:
+        return True
+    return call.name in HARMLESS or is_phase(call) or call.arguments == READ_AHEAD
 
 
 def is_phase(call: Call) -> bool:
