@@ -16,7 +16,7 @@ _DOCKER_MODULES = (
 )  # fmt: skip
 _VERSION = "--version"  # a program that says it has read itself and its libraries, and does no more
 _PROGRAMS = {
-    "crun": (("/usr/sbin/nft", _VERSION), ("/usr/bin/crun", _VERSION)),
+    "crun": (("/usr/bin/crun", _VERSION),),
     "podman": (("/usr/bin/podman", _VERSION), ("/usr/sbin/nft", _VERSION), ("/usr/bin/crun", _VERSION)),
     "docker": (("/usr/sbin/dockerd", _VERSION), ("/usr/bin/containerd", _VERSION)),
 }

@@ -20,7 +20,7 @@ import os
 import resource
 import sys
 
-from init.containers import bundle, namespaces, ports
+from init.containers import bundle, namespaces, nftables, ports
 from init.containers.addresses import BRIDGE, GATEWAY, PREFIX4, PREFIX6, Address, of_container
 from init.containers.inside import account
 from init.containers.order import PATH, Order
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from init.formats.machine import Container, Port
 
 CRUN = "/usr/bin/crun"
-NFT = "/usr/sbin/nft"
 INIT = "/usr/bin/catatonit"
 STATE = "/var/lib/berth/containers"
 RUNTIME_STATE = "/run/crun"
@@ -51,11 +50,12 @@ def start(order: Order, image: Local) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{folder}/pid")  # of the start before: whoever asks after its health must not find that
     held = reserve(container.ports) if container.network == "bridge" else []
-    rules = _publish(order) if container.network == "bridge" else None
+    if container.network == "bridge":
+        publish(order)
     namespaces.own_mounts()
     root = _mount_root(container.name, folder, image)
     _make_volumes(container)
-    network = _join_network(order) if container.network != "host" else None
+    network = join_network(order) if container.network != "host" else None
     place = bundle.Place(
         root=root,
         network=network,
@@ -68,8 +68,6 @@ def start(order: Order, image: Local) -> None:
     spec = bundle.runtime_spec(container, config, user, place)
     with open(f"{folder}/config.json", "w", opener=_private) as stream:
         json.dump(spec, stream)
-    if rules is not None:
-        _await(rules)
     for reserved in held:
         os.set_inheritable(reserved.detach(), True)  # the ports stay taken as long as crun lives
     with contextlib.suppress(OSError, ValueError):  # what the kernel gives to init, 4096, is too few for servers
@@ -202,30 +200,16 @@ def _bind(address: str, number: int, kind: int) -> socket.socket:
     return opened
 
 
-def _publish(order: Order) -> int:
-    """Start nft with the container's rules in the machine's own network; return its pid."""
-    text = ports.ruleset(order.container.name, of_container(order.number), order.container.ports)
-    rules = os.memfd_create("rules")
-    os.write(rules, text.encode())
-    os.lseek(rules, 0, os.SEEK_SET)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.dup2(rules, 0)
-            os.execv(NFT, (NFT, "-f", "-"))  # noqa: S606 - no shell is wanted
-        finally:
-            os._exit(127)
-    os.close(rules)
-    return pid
+def publish(order: Order) -> None:
+    """Give the machine's own network the container's rules."""
+    wanted = ports.tables(order.container.name, of_container(order.number), order.container.ports)
+    try:
+        nftables.commit(nftables.replace(wanted))
+    except OSError as error:
+        raise StartError(f"its ports can't be published: {error.strerror}") from error
 
 
-def _await(pid: int) -> None:
-    _, status = os.waitpid(pid, 0)
-    if status != 0:
-        raise StartError(f"its ports can't be published: nft ended with {os.waitstatus_to_exitcode(status)}")
-
-
-def _join_network(order: Order) -> str:
+def join_network(order: Order) -> str:
     """Enter a network namespace of its own, with an interface on the bridge where that is wanted."""
     outside = Netlink()
     if order.container.network == "bridge":

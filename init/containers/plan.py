@@ -21,7 +21,6 @@ from init.containers.addresses import NONE_YET
 from init.containers.archived import is_archive
 from init.containers.baked import Baked
 from init.containers.order import PATH
-from init.containers.ports import table_of
 from init.formats.release import PROGRAM
 from init.formats.service import Limits, Probe, Readiness, Restart, Service
 
@@ -110,7 +109,7 @@ def _through_crun(service: Service, container: Container, baked: Baked) -> Servi
     return replace(
         service,
         prepare=fetch,
-        cleanup=(("/usr/sbin/nft", "destroy", "table", "inet", table_of(container.name)),) if published else (),
+        cleanup=((*PROGRAM, "container", "unpublish", container.name),) if published else (),
         stop_signal=signal_number(container.stop_signal),
         limits=Limits(memory=container.memory, cpus=container.cpus, pids=container.pids),
     )

@@ -1,4 +1,4 @@
-"""Published ports and masquerading as nftables rules: text for `nft -f -`, no I/O.
+"""Published ports and masquerading as tables of nf_tables, no I/O.
 
 One table `berth` for what all containers share, one table `berth-NAME` for each container that publishes ports. Both
 are replaced as a whole in one transaction, so a rule is never there twice and never half.
@@ -13,38 +13,19 @@ How a packet to a published port goes:
 
 from __future__ import annotations
 
+import _socket as socket  # `socket` itself takes as long to import as the rest of the program
+
+from init.containers import nftables as nft
 from init.containers.addresses import BRIDGE, PREFIX4, PREFIX6, SUBNET4, SUBNET6
+from init.containers.nftables import Chain, Hook, Table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.containers.addresses import Address
     from init.formats.machine import Port
 
-_SHARED = f"""\
-destroy table inet berth
-table inet berth {{
-  chain raw {{
-    type filter hook prerouting priority raw; policy accept;
-    iifname "{BRIDGE}" ip daddr 127.0.0.0/8 drop
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    oifname != "{BRIDGE}" accept
-    iifname "{BRIDGE}" accept
-    ct state established,related accept
-    ct status dnat accept
-    drop
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname != "{BRIDGE}" ip saddr {SUBNET4}/{PREFIX4} masquerade
-    oifname != "{BRIDGE}" ip6 saddr {SUBNET6}/{PREFIX6} masquerade
-    oifname "{BRIDGE}" ip saddr 127.0.0.0/8 masquerade
-    oifname "{BRIDGE}" ip saddr {SUBNET4}/{PREFIX4} ct status dnat masquerade
-    oifname "{BRIDGE}" ip6 saddr {SUBNET6}/{PREFIX6} ct status dnat masquerade
-  }}
-}}
-"""
+SHARED = "berth"
+_LOOPBACK = ("127.0.0.0", 8)
 
 
 def table_of(name: str) -> str:
@@ -52,38 +33,65 @@ def table_of(name: str) -> str:
     return f"berth-{name}"
 
 
-def ruleset(name: str, address: Address, ports: tuple[Port, ...]) -> str:
-    """Return what `nft -f -` has to read before the container starts."""
-    if not ports:
-        return _SHARED
-    rules = [rule for port in ports for rule in _rules(address, port)]
-    lines = [
-        f"destroy table inet {table_of(name)}",
-        f"table inet {table_of(name)} {{",
-        "  chain published {",
-        *(f"    {rule}" for rule in rules),
-        "  }",
-    ]
-    for hook in ("prerouting", "output"):
-        lines += [
-            f"  chain {hook} {{",
-            f"    type nat hook {hook} priority dstnat; policy accept;",
-            "    fib daddr type local jump published",
-            "  }",
-        ]
-    return _SHARED + "\n".join([*lines, "}"]) + "\n"
+def tables(name: str, address: Address, ports: tuple[Port, ...]) -> tuple[Table, ...]:
+    """Return the tables that have to be there before the container starts."""
+    return (_shared(), _own(name, address, ports)) if ports else (_shared(),)
 
 
-def _rules(address: Address, port: Port) -> list[str]:
+def _shared() -> Table:
+    out, elsewhere = nft.goes_out_by(BRIDGE), nft.goes_out_by(BRIDGE, other=True)
+    ours4, ours6 = nft.source_in(SUBNET4, PREFIX4), nft.source_in(SUBNET6, PREFIX6)
+    published = nft.of_translated_connection()
+    raw = (nft.comes_in_by(BRIDGE) + nft.destination_in(*_LOOPBACK) + nft.drop(),)
+    forward = (
+        elsewhere + nft.accept(),
+        nft.comes_in_by(BRIDGE) + nft.accept(),
+        nft.of_known_connection() + nft.accept(),
+        published + nft.accept(),
+        nft.drop(),
+    )
+    masqueraded = (
+        elsewhere + ours4,
+        elsewhere + ours6,
+        out + nft.source_in(*_LOOPBACK),
+        out + ours4 + published,
+        out + ours6 + published,
+    )
+    return Table(
+        name=SHARED,
+        chains=(
+            Chain(name="raw", hook=Hook(kind="filter", place="prerouting", priority="raw"), rules=raw),
+            Chain(name="forward", hook=Hook(kind="filter", place="forward", priority="filter"), rules=forward),
+            Chain(
+                name="postrouting",
+                hook=Hook(kind="nat", place="postrouting", priority="srcnat"),
+                rules=tuple(match + nft.masquerade() for match in masqueraded),
+            ),
+        ),
+    )
+
+
+def _own(name: str, address: Address, ports: tuple[Port, ...]) -> Table:
+    jump = (nft.to_this_machine() + nft.jump("published"),)
+    hooked = (
+        Chain(name=place, hook=Hook(kind="nat", place=place, priority="dstnat"), rules=jump)
+        for place in ("prerouting", "output")
+    )
+    rules = tuple(rule for port in ports for rule in _rules(address, port))
+    return Table(name=table_of(name), chains=(Chain(name="published", rules=rules), *hooked))
+
+
+def _rules(address: Address, port: Port) -> list[bytes]:
     """Return the rules of one port: both families, or the family of the address that it is bound to."""
-    match = f"{port.protocol} dport {port.host}"
-    to4 = f"dnat ip to {address.ipv4}:{port.container}"
-    to6 = f"dnat ip6 to [{address.ipv6}]:{port.container}"
+    match = nft.to_port(port.protocol, port.host)
+    to4 = match + nft.send_to(address.ipv4, port.container)
+    to6 = match + nft.send_to(address.ipv6, port.container)
+    any4, any6 = nft.of_family(socket.AF_INET) + to4, nft.of_family(socket.AF_INET6) + to6
     if port.address in ("", "*"):
-        return [f"meta nfproto ipv4 {match} {to4}", f"meta nfproto ipv6 {match} {to6}"]
+        return [any4, any6]
     if ":" in port.address:
         own = port.address.strip("[]")
-        return [f"meta nfproto ipv6 {match} {to6}"] if own == "::" else [f"ip6 daddr {own} {match} {to6}"]
+        return [any6] if own == "::" else [nft.destination_in(own) + to6]
     if port.address == "0.0.0.0":  # noqa: S104 - what the user wrote
-        return [f"meta nfproto ipv4 {match} {to4}"]
-    return [f"ip daddr {port.address} {match} {to4}"]
+        return [any4]
+    return [nft.destination_in(port.address) + to4]

@@ -2,6 +2,7 @@
 
     container run NAME        start a declared container; through crun this process becomes it
     container fetch NAME      make its image present on the machine
+    container unpublish NAME  take its ports' rules away
     container link-images     give dockerd the slot's baked images, before it starts
 
 Its standard output and error are the service's log. It ends with 125 where the container could not be started.
@@ -36,6 +37,8 @@ def main(argv: list[str]) -> int:
             return _guarded(f"{name} can't be started", lambda: _run(_order(name)))
         case ["fetch", name]:
             return _guarded(f"{name} can't be started", lambda: _fetch(_order(name)))
+        case ["unpublish", name]:
+            return _guarded(f"the ports of {name} can't be taken back", lambda: _unpublish(name))
         case ["link-images"]:
             return _guarded("baked images can't be handed to docker", _link_images)
         case _:
@@ -86,6 +89,13 @@ def _fetch(order: Order) -> int:
     from init.containers.image import Images  # noqa: PLC0415
 
     fetch(order, order.engine, Images())
+    return 0
+
+
+def _unpublish(name: str) -> int:
+    from init.containers import nftables, ports  # noqa: PLC0415 - one engine, one import
+
+    nftables.commit(nftables.destroy(ports.table_of(name)))
     return 0
 
 

@@ -157,6 +157,54 @@ def test_every_program_has_its_libraries_and_its_interpreter(staged, name):
     assert len(without) > 50
 
 
+PORTS = (
+    (8080, 80, "tcp", ""), (53, 5353, "udp", "127.0.0.1"), (54, 5353, "udp", "2001:db8::1"), (55, 1, "tcp", "[::]"),
+    (56, 2, "tcp", "0.0.0.0"),
+)  # fmt: skip
+RULES = """
+table inet berth {
+  chain raw {
+    type filter hook prerouting priority raw; policy accept;
+    iifname "berth0" ip daddr 127.0.0.0/8 drop
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    oifname != "berth0" accept
+    iifname "berth0" accept
+    ct state established,related accept
+    ct status dnat accept
+    drop
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname != "berth0" ip saddr 10.89.0.0/16 masquerade
+    oifname != "berth0" ip6 saddr fd62:6572:7468::/64 masquerade
+    oifname "berth0" ip saddr 127.0.0.0/8 masquerade
+    oifname "berth0" ip saddr 10.89.0.0/16 ct status dnat masquerade
+    oifname "berth0" ip6 saddr fd62:6572:7468::/64 ct status dnat masquerade
+  }
+}
+table inet berth-web {
+  chain published {
+    meta nfproto ipv4 tcp dport 8080 dnat ip to 10.89.0.2:80
+    meta nfproto ipv6 tcp dport 8080 dnat ip6 to [fd62:6572:7468::2]:80
+    ip daddr 127.0.0.1 udp dport 53 dnat ip to 10.89.0.2:5353
+    ip6 daddr 2001:db8::1 udp dport 54 dnat ip6 to [fd62:6572:7468::2]:5353
+    meta nfproto ipv6 tcp dport 55 dnat ip6 to [fd62:6572:7468::2]:1
+    meta nfproto ipv4 tcp dport 56 dnat ip to 10.89.0.2:2
+  }
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr type local jump published
+  }
+  chain output {
+    type nat hook output priority dstnat; policy accept;
+    fib daddr type local jump published
+  }
+}
+"""
+
+
 def test_a_machine_runs_what_it_needs(staged, tools, tmp_path):
     _, _, unpacked, stages = staged("podman")
     tree, _ = run_stages(unpacked, stages)
@@ -180,6 +228,22 @@ def test_a_machine_runs_what_it_needs(staged, tools, tmp_path):
             env={"PATH": "/usr/sbin:/usr/bin"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+    # The machine's rules for ports, given to the kernel by PID 1's child and, as text, by nft: nft reads them alike.
+    program = (
+        "import os, subprocess, sys; sys.path.insert(0, '/usr/lib/berth/app'); os.unshare(os.CLONE_NEWNET);"
+        "from init.containers import nftables, ports; from init.containers.addresses import of_container;"
+        "from init.formats.machine import Port;"
+        f"given = tuple(Port(host=h, container=c, protocol=p, address=a) for h, c, p, a in {PORTS!r});"
+        "nftables.commit(nftables.replace(ports.tables('web', of_container(0), given)));"
+        "show = lambda: subprocess.run(['/usr/sbin/nft', 'list', 'ruleset'], check=True, capture_output=True).stdout;"
+        "ours = show(); os.unshare(os.CLONE_NEWNET);"
+        f"subprocess.run(['/usr/sbin/nft', '-f', '-'], input={RULES!r}, text=True, check=True);"
+        "theirs = show(); sys.exit(ours != theirs and (ours + theirs).decode() or len(ours) < 1000)"
+    )
+    words = [*as_root(), "/usr/sbin/chroot", str(tmp_path), "/usr/bin/python3", "-IB", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin"})
+    assert done.returncode == 0, done.stderr
 
 
 def test_byte_code_does_not_depend_on_what_was_compiled_before(staged):

@@ -1,4 +1,4 @@
-"""What crun and nft are given: configuration and rules, as values and text."""
+"""What crun is given, and the ports that are held for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from init.containers import bundle, ports
-from init.containers.addresses import of_container
+from init.containers import bundle
 from init.containers.baked import Baked, BakedImage
 from init.containers.bundle import Account, BundleError, ImageConfig, Place
 from init.containers.crun import StartError, hosts, reserve
@@ -141,39 +140,6 @@ def test_an_images_configuration_of_wrong_types_is_empty() -> None:
 
 
 # --- ports -----------------------------------------------------------------------------------------------------
-
-
-def published(*given: Port) -> list[str]:
-    text = ports.ruleset("web", of_container(0), given)
-    block = text.partition("chain published {")[2].partition("}")[0]
-    return [line.strip() for line in block.splitlines() if line.strip()]
-
-
-def test_a_port_of_all_addresses_has_both_families() -> None:
-    assert published(Port(host=8080, container=80)) == [
-        "meta nfproto ipv4 tcp dport 8080 dnat ip to 10.89.0.2:80",
-        "meta nfproto ipv6 tcp dport 8080 dnat ip6 to [fd62:6572:7468::2]:80",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("address", "rules"),
-    [
-        ("127.0.0.1", ["ip daddr 127.0.0.1 udp dport 53 dnat ip to 10.89.0.2:5353"]),
-        ("0.0.0.0", ["meta nfproto ipv4 udp dport 53 dnat ip to 10.89.0.2:5353"]),
-        ("2001:db8::1", ["ip6 daddr 2001:db8::1 udp dport 53 dnat ip6 to [fd62:6572:7468::2]:5353"]),
-        ("[::]", ["meta nfproto ipv6 udp dport 53 dnat ip6 to [fd62:6572:7468::2]:5353"]),
-    ],
-)
-def test_a_port_of_one_address(address: str, rules: list[str]) -> None:
-    assert published(Port(host=53, container=5353, protocol="udp", address=address)) == rules
-
-
-def test_each_table_is_replaced_as_a_whole() -> None:
-    text = ports.ruleset("web", of_container(0), (Port(host=1, container=2),))
-    assert text.count("destroy table inet berth\n") == 1
-    assert text.count("destroy table inet berth-web\n") == 1
-    assert "berth-web" not in ports.ruleset("web", of_container(0), ())
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -68,7 +68,7 @@ def test_crun() -> None:
     assert services("crun", WEB)["web"] == Service(
         name="web",
         argv=(*PROGRAM, "run", "web"),
-        cleanup=(("/usr/sbin/nft", "destroy", "table", "inet", "berth-web"),),
+        cleanup=((*PROGRAM, "unpublish", "web"),),
         readiness=Readiness.STARTED,
         restart=Restart.ALWAYS,
         stop_signal=int(signal.SIGQUIT),

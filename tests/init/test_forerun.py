@@ -58,7 +58,7 @@ def test_modules_and_programs_of_the_engine_are_asked_for():
         ran.append(argv)
         return ChildResult(status=0, output=b"")
 
-    system.programs |= {"nft": program, "crun": program, "podman": program, "dockerd": program, "containerd": program}
+    system.programs |= {"crun": program, "podman": program, "dockerd": program, "containerd": program}
 
     loaded: list[str] = []
 

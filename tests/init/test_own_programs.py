@@ -85,7 +85,7 @@ def test_however_it_ends_no_second_pid_1_comes_of_it(body: str, status: int, tex
         ((*PROGRAM, "config"), ()),
         (PROGRAM, ()),
         (("/usr/bin/python3", "-ISB", "/other", "probe"), ()),
-        (("/usr/sbin/nft", "-f", "-"), ()),
+        (("/usr/sbin/sshd", "-D"), ()),
     ],
 )
 def test_only_berths_light_programs_are_run_so(argv: tuple[str, ...], words: tuple[str, ...]):
