@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 
 FORMAT = "berth.release/1"
@@ -35,11 +34,15 @@ class Release:
 
     def to_json(self) -> str:
         """Return the file's text."""
+        import json  # noqa: PLC0415 - see `from_json`
+
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Release:
         """Read the file's text; raise ValueError where it is not one."""
+        import json  # noqa: PLC0415 - a child of PID 1 that loads drivers needs this module's paths, and works sooner
+
         try:
             value = json.loads(text)
             if value.pop("format") != FORMAT:

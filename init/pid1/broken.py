@@ -50,8 +50,7 @@ def give_up(system: Early, text: str) -> None:
 
 def leave_reason(system: Early, text: str) -> str:
     """Write reason and detail into the phase's sector of the disk that booted; return a sentence. Raise OSError."""
-    if not system.exists("/proc/cmdline"):
-        mounts.perform_all(system, mounts.FIRST)
+    mounts.perform_first(system)
     line = cmdline.parse(system.read("/proc/cmdline", 65536).decode("utf-8", "replace"))
     if line.record is None or line.slot is None:
         return "no slot of a disk was booted, so nothing is kept of it"

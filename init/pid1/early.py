@@ -114,9 +114,8 @@ class _Boot:
     def reach_root(self) -> None:
         """Find the root, check it, and make it the root."""
         system = self._system
-        if self._previous is None or not system.exists("/proc/cmdline"):
-            self.step = "mounting the kernel's file systems"
-            mounts.perform_all(system, mounts.FIRST)
+        self.step = "mounting the kernel's file systems"
+        mounts.perform_first(system)
         self._messages.open_consoles()
         self._events.emit("init.started")
         self.step = "reading the kernel command line"
@@ -146,7 +145,7 @@ class _Boot:
         if self._uevents is None:
             self._uevents = system.open_uevents()  # first this, so that none is missed
         self._devices.coldplug(system)
-        needed = root.NEEDED + (root.NEEDED_FOR_ISO if self._line.media == "iso" else ())
+        needed = forerun.NEEDED + (root.NEEDED_FOR_ISO if self._line.media == "iso" else ())
         for name in needed:
             self._devices.load(system, name)  # a kernel may have it built in: the mount will tell
 

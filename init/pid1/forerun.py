@@ -8,14 +8,38 @@ forerunner, and nothing depends on one: what it could not do is done when it is 
 from __future__ import annotations
 
 from init.formats.release import APP_PATH
+from init.pid1 import mounts
+from init.pid1.devices import Devices, read_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from init.pid1.devices import Devices
     from init.pid1.system import Early
 
 BYTE_CODE = tuple(f"{APP_PATH}/init/{folder}" for folder in ("pid1", "formats", "pid1/linux", "containers"))
+NEEDED = ("dm_verity", "erofs")
+"""Modules that no device asks for, in the initramfs; `root.NEEDED_FOR_ISO` for an ISO."""
 _PATIENCE = 20.0  # seconds for a program that only tells its version
+
+
+def begin(system: Early) -> None:
+    """Let drivers be loaded while PID 1 imports the rest of itself. Raises nothing.
+
+    The early half loads them all again, which costs little where they are there, and waits for one that is just being
+    loaded (finit_module(2)). What fails here it meets there, and says so.
+    """
+    try:
+        mounts.perform_first(system)
+        system.aside(lambda: load_drivers(system))
+    except OSError:
+        return
+
+
+def load_drivers(system: Early) -> None:
+    """Load the modules for the devices that are there, and those that every root needs."""
+    devices = Devices(read_index(system))
+    devices.coldplug(system)
+    for name in NEEDED:
+        devices.load(system, name)
 
 
 def read_byte_code(system: Early) -> None:

@@ -1,59 +1,18 @@
-"""PID 1: the early half, from the initramfs to the root, then the running half; rescue where there is no root."""
+"""PID 1's first lines: what loads drivers is imported and set to work, then the rest is imported beside it."""
 
 from __future__ import annotations
 
 import init.light  # noqa: F401 - first: whatever is imported from here on makes its values the light way
 
 # isort: split
-from dataclasses import replace
-
-from init.pid1 import early
-from init.pid1.earlyresult import EarlyResult
-from init.pid1.events import Announcer
+from init.pid1 import forerun
 from init.pid1.linux.kernel import Kernel
-from init.pid1.outermost import end, last_words
-
-# Spelt so, type checkers take it for true, and `typing` isn't imported.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from init.pid1.system import System
 
 
-def main() -> int:
+def main() -> None:
     """Run as PID 1. Never returns on a real machine."""
     kernel = Kernel()
-    announcer = Announcer(kernel)
-    run(kernel, announcer)
-    return 0
+    forerun.begin(kernel)
+    from init.pid1 import halves  # noqa: PLC0415 - so that the drivers' child works meanwhile
 
-
-def run(system: System, announcer: Announcer) -> None:
-    """Boot, and go on until the machine is off."""
-    result = EarlyResult(outcome="reboot", reason="PID 1 did not begin")
-    try:
-        result = early.run(system, announcer)
-        announcer.learn_boot_id()
-        if result.outcome != "root":
-            announcer.open_port()
-        if result.outcome == "rescue":
-            from init.pid1 import rescue  # noqa: PLC0415 - most boots need none of it
-
-            result = rescue.serve(system, announcer, result)
-    except BaseException as error:  # the outermost net
-        last_words(system, result, None, f"{type(error).__name__}: {error}")
-        result = replace(result, outcome="reboot")
-    if result.outcome == "root":
-        _go_on(system, result, announcer)
-        return
-    announcer.flush()
-    end(system, result.outcome)
-
-
-def _go_on(system: System, result: EarlyResult, announcer: Announcer) -> None:
-    try:
-        from init.pid1 import running  # noqa: PLC0415 - the initramfs has not got it: it comes from the root
-
-        running.live(system, result, announcer)
-    except BaseException as error:  # the outermost net
-        last_words(system, result, None, f"{type(error).__name__}: {error}")
-        end(system, "reboot")
+    halves.begin(kernel)

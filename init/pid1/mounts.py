@@ -5,6 +5,7 @@ What podman and docker need stands in the lists and nothing else does: no securi
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
@@ -52,13 +53,13 @@ class MountStep:
 
 
 FIRST = (
-    MountStep(source="proc", target="/proc", kind="proc", flags=_STRICT, essential=True),
     MountStep(source="sysfs", target="/sys", kind="sysfs", flags=_STRICT, essential=True),
     MountStep(source="devtmpfs", target="/dev", kind="devtmpfs", flags=NO_SUID, data="mode=755", essential=True),
     MountStep(
         source="tmpfs", target="/run", kind="tmpfs", flags=NO_SUID | NO_DEVICES, data="mode=755,size=25%",
         essential=True,
     ),
+    MountStep(source="proc", target="/proc", kind="proc", flags=_STRICT, essential=True),  # last: it tells of all
 )  # fmt: skip
 """Before anything else, in the initramfs."""
 
@@ -100,6 +101,18 @@ def perform(system: Early, step: MountStep) -> None:
     if not system.exists(step.target):
         system.make_folder(step.target, step.mode)
     system.mount(step.source, step.target, step.kind, step.flags, step.data)
+
+
+def perform_first(system: Early) -> None:
+    """Mount the kernel's file systems unless they are there; raise OSError. It can be tried again after a failure."""
+    if system.exists("/proc/cmdline"):
+        return
+    for step in FIRST:
+        try:
+            perform(system, step)
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # mount(2): the same one is mounted there
+                raise
 
 
 def perform_all(system: Early, steps: Iterable[MountStep]) -> tuple[str, ...]:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from init.pid1.disks import BlockDevice
     from init.pid1.system import Early
 
-NEEDED = ("dm_verity", "erofs")
-"""Modules that no device asks for, in the initramfs; `loop` and `isofs` for an ISO."""
 NEEDED_FOR_ISO = ("loop", "isofs")
+"""Modules that no device asks for, besides `forerun.NEEDED`."""
 
 MEDIUM = "/run/berth/medium"
 MAPPING = "berth-root"

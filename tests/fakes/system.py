@@ -215,6 +215,8 @@ class FakeSystem(FakeNetwork):
             self.mounted[target] = self.mounted.pop(source)
             return
         self.tree.folder(target)
+        if kind in ("proc", "sysfs", "devtmpfs") and self.mounted.get(target) == (source, kind):
+            raise refuse(errno.EBUSY, target)
         if flags & 4096 or kind == "overlay":
             bound = data.partition("upperdir=")[2].partition(",")[0] if kind == "overlay" else source
             self.tree.binds[target] = self.tree.folder(bound)

@@ -22,7 +22,7 @@ from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, Mount, Network, Registry, User, WrittenFile
 from init.formats.redact import redacted
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import change, main
+from init.pid1 import change, halves
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.system import Peer
@@ -143,7 +143,7 @@ class Life:
         system.at(51.0, lambda: self.ask(b'{"verb": "status"}\n', None))
         system.at(52.0, lambda: self.ask(b'{"verb": "config", "action": "show"}\n', None))
         system.at(60.0, lambda: system.raise_signal(12))
-        main.run(system, Announcer(system))
+        halves.run(system, Announcer(system))
 
     def ask(self, line: bytes, peer: Peer | None) -> None:
         made = self.system.connect(PATH, line, peer)

@@ -23,7 +23,7 @@ from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, Mount, PhoneHome, PowerState, Volume, WrittenFile
 from init.formats.release import DEFAULT_MACHINE_PATH
 from init.formats.service import Service
-from init.pid1 import main, scripts, written
+from init.pid1 import halves, scripts, written
 from init.pid1.events import Announcer
 from init.pid1.system import Spawn
 
@@ -141,7 +141,7 @@ def live(
         lambda name, line: reasons.append(json.loads(line)["why"]) if name == events.SHUTDOWN_BEGUN else None
     )
     made.at(300.0, lambda: made.raise_signal(signal.SIGUSR2))
-    main.run(made, announcer)
+    halves.run(made, announcer)
     return made, reasons
 
 

@@ -33,6 +33,28 @@ print(int(said) == os.getpid(), os.waitstatus_to_exitcode(status))
 """
 
 
+def test_drivers_are_loaded_beside_the_imports_and_then_found_there():
+    system = machine.installed()
+    forerun.begin(system)
+    assert [call.name for call in system.calls if call.name == "load_module"] == []
+    system.asides.pop()()
+    beside = system.modules[:]
+    assert {"virtio_blk", "dm-verity", "erofs"} <= set(beside)
+    assert early.run(system, Announcer(system)).outcome == "root"
+    assert system.modules[len(beside) : 2 * len(beside)] == beside, "all of them again, for this one waits for them"
+
+
+def test_whatever_fails_before_the_imports_is_met_again_and_does_no_harm():
+    whole = machine.installed()
+    forerun.begin(whole)
+    assert len(whole.calls) > 8
+    for number in range(1, len(whole.calls) + 1):
+        system = machine.installed(fail_at=number)
+        forerun.begin(system)
+        assert early.run(system, Announcer(system)).outcome == "root", whole.calls[number - 1]
+        assert {"/run", "/proc"} <= system.mounted.keys()
+
+
 def booted() -> FakeSystem:
     system = machine.installed()
     early.run(system, Announcer(system))

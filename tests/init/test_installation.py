@@ -14,7 +14,7 @@ from init.formats import events
 from init.formats import machine as formats
 from init.formats.machine import Container, Health, Install, Machine
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import main
+from init.pid1 import halves
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 
@@ -55,7 +55,7 @@ class Life:
         for number, request in enumerate(asks):
             system.at(40.0 + number, lambda request=request: self._ask(request))  # type: ignore[misc]
         system.at(100.0, lambda: system.raise_signal(12))  # SIGUSR2
-        main.run(system, announcer)
+        halves.run(system, announcer)
 
     def _fields(self) -> dict[str, object]:
         return {"containers": CONFIGURED.containers, "health": CONFIGURED.health}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from init.pid1.devices import Devices
-from init.pid1.modules import ModuleIndex, canonical, matches
+from init.pid1.modules import ModuleIndex, canonical, longest_piece, matches
 
 ALPHABET = "ab:1-"
 PIECES = st.lists(st.sampled_from([*ALPHABET, "*", "?", "[ab]", "[a-c1]", "[0-9]"]), max_size=8)
@@ -27,6 +28,12 @@ INDEX = ModuleIndex("/usr/lib/modules/1", TABLES)
 def test_the_matcher_agrees_with_fnmatch(pieces: list[str], text: str) -> None:
     pattern = "".join(pieces)
     assert matches(pattern, text) == fnmatch.fnmatchcase(text, pattern)
+
+
+@given(st.lists(st.sampled_from([*ALPHABET, "*", "?", "[ab]", "[]b]", "[", "]"]), max_size=8))
+def test_the_longest_piece_lies_between_wildcards(pieces: list[str]) -> None:
+    pattern = "".join(pieces)
+    assert longest_piece(pattern) == max(re.split(r"[*?]|\[[^]]*\]", pattern), key=len)
 
 
 def test_a_pattern_matches_what_it_was_made_from() -> None:

@@ -21,7 +21,7 @@ from init.formats import events
 from init.formats import machine as formats
 from init.formats.machine import Machine
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import main, seeddisk
+from init.pid1 import halves, seeddisk
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.sources import SEED_FOLDER
@@ -82,7 +82,7 @@ class Life:
         system.at(10.0, lambda: self.clients.append(system.connect(PATH, b'{"verb": "status"}\n')))
         for at in (90.0, 200.0):
             system.at(at, lambda: system.raise_signal(signal.SIGUSR2))
-        main.run(system, announcer)
+        halves.run(system, announcer)
 
     def program(self, argv: Sequence[str]) -> Program:
         self.when.append((self.system.seconds, tuple(argv)))

@@ -16,7 +16,7 @@ from init.formats import events
 from init.formats import machine as formats
 from init.formats.machine import Machine
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import main, seednetwork
+from init.pid1 import halves, seednetwork
 from init.pid1.events import Announcer
 from init.pid1.system import Spawn
 
@@ -48,7 +48,7 @@ class Life:
         announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
         for at in (90.0, 200.0):
             system.at(at, lambda: system.raise_signal(signal.SIGUSR2))
-        main.run(system, announcer)
+        halves.run(system, announcer)
 
     def program(self, argv: Sequence[str]) -> Program:
         self.when.append((self.system.seconds, tuple(argv)))

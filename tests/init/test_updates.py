@@ -20,7 +20,7 @@ from init.formats.bootrecord import Record, SlotState
 from init.formats.machine import Health, Machine, Update
 from init.formats.release import DEFAULT_MACHINE_PATH
 from init.formats.updates import Attempt, UpdateRecord
-from init.pid1 import main, updatepolicy
+from init.pid1 import halves, updatepolicy
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.system import Peer, Spawn
@@ -97,7 +97,7 @@ class Box:
         self.system.at(seconds, lambda: self.system.raise_signal(signal.SIGUSR2))
         announcer = Announcer(self.system)
         announcer.listen(self._on_event)
-        main.run(self.system, announcer)
+        halves.run(self.system, announcer)
         return self
 
     def answers(self, number: int = 0) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from init.formats import bootrecord, events
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, User
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import main, sources
+from init.pid1 import halves, sources
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.sshd import fingerprint
@@ -128,7 +128,7 @@ class Life:
         system.at(200.0, lambda: system.raise_signal(signal.SIGUSR2))
         announcer = Announcer(system)
         announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
-        main.run(system, announcer)
+        halves.run(system, announcer)
 
     def ask(self) -> None:
         self.clients.append(self.system.connect(PATH, b'{"verb": "status"}\n'))

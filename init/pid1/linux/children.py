@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found] # `signal` itself imports `enum` for names that nobody reads here
 import os
 import select
-import signal
 import time
 
 from init.pid1.system import ChildResult
