@@ -26,8 +26,9 @@ DISPENSABLE = {
     "logging": "hashlib complains through it where a function is missing; 250 kB of byte code",
     "platform": "uuid asks it on other systems than Linux",
 }
-# The root has them: what goes on there, and what is started in a fork, is imported there.
-LATER = ("init.pid1.running", "init.containers.ahead", "init.containers.run", "init.containers.probe")
+# The root has them: what goes on there, and what is started in a fork, is imported there. `init.light` stands in the
+# place of `dataclasses`, which needs `inspect`, `ast` and `dis`, half of the library's byte code.
+LATER = ("dataclasses", "init.pid1.running", "init.containers.ahead", "init.containers.run", "init.containers.probe")
 _EXTENSION = re.compile(r"^(?P<name>\w+)(\.cpython-\d+[\w-]*|\.abi3)?\.so$")
 
 
