@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"usage: init PROGRAM …\n\nPrograms:\n{known}\n")
         return 2
     if words[0] in LIGHT:
-        import init.light  # noqa: F401, PLC0415 - before the first value is made
+        import init.light  # noqa: PLC0415 - before the first value is made
+        import init.lightjson  # noqa: F401, PLC0415
     module = importlib.import_module(PROGRAMS[words[0]][0])
     status = module.main(words[1:])
     return status if isinstance(status, int) else 0

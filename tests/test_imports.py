@@ -34,7 +34,7 @@ RULES = (
     Rule(package="init.dialects", own=("init.formats", "init.dialects"), others=("yaml",)),
     Rule(
         package="init.pid1",
-        own=("init.formats", "init.pid1", "init.containers", "init.light"),
+        own=("init.formats", "init.pid1", "init.containers", "init.light", "init.lightjson"),
         forbidden=("subprocess", "asyncio", "threading"),
     ),
     Rule(package="init.containers", own=("init.formats", "init.containers")),

@@ -7,7 +7,8 @@ and reboots; then nothing was written, and the next boot can only say `no-init`.
 
 from __future__ import annotations
 
-import init.light  # noqa: F401 - first: whatever is imported from here on makes its values the light way
+import init.light  # first: whatever is imported from here on makes its values the light way
+import init.lightjson  # noqa: F401 - and writes them so
 
 # isort: split
 from init.formats import cmdline

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,12 @@ BODIES = [
 ]
 RECORDS = [replace(body, sequence=sequence) for body in BODIES for sequence in range(3)]
 STALE = Record(sequence=0, order=("a", "b"), a=SlotState(tries=3, good=True), b=SlotState(tries=3, good=True))
+
+
+@given(st.text(st.sampled_from("0123/ab\n"), max_size=16) | st.from_regex(bootrecord.CHECK_PATTERN))
+def test_pid_1_reads_the_check_where_grub_does(text: str) -> None:
+    fits = re.fullmatch(bootrecord.CHECK_PATTERN.strip("^$"), text) is not None
+    assert (bootrecord.parse_check(text) is not None) == fits
 
 
 def _poke(copy: bytes, offset: int, data: bytes) -> bytes:

@@ -76,11 +76,12 @@ LIFE = """
 import sys
 sys.path[:0] = {path!r}
 if {light}:
-    import init.pid1.main, init.pid1.running
+    import init.pid1.main, init.pid1.halves, init.pid1.running
     from fakes import machine, running
     from init.containers import baked, engine_files, plan
     from init.pid1 import accounts, etc, linknames, network
-    assert sys.modules.pop("dataclasses").__name__ == "init.light"  # pytest needs the real one
+    assert sys.modules.pop("dataclasses").__name__ == "init.light"  # pytest needs the real ones
+    assert sys.modules.pop("json").__name__ == "init.lightjson"
 import json
 from test_whole_life import Life
 life = Life()
