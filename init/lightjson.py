@@ -45,6 +45,8 @@ def _real() -> Any:
         light = sys.modules.pop(NAME)
         try:
             _library = __import__(NAME)
+        except (ImportError, OSError) as error:  # PID 1 lives on with a root that can't be read
+            raise ValueError(f"JSON with a fault, and the library can't be asked which: {error}") from error
         finally:
             sys.modules[NAME] = light
     return _library

@@ -115,20 +115,27 @@ def _compression(fields: Fields, report: Report) -> Compression:
     algorithm, level = _algorithm(fields, default.algorithm, default.level, report)
     cluster = _power_of_two(fields, default.cluster, report)
     rest = Compression(algorithm=algorithm, level=level, cluster=cluster)
-    return replace(rest, hot=_hot(fields.get("hot", ()), rest, report))
+    return replace(rest, hot=_hot(fields.get("hot", ()), rest, fields, report))
 
 
-def _hot(records: tuple[Fields, ...], rest: Compression, report: Report) -> tuple[HotFiles, ...]:
+def _hot(records: tuple[Fields, ...], rest: Compression, whole: Fields, report: Report) -> tuple[HotFiles, ...]:
+    """Return the records. One of a recipe that is extended by another, which says otherwise for the rest, gives way."""
     levels = {rest.algorithm: rest.level}
     result = []
     for fields in records:
+        own = fields.place("paths").file
+        gives_way = any(whole.place(key).file != own for key in ("algorithm", "level", "cluster") if key in whole)
         name = fields.get("algorithm", rest.algorithm)
         algorithm, level = _algorithm(fields, name, levels.get(name, rest.level), report)
+        if gives_way:
+            level = levels.get(algorithm, level)
         if level != levels.setdefault(algorithm, level):
             message = f"{algorithm} has level {levels[algorithm]} in this image, which has one for each algorithm"
             hint = "leave `level` out, or take another algorithm"
             report.error(fields.place("level"), fields.below("level"), message, hint=hint, code="value")
         cluster = _power_of_two(fields, min(_HOT_CLUSTER, rest.cluster), report)
+        if gives_way:
+            cluster = min(cluster, rest.cluster)
         if cluster > rest.cluster:
             message = f"expected no more than the cluster of all other files, {rest.cluster}"
             report.error(fields.place("cluster"), fields.below("cluster"), message, code="value")

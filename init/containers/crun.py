@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _socket as socket  # `socket` itself takes as long to import as the rest of the program
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -206,7 +207,10 @@ def publish(order: Order) -> None:
     try:
         nftables.commit(nftables.replace(wanted))
     except OSError as error:
-        raise StartError(f"its ports can't be published: {error.strerror}") from error
+        why = f"its ports can't be published: nf_tables refuses the rules: {error.strerror}"
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
+            why += " (does the recipe leave out one of the kernel's modules nft_*?)"
+        raise StartError(why) from error
 
 
 def join_network(order: Order) -> str:

@@ -264,7 +264,9 @@ def _batch(messages: list[tuple[int, int, bytes]]) -> bytes:
     body = [_message(_BATCH_BEGIN, _REQUEST, 0, edge)]
     for sequence, (kind, flags, attributes) in enumerate(messages, 1):
         whole = struct.pack("!BBH", _INET, 0, 0) + attributes
-        body.append(_message(_NFTABLES << 8 | kind, flags | _REQUEST | _ACK, sequence, whole))
+        # Errors are answered whether asked or not; answers of thousands of rules would not fit into the socket.
+        asked = _REQUEST | _ACK if sequence == len(messages) else _REQUEST
+        body.append(_message(_NFTABLES << 8 | kind, flags | asked, sequence, whole))
     body.append(_message(_BATCH_END, _REQUEST, len(messages) + 1, edge))
     return b"".join(body)
 
@@ -281,9 +283,10 @@ def commit(batch: bytes) -> None:
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     try:
         opened.bind((0, 0))
+        _make_room(opened, 2 * len(batch))
         opened.send(batch)
         last = _last_sequence(batch)
-        # All answers are there when `send` returns, one for each message, or one alone for a batch that was not read.
+        # All answers are there when `send` returns: each error's, in order, and the last message's.
         while True:
             answers = opened.recv(1 << 16)
             while answers:
@@ -296,6 +299,15 @@ def commit(batch: bytes) -> None:
                 answers = answers[length + -length % 4 :]
     finally:
         opened.close()
+
+
+def _make_room(opened: socket.socket, size: int) -> None:
+    """Let a batch of so many bytes be sent in one piece; the kernel counts its own bookkeeping, too."""
+    beyond_limit = 32  # SO_SNDBUFFORCE, for the machine's own root
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, beyond_limit, size)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 def _last_sequence(batch: bytes) -> int:

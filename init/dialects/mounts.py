@@ -71,7 +71,7 @@ def _port(node: Node, path: str, report: Report) -> Any:
             return INVALID
         address = fields.get("host_ip", "")
         if address and not _is_address(address):
-            return wrong("expected an address as `host_ip`", node, path, report)
+            return wrong("expected an address as `host_ip`, of IPv4 or IPv6 itself", node, path, report)
         return (
             Port(
                 host=fields.get("published"),
@@ -108,13 +108,15 @@ def _port(node: Node, path: str, report: Report) -> Any:
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return not (address.version == 6 and address.ipv4_mapped)  # no packet has one
 
 
-def _all(address: str) -> str:
+def _all(text: str) -> str:
+    """Return an address as it is written shortest, and all of them as nothing."""
+    address = str(ipaddress.ip_address(text)) if text else ""
     return "" if address in ("0.0.0.0", "::") else address  # noqa: S104 - a text to compare with
 
 

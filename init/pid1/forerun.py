@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BYTE_CODE = tuple(f"{APP_PATH}/init/{folder}" for folder in ("pid1", "formats", "pid1/linux", "containers"))
 NEEDED = ("dm_verity", "erofs")
 """Modules that no device asks for, in the initramfs; `root.NEEDED_FOR_ISO` for an ISO."""
+_PANIC_ON_OOPS = "/proc/sys/kernel/panic_on_oops"
 _PATIENCE = 20.0  # seconds for a program that only tells its version
 
 
@@ -36,10 +37,16 @@ def begin(system: Early) -> None:
 
 def load_drivers(system: Early) -> None:
     """Load the modules for the devices that are there, and those that every root needs."""
-    devices = Devices(read_index(system))
-    devices.coldplug(system)
-    for name in NEEDED:
-        devices.load(system, name)
+    before = system.read(_PANIC_ON_OOPS, 16)
+    # A driver that dies in PID 1 ends the boot, and the other slot comes; here PID 1 would wait for it for ever.
+    system.write(_PANIC_ON_OOPS, b"1")
+    try:
+        devices = Devices(read_index(system))
+        devices.coldplug(system)
+        for name in NEEDED:
+            devices.load(system, name)
+    finally:
+        system.write(_PANIC_ON_OOPS, before)
 
 
 def read_byte_code(system: Early) -> None:

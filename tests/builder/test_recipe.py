@@ -197,6 +197,16 @@ def test_a_second_level_for_one_algorithm_is_refused_with_a_way_out(tmp_path: Pa
     assert caught.value.hint == "leave `level` out, or take another algorithm"
 
 
+def test_hot_files_of_an_extended_recipe_give_way_to_what_another_says_for_the_rest(tmp_path: Path) -> None:
+    below = (
+        HEAD + "  compression: {algorithm: lzma, hot: [{paths: [/a], algorithm: lz4hc, level: 9, cluster: 65536}]}\n"
+    )
+    write(tmp_path, below.replace("lzma,", "lzma, level: 6,"), "below.yaml")
+    text = "extends: ./below.yaml\nbuild: {compression: {algorithm: lz4hc, level: 12, cluster: 32768}}\n"
+    (only,) = load(write(tmp_path, text)).build.compression.hot
+    assert (only.algorithm, only.level, only.cluster) == ("lz4hc", 12, 32768)
+
+
 def test_a_recipe_adds_hot_files_to_those_it_extends_or_replaces_them(tmp_path: Path) -> None:
     write(tmp_path, HOT + "      - {paths: [/a]}\n", "below.yaml")
     for tag, expected in (("", ["/a", "/b"]), ("!replace ", ["/b"])):

@@ -79,6 +79,7 @@ def base(command_line: str, *, fail_at: int | None = None) -> FakeSystem:
     system.filesystems["proc"] = {
         "/cmdline": command_line.encode(),
         "/sys/kernel/osrelease": KERNEL.encode() + b"\n",
+        "/sys/kernel/panic_on_oops": b"0\n",
         "/sys/kernel/random/boot_id": b"0-1-2\n",
         "/sys/vm/min_free_kbytes": b"3944",
         "/sys/vm/lowmem_reserve_ratio": b"256\t256\t32\t0\t0",

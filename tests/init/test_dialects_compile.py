@@ -264,6 +264,7 @@ CONTAINER_ERRORS = [
     ("{image: 'example.org:5000/x:'}", ["image"]),
     ("{image: x, ports: ['80']}", ["ports[0]"]),
     ("{image: x, ports: ['80:80', '81:81', '80:82']}", ["ports[2]"]),
+    ("{image: x, ports: ['[::ffff:127.0.0.1]:80:80']}", ["ports[0]"]),
     ("{image: x, ports: ['80:80', '127.0.0.1:80:80']}", ["ports[1]"]),
     ("{image: x, ports: ['80-82:80-82', {target: 1, published: 81}]}", ["ports[1]"]),
     ("{image: x, ports: ['0:80']}", ["ports[0]"]),
@@ -486,3 +487,10 @@ def test_updates_that_would_never_come_are_told(text: str, path: str | None) -> 
 
 def test_the_repository_may_be_the_recipe_s() -> None:
     assert berth("update: {policy: now}", b"#berth\nupdate: {repository: 'http://h/'}\n").diagnostics == ()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "[::]", "[0::0]", "[0:0:0:0:0:0:0:0]"])
+def test_all_addresses_are_all_addresses_however_they_are_written(address: str) -> None:
+    text = f"berth: {{containers: {{web: {{image: x, ports: ['{address}:80:80', '[2001:DB8::0:1]:81:81']}}}}}}"
+    (got,) = [each for each in machine(cloud(text, DEFAULT)).containers if each.name == "web"]
+    assert [port.address for port in got.ports] == ["", "2001:db8::1"]

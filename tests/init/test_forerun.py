@@ -39,6 +39,8 @@ def test_drivers_are_loaded_beside_the_imports_and_then_found_there():
     assert [call.name for call in system.calls if call.name == "load_module"] == []
     system.asides.pop()()
     beside = system.modules[:]
+    written = [call.arguments for call in system.calls if call.name == "write" and "panic" in call.arguments[0]]
+    assert written == [("/proc/sys/kernel/panic_on_oops", b"1"), ("/proc/sys/kernel/panic_on_oops", b"0\n")]
     assert {"virtio_blk", "dm-verity", "erofs"} <= set(beside)
     assert early.run(system, Announcer(system)).outcome == "root"
     assert system.modules[len(beside) : 2 * len(beside)] == beside, "all of them again, for this one waits for them"

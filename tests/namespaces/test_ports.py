@@ -220,6 +220,16 @@ def test_what_comes_from_outside_reaches_published_ports_and_nothing_else() -> N
     assert answer == ["web", "::ffff:192.0.2.9", "dropped", "far", "192.0.2.1", "far", "192.0.2.1"]
 
 
+def test_hundreds_of_ports_are_published_at_once() -> None:
+    answer = inside(
+        """
+        crun.publish(order(*(Port(host=10000 + n, container=80) for n in range(300))))
+        answer = chains()[1]
+        """
+    )
+    assert answer == 11 + 2 + 600
+
+
 def test_tables_are_replaced_taken_away_and_never_left_half() -> None:
     answer = inside(
         """
