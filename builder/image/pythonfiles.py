@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 ROOT_MODULES = ("init.pid1.main", "init.pid1.broken")  # what `/init` imports
 OWN_PACKAGE = "init."
-# Python's start and text files import these by name, which no import statement shows.
-BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1")
+# Python's start and text files import these by name, which no import statement shows; `linecache` is asked to keep what
+# `-c` gives, by which rescue's way in is started.
+BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1", "linecache")
 LANDMARK = "os"  # frozen into the interpreter, yet its file is how Python finds its own folder (getpath.py)
 # Modules that their importers try or ask for in a rare case only, why they can be left out, and what that saves.
 DISPENSABLE = {

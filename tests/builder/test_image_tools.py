@@ -139,17 +139,16 @@ def test_pid_1_imports_from_it_alone(packed: Packed, tmp_path: Path) -> None:
     )
     assert {"init.pid1.main", "init.light"} <= set(own)
     assert "usr/lib/python3.13/dataclasses.pyc" not in packed.nodes, "the light one stands in its place, as in /init"
-    program = tmp_path / "program.py"  # Python reads what `-c` gives it through `linecache`, which is not there
-    program.write_text(
-        f"import sys\nsys.path[0] = {str(tmp_path / 'usr/lib/berth/app')!r}\nimport init.light, {', '.join(own)}\n"
-    )
+    # By `-c`, as rescue's way in is started: Python itself then imports `linecache`.
+    folder = tmp_path / "usr/lib/berth/app"
+    program = f"import sys; sys.path.insert(0, {str(folder)!r}); import init.light, {', '.join(own)}"
     loader = [
         str(tmp_path / "lib64/ld-linux-x86-64.so.2"),
         "--library-path",
         str(tmp_path / "usr/lib/x86_64-linux-gnu"),
     ]
     done = subprocess.run(
-        [*loader, str(tmp_path / "usr/bin/python3"), "-sSB", str(program)],
+        [*loader, str(tmp_path / "usr/bin/python3"), "-sSB", "-c", program],
         env={"PYTHONHOME": str(tmp_path / "usr")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
