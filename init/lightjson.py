@@ -1,8 +1,8 @@
 """A light `json` for PID 1 and its children: the same two functions on the library's C halves, without its Python half.
 
-The library's own imports `re`, compiles five expressions and makes classes for whoever wants to extend it: a sixth of
-what PID 1 imports. What is out of the ordinary is given to it all the same: a text with a fault in it, for it tells the
-place; indentation; any keyword that is not named here; any other name of it.
+The library's own imports `re`, compiles five expressions and makes classes for whoever wants to extend it. What is out
+of the ordinary is given to it all the same: a text with a fault in it, for it tells the place; indentation; any keyword
+that is not named here; any other name of it.
 
 It has to be imported before the first import of `json`, as `init.light` before that of `dataclasses`, and by the same.
 """

@@ -16,6 +16,8 @@ import os
 import struct
 from dataclasses import dataclass
 
+from init.containers.rtnetlink import attribute, text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,32 +82,23 @@ class Table:
     chains: tuple[Chain, ...]
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + b"\0" * (-length % 4)
-
-
 def _nest(kind: int, *attributes: bytes) -> bytes:
-    return _attribute(kind | _NESTED, b"".join(attributes))
+    return attribute(kind | _NESTED, b"".join(attributes))
 
 
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("!I", value & 0xFFFFFFFF))
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
+    return attribute(kind, struct.pack("!I", value & 0xFFFFFFFF))
 
 
 # --- expressions ---
 
 
 def _expression(name: str, *attributes: bytes) -> bytes:
-    return _nest(_EXPRESSION, _text(_EXPRESSION_NAME, name), _nest(_EXPRESSION_DATA, *attributes))
+    return _nest(_EXPRESSION, text(_EXPRESSION_NAME, name), _nest(_EXPRESSION_DATA, *attributes))
 
 
 def _compare(value: bytes, how: int = _EQUAL) -> bytes:
-    return _expression("cmp", _number(1, _FIRST), _number(2, how), _nest(3, _attribute(_DATA_VALUE, value)))
+    return _expression("cmp", _number(1, _FIRST), _number(2, how), _nest(3, attribute(_DATA_VALUE, value)))
 
 
 def _meta(key: int) -> bytes:
@@ -117,7 +110,7 @@ def _payload(header: int, offset: int, length: int) -> bytes:
 
 
 def _immediate(register: int, value: bytes) -> bytes:
-    return _expression("immediate", _number(1, register), _nest(2, _attribute(_DATA_VALUE, value)))
+    return _expression("immediate", _number(1, register), _nest(2, attribute(_DATA_VALUE, value)))
 
 
 def _decide(code: int, *more: bytes) -> bytes:
@@ -128,7 +121,7 @@ def _decide(code: int, *more: bytes) -> bytes:
 def _any_bit(bits: int) -> bytes:
     """Return a match: one of the bits is set in what was loaded, a number in this machine's order."""
     mask, zero = struct.pack("=I", bits), bytes(4)
-    both = (_nest(4, _attribute(_DATA_VALUE, mask)), _nest(5, _attribute(_DATA_VALUE, zero)))
+    both = (_nest(4, attribute(_DATA_VALUE, mask)), _nest(5, attribute(_DATA_VALUE, zero)))
     return _expression("bitwise", _number(1, _FIRST), _number(2, _FIRST), _number(3, 4), *both) + _compare(
         zero, _UNEQUAL
     )
@@ -159,9 +152,9 @@ def destination_in(network: str, prefix: int | None = None) -> bytes:
     return _address(_DESTINATION_AT, network, prefix)
 
 
-def _address(offsets: dict[int, int], text: str, prefix: int | None) -> bytes:
-    family = family_of(text)
-    raw = socket.inet_pton(family, text)
+def _address(offsets: dict[int, int], network: str, prefix: int | None) -> bytes:
+    family = family_of(network)
+    raw = socket.inet_pton(family, network)
     length, rest = divmod(len(raw) * 8 if prefix is None else prefix, 8)
     assert not rest
     return of_family(family) + _payload(_NETWORK, offsets[family], length) + _compare(raw[:length])
@@ -202,7 +195,7 @@ def drop() -> bytes:
 
 def jump(chain: str) -> bytes:
     """Go on in another chain of the table."""
-    return _decide(_JUMP, _text(_VERDICT_CHAIN, chain))
+    return _decide(_JUMP, text(_VERDICT_CHAIN, chain))
 
 
 def masquerade() -> bytes:
@@ -230,7 +223,7 @@ def replace(tables: Iterable[Table]) -> bytes:
     """Return the batch that makes tables anew, whatever there is of their names."""
     messages: list[tuple[int, int, bytes]] = []
     for table in tables:
-        name = _text(_TABLE_NAME, table.name)
+        name = text(_TABLE_NAME, table.name)
         messages += [(_DESTROYTABLE, 0, name), (_NEWTABLE, _CREATE, name)]
         messages += [(_NEWCHAIN, _CREATE, _chain(table.name, chain)) for chain in table.chains]
         messages += [
@@ -243,20 +236,20 @@ def replace(tables: Iterable[Table]) -> bytes:
 
 def destroy(table: str) -> bytes:
     """Return the batch that takes a table away; it is no error that there is none."""
-    return _batch([(_DESTROYTABLE, 0, _text(_TABLE_NAME, table))])
+    return _batch([(_DESTROYTABLE, 0, text(_TABLE_NAME, table))])
 
 
 def _chain(table: str, chain: Chain) -> bytes:
-    body = _text(_CHAIN_TABLE, table) + _text(_CHAIN_NAME, chain.name)
+    body = text(_CHAIN_TABLE, table) + text(_CHAIN_NAME, chain.name)
     if chain.hook is not None:
         place = _number(_HOOK_NUMBER, HOOKS[chain.hook.place])
         body += _nest(_CHAIN_HOOK, place, _number(_HOOK_PRIORITY, PRIORITIES[chain.hook.priority]))
-        body += _number(_CHAIN_POLICY, _ACCEPT) + _text(_CHAIN_TYPE, chain.hook.kind)
+        body += _number(_CHAIN_POLICY, _ACCEPT) + text(_CHAIN_TYPE, chain.hook.kind)
     return body
 
 
 def _rule(table: str, chain: str, expressions: bytes) -> bytes:
-    return _text(_RULE_TABLE, table) + _text(_RULE_CHAIN, chain) + _nest(_RULE_EXPRESSIONS, expressions)
+    return text(_RULE_TABLE, table) + text(_RULE_CHAIN, chain) + _nest(_RULE_EXPRESSIONS, expressions)
 
 
 def _batch(messages: list[tuple[int, int, bytes]]) -> bytes:

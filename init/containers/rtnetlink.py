@@ -29,13 +29,15 @@ _UP = 1
 _AF_BRIDGE = 7
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
+    """Return one attribute, padded."""
     length = 4 + len(value)
     return struct.pack("=HH", length, kind) + value + b"\0" * (-length % 4)
 
 
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
+def text(kind: int, value: str) -> bytes:
+    """Return one attribute that is text."""
+    return attribute(kind, value.encode() + b"\0")
 
 
 class Netlink:
@@ -52,23 +54,23 @@ class Netlink:
 
     def index(self, name: str) -> int:
         """Return an interface's index."""
-        body = _no_link() + _text(_IFLA_IFNAME, name)
+        body = _no_link() + text(_IFLA_IFNAME, name)
         answer = self._call(_GETLINK, 0, body)
         return int(struct.unpack_from("=i", answer, 4)[0])
 
     def add_bridge(self, name: str, mac: str) -> None:
         """Make a bridge; it is no error that it is there."""
-        attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
-        attributes += _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, "bridge"))
+        attributes = text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, _mac(mac))
+        attributes += attribute(_IFLA_LINKINFO, text(_INFO_KIND, "bridge"))
         self._unless_there(_NEWLINK, _no_link() + attributes)
 
     def add_veth(self, name: str, *, master: int, peer: str, peer_mac: str, peer_pid: int) -> None:
         """Make a pair: `name` here, below the bridge with index `master`, `peer` in the namespace of `peer_pid`."""
-        other = _no_link() + _text(_IFLA_IFNAME, peer)
-        other += _attribute(_IFLA_ADDRESS, _mac(peer_mac)) + _attribute(_IFLA_NET_NS_PID, struct.pack("=I", peer_pid))
-        data = _attribute(_INFO_DATA, _attribute(_VETH_INFO_PEER, other))
-        info = _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, "veth") + data)
-        attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
+        other = _no_link() + text(_IFLA_IFNAME, peer)
+        other += attribute(_IFLA_ADDRESS, _mac(peer_mac)) + attribute(_IFLA_NET_NS_PID, struct.pack("=I", peer_pid))
+        data = attribute(_INFO_DATA, attribute(_VETH_INFO_PEER, other))
+        info = attribute(_IFLA_LINKINFO, text(_INFO_KIND, "veth") + data)
+        attributes = text(_IFLA_IFNAME, name) + attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
         self._call(_NEWLINK, _ACK | _CREATE | _EXCL, struct.pack("=BBHiII", 0, 0, 0, 0, _UP, _UP) + attributes)
 
     def hairpin(self, index: int) -> None:
@@ -76,7 +78,7 @@ class Netlink:
 
         With br_netfilter a container that asks for its own published port is answered inside the bridge.
         """
-        mode = _attribute(_IFLA_PROTINFO | _NESTED, _attribute(_BRPORT_MODE, b"\1"))
+        mode = attribute(_IFLA_PROTINFO | _NESTED, attribute(_BRPORT_MODE, b"\1"))
         self._call(_SETLINK, _ACK, struct.pack("=BBHiII", _AF_BRIDGE, 0, 0, index, 0, 0) + mode)
 
     def remove(self, name: str) -> None:
@@ -85,7 +87,7 @@ class Netlink:
         The kernel takes a dead container's interface away in its own time, mostly after the next one starts.
         """
         try:
-            self._call(_DELLINK, _ACK, _no_link() + _text(_IFLA_IFNAME, name))
+            self._call(_DELLINK, _ACK, _no_link() + text(_IFLA_IFNAME, name))
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
@@ -99,9 +101,9 @@ class Netlink:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         raw = socket.inet_pton(family, address)
         body = struct.pack("=BBBBI", family, prefix, 0, 0, index)
-        body += _attribute(_IFA_LOCAL, raw) + _attribute(_IFA_ADDRESS, raw)
+        body += attribute(_IFA_LOCAL, raw) + attribute(_IFA_ADDRESS, raw)
         if family == socket.AF_INET6:
-            body += _attribute(_IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
+            body += attribute(_IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
         self._unless_there(_NEWADDR, body)
 
     def add_default_route(self, index: int, gateway: str) -> None:
@@ -109,8 +111,8 @@ class Netlink:
         family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
         main_table, static, universe, unicast = 254, 4, 0, 1
         body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, main_table, static, universe, unicast, 0)
-        body += _attribute(_RTA_GATEWAY, socket.inet_pton(family, gateway))
-        body += _attribute(_RTA_OIF, struct.pack("=I", index))
+        body += attribute(_RTA_GATEWAY, socket.inet_pton(family, gateway))
+        body += attribute(_RTA_OIF, struct.pack("=I", index))
         self._unless_there(_NEWROUTE, body)
 
     def _unless_there(self, kind: int, body: bytes) -> None:

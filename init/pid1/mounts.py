@@ -35,7 +35,7 @@ _STRICT = NO_SUID | NO_DEVICES | NO_EXECUTE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MountStep:
-    """One mount(2). `mode` is that of the folder when it has to be made; `essential`: nothing works without it."""
+    """One mount(2). `mode` is that of the folder when it has to be made."""
 
     source: str
     target: str
@@ -43,7 +43,6 @@ class MountStep:
     flags: int = 0
     data: str = ""
     mode: int = 0o755
-    essential: bool = False
 
     def __str__(self) -> str:
         words = [word for bit, word in _WORDS if self.flags & bit]
@@ -53,13 +52,12 @@ class MountStep:
 
 
 FIRST = (
-    MountStep(source="sysfs", target="/sys", kind="sysfs", flags=_STRICT, essential=True),
-    MountStep(source="devtmpfs", target="/dev", kind="devtmpfs", flags=NO_SUID, data="mode=755", essential=True),
+    MountStep(source="sysfs", target="/sys", kind="sysfs", flags=_STRICT),
+    MountStep(source="devtmpfs", target="/dev", kind="devtmpfs", flags=NO_SUID, data="mode=755"),
     MountStep(
         source="tmpfs", target="/run", kind="tmpfs", flags=NO_SUID | NO_DEVICES, data="mode=755,size=25%",
-        essential=True,
     ),
-    MountStep(source="proc", target="/proc", kind="proc", flags=_STRICT, essential=True),  # last: it tells of all
+    MountStep(source="proc", target="/proc", kind="proc", flags=_STRICT),  # last: it tells of all
 )  # fmt: skip
 """Before anything else, in the initramfs."""
 
@@ -116,13 +114,11 @@ def perform_first(system: Early) -> None:
 
 
 def perform_all(system: Early, steps: Iterable[MountStep]) -> tuple[str, ...]:
-    """Do what can be done; return a sentence for each that failed. An essential one raises OSError."""
+    """Do what can be done; return a sentence for each that failed."""
     problems = []
     for step in steps:
         try:
             perform(system, step)
         except OSError as error:
-            if step.essential:
-                raise
             problems.append(f"{step.target} could not be mounted: {error.strerror}")
     return tuple(problems)
