@@ -14,7 +14,6 @@ The writable layer is new at each start. It lies on state, so that what a contai
 from __future__ import annotations
 
 import _socket as socket  # `socket` itself takes as long to import as the rest of the program
-import contextlib
 import errno
 import json
 import os
@@ -26,6 +25,7 @@ from init.containers.addresses import BRIDGE, GATEWAY, PREFIX4, PREFIX6, Address
 from init.containers.inside import account
 from init.containers.order import PATH, Order
 from init.containers.rtnetlink import Netlink
+from init.formats.bare import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def start(order: Order, image: Local) -> None:
     folder = f"{PATH}/{container.name}"
     os.makedirs(folder, 0o711, exist_ok=True)
     _forget(container.name)
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         os.unlink(f"{folder}/pid")  # of the start before: whoever asks after its health must not find that
     held = reserve(container.ports) if container.network == "bridge" else []
     if container.network == "bridge":
@@ -71,7 +71,7 @@ def start(order: Order, image: Local) -> None:
         json.dump(spec, stream)
     for reserved in held:
         os.set_inheritable(reserved.detach(), True)  # the ports stay taken as long as crun lives
-    with contextlib.suppress(OSError, ValueError):  # what the kernel gives to init, 4096, is too few for servers
+    with suppress(OSError, ValueError):  # what the kernel gives to init, 4096, is too few for servers
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 524288))
     argv = (CRUN, "--cgroup-manager=disabled", f"--root={RUNTIME_STATE}", "run", f"--bundle={folder}")
     sys.stdout.flush()
@@ -139,7 +139,7 @@ def _write_files(order: Order, folder: str) -> tuple[tuple[str, str], ...]:
         pairs.append((f"{folder}/resolv.conf", "/etc/resolv.conf"))
     elif container.network == "bridge":
         # the machine's own file, written in place when a lease comes: the container need not wait for the network
-        with contextlib.suppress(FileExistsError):
+        with suppress(FileExistsError):
             os.close(os.open("/etc/resolv.conf", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         pairs.append(("/etc/resolv.conf", "/etc/resolv.conf"))
     return tuple(pairs)
@@ -236,14 +236,14 @@ def join_network(order: Order) -> str:
 def _make_bridge(outside: Netlink) -> int:
     outside.add_bridge(BRIDGE, GATEWAY.mac)
     index = outside.index(BRIDGE)
-    with contextlib.suppress(OSError):  # a kernel without IPv6
+    with suppress(OSError):  # a kernel without IPv6
         _set("net/ipv6/conf/" + BRIDGE + "/accept_dad", "0")
         outside.add_address(index, GATEWAY.ipv6, PREFIX6)
     outside.add_address(index, GATEWAY.ipv4, PREFIX4)
     outside.up(index)
     _set(f"net/ipv4/conf/{BRIDGE}/route_localnet", "1")
     _set("net/ipv4/ip_forward", "1")
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         _forward_ipv6()
     return index
 
@@ -262,7 +262,7 @@ def _configure(inside: Netlink, index: int, address: Address) -> None:
     inside.add_address(index, address.ipv4, PREFIX4)
     inside.up(index)
     inside.add_default_route(index, GATEWAY.ipv4)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         inside.add_address(index, address.ipv6, PREFIX6)
         inside.add_default_route(index, GATEWAY.ipv6)
 

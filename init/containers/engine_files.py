@@ -6,7 +6,7 @@ them in one folder only, and an operator's own have to stay, so that folder is o
 
 from __future__ import annotations
 
-import base64
+import binascii  # `base64` imports `re`, and PID 1 needs neither
 import json
 
 from init.containers import order
@@ -129,7 +129,7 @@ def credentials(registries: tuple[Registry, ...]) -> dict[str, Any]:
     for registry in registries:
         if registry.username is not None:
             pair = f"{registry.username}:{registry.password or ''}"
-            auths[registry.host] = {"auth": base64.b64encode(pair.encode()).decode()}
+            auths[registry.host] = {"auth": binascii.b2a_base64(pair.encode(), newline=False).decode()}
     return {"auths": auths}
 
 

@@ -13,7 +13,6 @@ layer of the other slot.
 
 from __future__ import annotations
 
-import signal
 from dataclasses import replace
 
 from init.containers import podman
@@ -21,6 +20,7 @@ from init.containers.addresses import NONE_YET
 from init.containers.archived import is_archive
 from init.containers.baked import Baked
 from init.containers.order import PATH
+from init.formats.bare import signal
 from init.formats.release import PROGRAM
 from init.formats.service import Limits, Probe, Readiness, Restart, Service
 

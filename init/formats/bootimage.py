@@ -14,7 +14,11 @@ starts nothing that does not match. An image without sums is started unchecked.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KERNEL = "vmlinuz"
 INITRAMFS = "initramfs"

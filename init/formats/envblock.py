@@ -12,7 +12,11 @@ refuses where the padding does not follow a newline and reach the end. So a bloc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 
 SIGNATURE = b"# GRUB Environment Block\n"
 _HASH = ord("#")

@@ -14,8 +14,12 @@ too; no test spells a name.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+# Spelt so, type checkers take it for true, and `typing` isn't imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT = "berth.events/1"
 PORT = "berth.events"  # the name of the virtio-serial port, in /sys/class/virtio-ports/*/name

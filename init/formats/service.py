@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
+from init.formats.bare import StrEnum
 
-class Readiness(enum.StrEnum):
+
+class Readiness(StrEnum):
     """How a service says that it is ready."""
 
     STARTED = "started"  # it runs
@@ -15,7 +16,7 @@ class Readiness(enum.StrEnum):
     SETTLED = "settled"  # it still runs 2 s after its start
 
 
-class Restart(enum.StrEnum):
+class Restart(StrEnum):
     """When a service that ended is started again."""
 
     NO = "no"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 AGAIN = 2.0  # seconds until work that failed is tried again, doubling to the next
 AGAIN_MOST = 120.0
+NEWS_PAUSE = 0.1  # seconds between looks at the links: a container that starts changes a dozen things about them
 BAKED_LISTS = ("overlay-images/images.json", "overlay-layers/layers.json")
 
 
@@ -193,17 +194,25 @@ class Applier:
         if self._network_news is None:
             news = self._system.open_network_news()
             self._network_news = news
-            self._loop.watch(news, "network", lambda: self._on_network_news(machine, news))
+            self._listen(machine, news)
         links = self._system.links()
         self._cards = hardware(links)
         plan = network.plan(machine.network, links, linknames.read(self._system, links))
         for problem in (*plan.missing, *network.apply(self._system, plan.actions)):
             self.problem(problem)
-        self._performer.load(plan.services)
-        self._look_at_addresses()
+        # When the containers of the same turn are started: they need not wait for an address, and it takes longer.
+        self._loop.soon("network", lambda: self.insist("DHCP", lambda: self._performer.load(plan.services)))
+        self._look_at_addresses(self._system.links())
+
+    def _listen(self, machine: Machine, news: int) -> None:
+        self._loop.watch(news, "network", lambda: self._on_network_news(machine, news))
 
     def _on_network_news(self, machine: Machine, news: int) -> None:
         """Links or addresses changed. What came is all read: only that something came matters."""
+        self._loop.unwatch(news)
+        self._loop.after(
+            "network news", NEWS_PAUSE, lambda: self.insist("network news", lambda: self._listen(machine, news))
+        )
         try:
             for _ in range(64):
                 if not self._system.read_from(news, 1 << 16):
@@ -212,15 +221,16 @@ class Applier:
             pass
         except OSError as error:  # ENOBUFS: some news were lost; that there were some is enough
             self.say(f"network news: {error}")
-        if hardware(self._system.links()) - self._cards:  # a card came late: USB, hot plug
+        links = self._system.links()
+        if hardware(links) - self._cards:  # a card came late: USB, hot plug
             self.insist("network", lambda: self._network(machine))
         else:
-            self._look_at_addresses()
+            self._look_at_addresses(links)
 
-    def _look_at_addresses(self) -> None:
+    def _look_at_addresses(self, links: tuple[LinkState, ...]) -> None:
         from init.pid1 import network  # noqa: PLC0415 - the same
 
-        up = network.up(self._system.links(), self._system.addresses())
+        up = network.up(links, self._system.addresses())
         for name, addresses in up.items():
             if self.up.get(name) != addresses:
                 self._announcer.emit(events.NETWORK_UP, interface=name, addresses=list(addresses))

@@ -22,10 +22,10 @@ config alone; when that one is lost, too, or there is none, the recipe's default
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field, replace
 
 from init.formats import events
+from init.formats.bare import StrEnum
 from init.formats.machine import Machine, decode
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -40,7 +40,7 @@ BOOTCMD_BOUND = 120.0
 ERRORS_MOST = 20  # error messages of a refused config that go into the event
 
 
-class Stage(enum.StrEnum):
+class Stage(StrEnum):
     """The stages of `SEQUENCE`."""
 
     SEED = "seed"

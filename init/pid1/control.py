@@ -10,7 +10,8 @@ is told by the kernel (SO_PEERCRED): root, and whoever is in one of `GROUPS`, ma
 from __future__ import annotations
 
 import json
-from collections import deque
+
+from init.formats.bare import deque
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False

@@ -122,6 +122,10 @@ class Devices:
         if event.action in ("add", "change") and "MODALIAS" in event.variables:
             self.for_device(system, event.variables["MODALIAS"])
 
+    def hurry(self) -> None:
+        """Wait for no driver any more: for modules that are no device's, in a child."""
+        self._parameters = _ASYNCHRONOUS
+
     def again(self, index: ModuleIndex) -> None:
         """Go on with another set of modules, after the switch of the root: look at every device once more.
 

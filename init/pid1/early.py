@@ -236,7 +236,6 @@ class _Boot:
             self.attempt(f"linking {path}", mounts.link(system, path, target))
         self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
         self.attempt("reading the root's module tables", self._plug_in_again)
-        self._forerun()
         self.attempt("waiting for storage", self._await_storage)
         self.attempt("opening a watchdog", self._watch)
         for setting in settings.for_memory(settings.memory(system)):
@@ -263,6 +262,7 @@ class _Boot:
         """The initramfs has the modules that reach a root; now all are there."""
         assert self._devices is not None
         self._devices.again(device_modules.read_index(self._system))
+        self._forerun()  # before the drivers: loading those waits for disks
         self._devices.coldplug(self._system)
 
     def _await_storage(self) -> None:

@@ -7,9 +7,9 @@ fit there is counted and said once there is room again (`events.dropped`).
 from __future__ import annotations
 
 import os
-from collections import deque
 
 from init.formats import events
+from init.formats.bare import deque
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False

@@ -72,6 +72,7 @@ def prepare_containers(system: Early, devices: Devices, engine: str) -> None:
     """Load the modules and read the programs that the engine's first container needs."""
     from init.containers import ahead  # noqa: PLC0415 - the initramfs has not got it: it comes from the root
 
+    devices.hurry()
     for name in ahead.modules(engine):
         devices.load(system, name)
     for argv in ahead.programs(engine):

@@ -20,10 +20,10 @@ reboots; `health.passed` is said all the same.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
 
 from init.formats import events
+from init.formats.bare import StrEnum
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Place(enum.StrEnum):
+class Place(StrEnum):
     """Where the gates stand; the table above."""
 
     WAITING = "waiting"
@@ -41,7 +41,7 @@ class Place(enum.StrEnum):
     FAILED = "failed"
 
 
-class Standing(enum.StrEnum):
+class Standing(StrEnum):
     """What the boot record says of the slot that runs."""
 
     NONE = "none"  # there is no record

@@ -1,6 +1,7 @@
 """The kernel's log as one more log: /dev/kmsg, record by record (Documentation/ABI/testing/dev-kmsg).
 
-A record is `priority,sequence,microseconds,flags;text`, further lines belong to it and begin with a blank.
+A record is `priority,sequence,microseconds,flags;text`, further lines belong to it and begin with a blank. The kernel
+keeps them: so reading begins when what a boot waits for has begun, and takes nothing from it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DEVICE = "/dev/kmsg"
 RECORD_MOST = 8192
 AT_ONCE = 64  # records in one turn
+BEGIN_AFTER = 2.0  # seconds
 NAME = "kernel"
 
 
@@ -35,27 +37,38 @@ def parse(record: bytes) -> tuple[float, str] | None:
 
 
 class KernelLog:
-    """Reads /dev/kmsg as records come, without waiting."""
+    """Reads /dev/kmsg as records come, without waiting, some time from now on."""
 
     def __init__(self, system: System, loop: Loop, logs: Logs) -> None:
         self._system = system
+        self._loop = loop
         self._logs = logs
         self._descriptor = system.open(DEVICE, os.O_RDONLY | os.O_NONBLOCK)
+        self._later()
+
+    def _later(self) -> None:
+        self._loop.after("kernel log", BEGIN_AFTER, self._begin)
+
+    def _begin(self) -> None:
         try:
-            loop.watch(self._descriptor, "kernel log", self._read)
+            self._loop.watch(self._descriptor, "kernel log", self._read)
         except OSError:
-            system.close(self._descriptor)
-            raise
+            self._later()  # memory is short
 
     def _read(self) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                record = self._system.read_from(self._descriptor, RECORD_MOST)
-            except BlockingIOError:
-                return
-            except BrokenPipeError:  # EPIPE: records were overwritten before they were read
-                self._logs.say(NAME, "(some of the kernel's messages were lost)")
-                continue
-            parsed = parse(record)
-            if parsed is not None:
-                self._logs.say(NAME, parsed[1], t=parsed[0])
+        said: list[tuple[float, str]] = []
+        try:
+            for _ in range(AT_ONCE):
+                self._read_record(said)
+        except BlockingIOError:
+            return
+        finally:
+            self._logs.say_earlier(NAME, said)
+
+    def _read_record(self, said: list[tuple[float, str]]) -> None:
+        try:
+            parsed = parse(self._system.read_from(self._descriptor, RECORD_MOST))
+        except BrokenPipeError:  # EPIPE: records were overwritten before they were read
+            parsed = (self._system.now(), "(some of the kernel's messages were lost)")
+        if parsed is not None:
+            said.append(parsed)

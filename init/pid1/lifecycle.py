@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
+from init.formats.bare import StrEnum
 from init.formats.service import Service
 
 
-class State(enum.StrEnum):
+class State(StrEnum):
     """Where a service stands; the table above."""
 
     WAITING = "waiting"
@@ -28,7 +28,7 @@ ALIVE = frozenset((State.PREPARING, State.STARTING, State.RUNNING, State.STOPPIN
 AT_REST = frozenset((State.WAITING, State.DONE, State.FAILED, State.STOPPED))
 
 
-class Health(enum.StrEnum):
+class Health(StrEnum):
     """What is known of a service's health."""
 
     NONE = "none"  # it doesn't run
@@ -37,7 +37,7 @@ class Health(enum.StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-class Next(enum.StrEnum):
+class Next(StrEnum):
     """What follows when the service has ended and is cleaned."""
 
     POLICY = "policy"  # its restart policy says
@@ -46,7 +46,7 @@ class Next(enum.StrEnum):
     BACKOFF = "backoff"  # again, whatever the policy: it was unhealthy
 
 
-class Role(enum.StrEnum):
+class Role(StrEnum):
     """What a process of the service is for."""
 
     PREPARE = "prepare"
@@ -56,7 +56,7 @@ class Role(enum.StrEnum):
     PROBE = "probe"
 
 
-class Timer(enum.StrEnum):
+class Timer(StrEnum):
     """The timers of a service; each is armed at most once."""
 
     STEP = "step"  # bounds a command, or the time until it is ready

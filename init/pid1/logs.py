@@ -12,9 +12,9 @@ and outlives PID 1. A file that grew to `file_most` bytes becomes `NAME.log.1`. 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
+from init.formats.bare import deque
 from init.formats.logfile import file_name
 from init.pid1.lines import Splitter
 
@@ -176,18 +176,25 @@ class Logs:
         if finish:
             self._said(key, splitter.finish())
 
-    def say(self, name: str, text: str, *, t: float | None = None) -> None:
-        """Add one line (or several) under a name; `t`: when it was said, if that was earlier."""
-        self._add(name, [part for part in text.splitlines() if part] or [""], t)
+    def say(self, name: str, text: str) -> None:
+        """Add one line (or several) under a name."""
+        self._add(name, _parts(text))
 
-    def _add(self, name: str, texts: Iterable[str], t: float | None = None) -> None:
+    def say_earlier(self, name: str, said: Iterable[tuple[float, str]]) -> None:
+        """Add what was said before now, each with its seconds since the kernel started, in one write."""
+        since = self._system.time() - self._system.now()
+        self._keep(name, [(since + t, t, part) for t, text in said for part in _parts(text)])
+
+    def _add(self, name: str, texts: Iterable[str]) -> None:
         now, wall = self._system.now(), self._system.time()
-        if t is not None:
-            now, wall = t, wall - (now - t)
+        self._keep(name, [(wall, now, text) for text in texts])
+
+    def _keep(self, name: str, stamped: Iterable[tuple[float, float, str]]) -> None:
+        """Add lines: each the time of day, the seconds since the kernel started, and the text."""
         lines = []
-        for text in texts:
+        for wall, t, text in stamped:
             self._number += 1
-            line = Line(number=self._number, time=wall, t=now, name=name, text=text)
+            line = Line(number=self._number, time=wall, t=t, name=name, text=text)
             self.ring.add(line)
             lines.append(line)
             for listener in list(self._listeners):
@@ -228,3 +235,7 @@ class Logs:
             self._sizes[name] += len(data)
         except OSError:
             self.lost += len(lines)  # no room: what is in the ring has to do
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in text.splitlines() if part] or [""]

@@ -7,7 +7,7 @@ is the one place in PID 1 that catches everything: if it didn't, the kernel woul
 
 from __future__ import annotations
 
-from collections import deque
+from init.formats.bare import deque
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False

@@ -7,10 +7,10 @@ actions are all done before the next step.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from init.formats import events
+from init.formats.bare import deque
 from init.formats.service import Readiness
 from init.pid1 import cgroups, lifecycle, supervisor
 from init.pid1.lifecycle import Role

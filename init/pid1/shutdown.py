@@ -14,10 +14,10 @@ time has no patience: services are killed at once.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
 
 from init.formats import events
+from init.formats.bare import StrEnum
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ SLACK = 10.0  # beyond the services' own time-outs: kill and cleanup
 WAYS = ("poweroff", "reboot", "halt")
 
 
-class State(enum.StrEnum):
+class State(StrEnum):
     """Where the machine is on its way down; the table above."""
 
     UP = "up"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-
+from init.formats.bare import signal
 from init.pid1 import identity
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found] # `signal` itself imports `enum` for names that nobody reads here
 import os
 import select
 import time
 
+from init.formats.bare import signal
 from init.pid1.system import ChildResult
 
 TYPE_CHECKING = False

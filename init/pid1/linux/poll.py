@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found] # `signal` itself imports `enum` for names that nobody reads here
 import ctypes
 import os
 import select
+
+from init.formats.bare import signal
 
 _SIGNALFD_RECORD = 128  # struct signalfd_siginfo, signalfd(2); ssi_signo is its first 32 bits
 _SFD_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK

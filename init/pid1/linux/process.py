@@ -7,11 +7,11 @@ PID 1 waits for nothing.
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found] # `signal` itself imports `enum` for names that nobody reads here
 import errno
 import os
 import resource
 
+from init.formats.bare import signal
 from init.pid1.linux import own
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
