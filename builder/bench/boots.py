@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.bench import floor
-from builder.bench.guest import BALLOON, Mark, Watched, answers, once_more
+from builder.bench.guest import BALLOON, Mark, Watched, asking, once_more
 from builder.emulate.options import Forward, Options
 from builder.emulate.run import prepare
 from init.formats import events
@@ -85,12 +86,15 @@ def _to_answer(image: Path, tools: Tools, used: int | None) -> Boot:
         folder = Path(name)
         guest = guest_for(image, tools, folder)
         ground = floor_boot(guest, tools, folder)
-        with Watched(guest, tools) as watched:
-            port = guest.forwards[0].host
+        started = threading.Event()
+        with (
+            Watched(guest, tools) as watched,
+            asking(guest.forwards[0].host, started, lambda: watched.mark(ANSWER)),
+        ):
 
             def answered() -> bool:
-                if events.CONTAINER_STARTED in watched.marks and ANSWER not in watched.marks and answers(port):
-                    watched.mark(ANSWER)
+                if events.CONTAINER_STARTED in watched.marks:
+                    started.set()
                 return ANSWER in watched.marks
 
             watched.until(answered, timeout=PATIENCE, what="the container's answer")

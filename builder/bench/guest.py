@@ -7,6 +7,7 @@ import functools
 import http.client
 import os
 import statistics
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from builder.emulate.session import Session
 from builder.errors import GuestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import ParamSpec, TypeVar
 
     from builder.emulate.command import Guest
@@ -177,6 +178,33 @@ def in_use(stats: Any) -> int | None:
     total, available = values.get("stat-total-memory", 0), values.get("stat-available-memory", 0)
     known = 0 < available <= total < 1 << 63  # what a guest does not tell is all ones
     return total - available if known else None
+
+
+@contextlib.contextmanager
+def asking(port: int, begin: threading.Event, answered: Callable[[], None]) -> Iterator[None]:
+    """From `begin` on, ask a forwarded port until a web server answers, and call `answered` then, all in a thread.
+
+    QEMU takes the connection of a guest that does not answer yet, so that each question may take its whole time: what
+    the guest says meanwhile would be heard that much later.
+    """
+    ended = threading.Event()
+
+    def ask() -> None:
+        begin.wait()
+        while not ended.is_set():
+            if answers(port):
+                answered()
+                return
+            ended.wait(_STEP)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        begin.set()
+        thread.join()
 
 
 def answers(port: int) -> bool:

@@ -34,8 +34,8 @@ MOST_CMDLINE = 2047  # Linux on x86: COMMAND_LINE_SIZE is 2048 with its zero byt
 WORDS = (
     "quiet",
     "cryptomgr.notests",  # self tests alone: 29 % of the kernel's instructions up to PID 1
-    # One more self test: it asks modprobe for a cipher, and so waits until the whole initramfs is unpacked, which goes on
-    # beside the rest of the kernel's start otherwise.
+    # One more self test. It asks modprobe for a cipher, and so waits until the whole initramfs is unpacked, which goes
+    # on beside the rest of the kernel's start otherwise.
     "initcall_blacklist=crypto_kdf108_init",
     "transparent_hugepage=madvise",  # with min_free_kbytes put back by PID 1: 64 to 85 MB of a 1 GiB machine
     "panic=1",  # the try is spent already, so that the next boot takes the other slot

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 from fakes.player import Player
 
 from builder.bench import guest as guests
-from builder.bench.guest import EmulatorFailed, Watched, once_more
+from builder.bench.guest import EmulatorFailed, Watched, asking, once_more
 from builder.emulate import silent
 from builder.emulate.command import Guest
 from builder.errors import GuestFailed
@@ -96,3 +98,28 @@ def test_the_emulators_known_fault_begins_a_measurement_anew_once(tmp_path: Path
 def test_nothing_else_is_tried_again(tmp_path: Path) -> None:
     said = watch(tmp_path, "say Oops: 0000 [#1]\nsay RIP: sched_clock_tick\nstatus 1")
     assert said.startswith("QEMU ended before")
+
+
+def test_a_port_that_takes_connections_and_says_nothing_holds_nobody_up() -> None:
+    begin, answered = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, asking(server.getsockname()[1], begin, answered.set):
+        begin.set()
+        silent, _ = server.accept()  # the question hangs, and this goes on
+        silent.close()
+        assert not answered.is_set()
+        speaking, _ = server.accept()
+        with speaking:
+            speaking.recv(1 << 16)
+            speaking.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            assert answered.wait(30)
+
+
+def test_nobody_asks_before_it_is_time() -> None:
+    answered = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with asking(server.getsockname()[1], threading.Event(), answered.set):
+            pass
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not answered.is_set()
