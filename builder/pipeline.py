@@ -33,6 +33,7 @@ from builder.outfolder import Built, exclusive, read_record, staging, write_reco
 from builder.recipe import compile_machine
 from builder.recipe.beside import read_file
 from builder.recipe.model import ExtraFile, Recipe
+from builder.rootfs import kept
 from builder.rootfs.entry import Kind
 from builder.rootfs.unpack import Unpacked, build_tree
 from builder.stages import run_stages
@@ -197,7 +198,7 @@ def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
         build.root_mib,
         release,
         order.tools.key,
-        code_digest(*SLOT_CODE, "builder/rootfs/tarstream.py"),
+        code_digest(*SLOT_CODE, "builder/rootfs/kept.py", "builder/rootfs/tarstream.py"),
         SLOT_FILES,
     )
 
@@ -213,7 +214,7 @@ def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
             "cmdline": slot.cmdline,
             "sha256": {name: sha256_of(folder / name) for name in SLOT_FILES},
         }
-        (folder / SLOT_FACTS).write_text(json.dumps(facts))
+        (folder / SLOT_FACTS).write_bytes(kept.seal(facts))
 
     folder = order.steps.folder("slot", key, make)
     slot = read_slot(folder)
@@ -243,8 +244,8 @@ def require_room(folder: Path, tree: Tree) -> None:
 def read_slot(folder: Path) -> SlotImage | None:
     """Return what a step kept, None where a file of it is no longer what it was."""
     try:
-        facts = json.loads((folder / SLOT_FACTS).read_text())
-        if facts.pop("sha256") != {name: sha256_of(folder / name) for name in SLOT_FILES}:
+        facts = kept.unseal((folder / SLOT_FACTS).read_bytes())
+        if facts is None or facts.pop("sha256") != {name: sha256_of(folder / name) for name in SLOT_FILES}:
             return None
         return SlotImage(
             boot=folder / "boot.img",
@@ -253,7 +254,7 @@ def read_slot(folder: Path) -> SlotImage | None:
             initramfs=folder / "initramfs",
             **facts,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return None
 
 

@@ -21,26 +21,34 @@ def place(store: Store, kind: str, key: str) -> Path:
     return Path(store.root) / "kept" / kind / key[:2] / f"{key}.json"
 
 
+def seal(value: Any) -> bytes:
+    """Return a JSON value as a text that begins with its own hash."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+def unseal(sealed: bytes) -> Any:
+    """Return the value of such a text, None where it is damaged."""
+    first, _, text = sealed.partition(b"\n")
+    return json.loads(text) if first == hashlib.sha256(text).hexdigest().encode() else None
+
+
 def load(store: Store, kind: str, key: str) -> Any:
     """Return what was kept, None where nothing was or where it is damaged."""
     try:
-        first, _, text = place(store, kind, key).read_bytes().partition(b"\n")
+        return unseal(place(store, kind, key).read_bytes())
     except OSError:
         return None
-    if first != hashlib.sha256(text).hexdigest().encode():
-        return None
-    return json.loads(text)
 
 
 def save(store: Store, kind: str, key: str, value: Any) -> None:
     """Keep a JSON value; whoever reads sees all of it or nothing."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     path = place(store, kind, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = store.scratch()  # what a killed build leaves there is swept away by the next
     try:
         with (folder / key).open("wb") as stream:
-            stream.write(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+            stream.write(seal(value))
             stream.flush()
             os.fsync(stream.fileno())
         (folder / key).replace(path)
