@@ -63,6 +63,7 @@ class Applier:
         self.say = say
         self._etc = EtcWriter(system, self, early)
         self._network_news: int | None = None
+        self._heard = False  # that links or addresses have changed since they were last looked at
         self._cards: frozenset[int] = frozenset()
         self.up: dict[str, tuple[str, ...]] = {}
         self.consoles: tuple[str, ...] = ()
@@ -194,7 +195,7 @@ class Applier:
         if self._network_news is None:
             news = self._system.open_network_news()
             self._network_news = news
-            self._listen(machine, news)
+            self._loop.watch(news, "network", lambda: self._on_network_news(machine, news))
         links = self._system.links()
         self._cards = hardware(links)
         plan = network.plan(machine.network, links, linknames.read(self._system, links))
@@ -204,15 +205,8 @@ class Applier:
         self._loop.soon("network", lambda: self.insist("DHCP", lambda: self._performer.load(plan.services)))
         self._look_at_addresses(self._system.links())
 
-    def _listen(self, machine: Machine, news: int) -> None:
-        self._loop.watch(news, "network", lambda: self._on_network_news(machine, news))
-
     def _on_network_news(self, machine: Machine, news: int) -> None:
         """Links or addresses changed. What came is all read: only that something came matters."""
-        self._loop.unwatch(news)
-        self._loop.after(
-            "network news", NEWS_PAUSE, lambda: self.insist("network news", lambda: self._listen(machine, news))
-        )
         try:
             for _ in range(64):
                 if not self._system.read_from(news, 1 << 16):
@@ -221,7 +215,17 @@ class Applier:
             pass
         except OSError as error:  # ENOBUFS: some news were lost; that there were some is enough
             self.say(f"network news: {error}")
+        self._heard = True
+        if not self._loop.armed("network news"):
+            self._look_at_links(machine)
+
+    def _look_at_links(self, machine: Machine) -> None:
+        """See what has changed, and again after a pause, where something changed within it."""
+        if not self._heard:
+            return
+        self._loop.after("network news", NEWS_PAUSE, lambda: self._look_at_links(machine))
         links = self._system.links()
+        self._heard = False
         if hardware(links) - self._cards:  # a card came late: USB, hot plug
             self.insist("network", lambda: self._network(machine))
         else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 from init.pid1 import identity, mounts
+from init.pid1.system import SYNC_SECONDS
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
     from init.pid1.system import System
 
-SYNC_BOUND = 10.0  # seconds
+ALL_BOUND = 5.0  # seconds for unmounting everything, and for each where that was not enough
+EACH_BOUND = 2.0
+ANSWER_MOST = 4096  # bytes
+_BEGIN = b"\0"  # of an answer: one that is not there at all has no bytes either
 _KERNEL_KINDS = frozenset(
     (
         "proc",
@@ -48,59 +54,95 @@ def targets(mounted: str, order: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def leave(system: System, order: tuple[str, ...], say: Callable[[str], None], *, on_disk: bool) -> bool:
-    """Keep seed and clock, sync, unmount. Return whether state is entirely unmounted, or was never on a disk."""
+    """Keep seed and clock, sync, unmount. Return whether state is entirely unmounted, or was never on a disk.
+
+    Each in a child with a bound: a drive that never answers holds sync(2) and umount(2), which nothing ends. Whatever
+    came of the sync, unmounting writes each file system once more.
+    """
     if on_disk:
         for keep in (identity.save_seed, identity.stamp_clock):
             _try(say, keep.__name__, lambda keep=keep: keep(system))  # type: ignore[misc]
-    _try(say, "sync", lambda: _sync(system, say))
+    written = _try(say, "sync", lambda: _sync(system, say))
     try:
         mounted = system.read("/proc/self/mounts", 1 << 20).decode("utf-8", "replace")
     except OSError:
         mounted = ""
-    failed = [place for place in targets(mounted, order) if not _unmount(system, place)]
-    still = [place for place in failed if place in order]
+    still = _unmount(system, targets(mounted, order), order)
     for place in still:
-        if _try(say, f"remount {place} read-only", lambda place=place: _freeze(system, place)):  # type: ignore[misc]
+        if _within(system, EACH_BOUND, lambda place=place: _freeze(system, place)) is not None:  # type: ignore[misc]
             say(f"{place} is held by something: remounted read-only")
-    if still:
+        else:
+            say(f"{place} could be neither unmounted nor made read-only")
+    if still and written:
         _try(say, "sync", lambda: _sync(system, say))
     return not still or not on_disk
 
 
-def _sync(system: System, say: Callable[[str], None]) -> None:
-    """Write all that is dirty, in a child with a bound: a drive that never answers holds sync(2), which nothing ends.
+def _sync(system: System, say: Callable[[str], None]) -> bool:
+    written = system.sync()
+    if not written:
+        say(f"a disk has not taken all that is for it within {SYNC_SECONDS:g} s: going on with what does")
+    return written
 
-    Whatever came of it, unmounting writes each file system once more.
-    """
 
-    def work() -> bytes:
-        system.sync()
-        return b"done"
+def _unmount(system: System, places: tuple[str, ...], order: tuple[str, ...]) -> tuple[str, ...]:
+    """Unmount all places; return those of `order` that are still mounted."""
+    answer = _within(
+        system,
+        ALL_BOUND,
+        lambda: "\n".join(place for place in places if not _unmounted(system, place) and place in order).encode(),
+    )
+    if answer is not None:
+        return tuple(answer.decode().splitlines())
+    # One of them never ends. Whichever it is, the others need not share its fate.
+    return tuple(place for place in places if not _unmounted_alone(system, place) and place in order)
 
-    _, reading = system.apart(work)
+
+def _unmounted_alone(system: System, place: str) -> bool:
+    return _within(system, EACH_BOUND, lambda: b"done" if _unmounted(system, place) else b"") == b"done"
+
+
+def _unmounted(system: System, place: str) -> bool:
     try:
-        if not system.wait_readable([reading], SYNC_BOUND):
-            say(f"a disk has not taken all that is for it within {SYNC_BOUND:g} s: going on with what does")
+        system.unmount(place)
+    except OSError as error:
+        return error.errno == errno.EINVAL  # nothing is mounted there
+    return True
+
+
+def _within(system: System, seconds: float, work: Callable[[], bytes]) -> bytes | None:
+    """Return the answer of work in a child; None where there is none within so many seconds."""
+    try:
+        _, reading = system.apart(lambda: _BEGIN + work())
+    except OSError:  # there can be no child: unmounting matters more than the bound
+        return _done(work)
+    try:
+        if not system.wait_readable([reading], seconds):
+            return None
+        answer = system.read_from(reading, ANSWER_MOST)
+        return answer.removeprefix(_BEGIN) if answer.startswith(_BEGIN) else None
+    except OSError:
+        return None
     finally:
         system.close(reading)
 
 
-def _freeze(system: System, place: str) -> None:
+def _done(work: Callable[[], bytes]) -> bytes | None:
+    try:
+        return work()
+    except OSError:
+        return None
+
+
+def _freeze(system: System, place: str) -> bytes:
     system.mount("", place, "", mounts.REMOUNT | mounts.READ_ONLY)
+    return b""
 
 
-def _unmount(system: System, place: str) -> bool:
+def _try(say: Callable[[str], None], what: str, act: Callable[[], object]) -> bool:
+    """Do one thing; tell whether it was done, which an act may deny itself; say it where it was refused."""
     try:
-        system.unmount(place)
-    except OSError as error:
-        return error.errno == 22  # EINVAL: nothing is mounted there
-    return True
-
-
-def _try(say: Callable[[str], None], what: str, act: Callable[[], None]) -> bool:
-    try:
-        act()
+        return act() is not False
     except OSError as error:
         say(f"{what}: {error}")
         return False
-    return True

@@ -221,11 +221,14 @@ class Watchdog:
     software: bool  # softdog: it can't help when the kernel itself hangs
 
 
+SYNC_SECONDS = 10.0
+
+
 class Power(Protocol):
     """The end of things."""
 
-    def sync(self) -> None:
-        """Write all that is dirty to the disks; may take as long as they do."""
+    def sync(self, seconds: float = SYNC_SECONDS) -> bool:
+        """Write all that is dirty to the disks; tell whether that was done within so many seconds."""
 
     def power(self, how: str) -> None:
         """reboot(2): `reboot`, `poweroff` or `halt`; returns only on a fake."""

@@ -17,7 +17,7 @@ from fakes.network import FakeNetwork
 from fakes.recording import recorded
 from fakes.tree import Link, Node, Tree, refuse
 
-from init.pid1.system import ChildResult, FileStatus, TableRow, Uevent, Watchdog
+from init.pid1.system import SYNC_SECONDS, ChildResult, FileStatus, TableRow, Uevent, Watchdog
 
 
 class Blocks(Protocol):
@@ -346,8 +346,8 @@ class FakeSystem(FakeNetwork):
     # Power, children
 
     @recorded
-    def sync(self) -> None:
-        pass
+    def sync(self, seconds: float = SYNC_SECONDS) -> bool:
+        return True
 
     @recorded
     def power(self, how: str) -> None:

@@ -25,6 +25,7 @@ from init.pid1 import halves, seeddisk
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.sources import SEED_FOLDER
+from init.pid1.state import PLACE
 from init.pid1.system import Spawn
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +128,7 @@ def test_of_two_the_first_by_name_counts() -> None:
 
 def test_a_machine_with_no_other_disk_starts_no_child_for_it() -> None:
     life = Life(labelled=[])
-    assert [call.name for call in life.system.calls].count("apart") == 1, "the last sync alone"
+    assert [call.name for call in life.system.calls].count("apart") == 1, "the unmounting at the end alone"
     assert (life.asked(), life.in_force()) == (None, ["recipe"])
 
 
@@ -151,6 +152,26 @@ def test_a_sync_that_never_ends_does_not_keep_state_from_being_unmounted() -> No
     assert life.system.stuck == []
     assert b"a disk has not taken all that is for it within 10 s" in life.system.said
     assert [event["state_unmounted"] for event in life.events if event["event"] == events.SHUTDOWN_CLEAN] == [True]
+    assert life.system.powered == "poweroff"
+
+
+@pytest.mark.parametrize("place", ["/var", "/home", PLACE])
+def test_an_unmount_that_never_ends_keeps_no_other_file_system_mounted(place: str) -> None:
+    life = Life(hangs=[("unmount", place)])
+    assert life.system.stuck == []
+    left = {PLACE, place}
+    assert {name for name in ("/var", "/home", "/root", PLACE) if name in life.system.mounted} <= left
+    assert life.system.powered == "poweroff"
+    assert f"{place} is held by something: remounted read-only".encode() in life.system.said
+    assert [event["state_unmounted"] for event in life.events if event["event"] == events.SHUTDOWN_CLEAN] == [False]
+
+
+def test_where_there_can_be_no_child_all_is_unmounted_all_the_same() -> None:
+    number = next(n for n, call in enumerate(Life(labelled=[]).system.calls, 1) if call.name == "apart")
+    life = Life(labelled=[], fail_at=number)
+    assert life.system.failed is not None
+    assert life.system.failed.name == "apart"
+    assert PLACE not in life.system.mounted
     assert life.system.powered == "poweroff"
 
 
@@ -199,3 +220,25 @@ def test_work_apart_answers_holds_nothing_and_can_be_killed(tmp_path: Path) -> N
         check=False,
     )  # fmt: skip
     assert done.stdout.splitlines() == ["answers 1 free", "raises ", "hangs no answer", "-9 b''"], done.stderr
+
+
+SYNC = """
+import os, pathlib, signal
+from init.pid1.linux.kernel import Kernel
+kernel = Kernel()
+print(kernel.sync(60.0))
+os.sync = signal.pause
+print(kernel.sync(0.05))
+def refused():
+    raise OSError(5, "Input/output error")
+os.sync = refused
+print(kernel.sync(60.0))
+for pid in pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+    kernel.signal(int(pid), signal.SIGKILL)
+    os.waitpid(int(pid), 0)
+"""
+
+
+def test_a_real_sync_is_waited_for_no_longer_than_its_bound() -> None:
+    done = subprocess.run([sys.executable, "-c", SYNC], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "False", "False"]

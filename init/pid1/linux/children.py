@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import time
 
@@ -77,3 +78,25 @@ def _await(pid: int, reading: int, deadline: float) -> ChildResult:
         output = (output + part)[:_KEPT]
     _, status = os.waitpid(pid, 0)
     return ChildResult(status=None if killed else os.waitstatus_to_exitcode(status), output=output)
+
+
+def apart(work: Callable[[], bytes]) -> tuple[int, int]:
+    """See `Processes.apart`."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(reading, False)
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if pid:
+        os.close(writing)
+        return pid, reading
+    try:
+        # A child that hangs must hold nothing of PID 1: a watchdog is disarmed by the last who closes it.
+        os.closerange(3, writing)
+        os.closerange(writing + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.write(writing, work())
+    finally:
+        os._exit(0)  # whatever it raised: a second PID 1 must not come of it

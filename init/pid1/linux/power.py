@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import struct
 
-from init.pid1.linux import libc
-from init.pid1.system import Watchdog
+from init.pid1.linux import children, libc
+from init.pid1.system import SYNC_SECONDS, Watchdog
 
 _COMMANDS = {"reboot": 0x01234567, "poweroff": 0x4321FEDC, "halt": 0xCDEF0123}
 _DISABLE_CTRL_ALT_DEL = 0
+_DONE = b"done"
 _WDIOC_GETSUPPORT = 0x80285700
 _WDIOC_SETTIMEOUT = 0xC0045706
 _WDIOC_GETTIMEOUT = 0x80045707
@@ -19,9 +21,20 @@ _WDIOC_GETTIMEOUT = 0x80045707
 class PowerCalls:
     """The body of `system.Power`."""
 
-    def sync(self) -> None:
-        """Write all that is dirty to the disks."""
-        os.sync()
+    def sync(self, seconds: float = SYNC_SECONDS) -> bool:
+        """See `Power.sync`: in a child, for a drive that never answers holds sync(2), which nothing ends."""
+
+        def work() -> bytes:
+            os.sync()
+            return _DONE
+
+        _, reading = children.apart(work)
+        try:
+            waiting = select.poll()
+            waiting.register(reading, select.POLLIN)
+            return bool(waiting.poll(seconds * 1000)) and os.read(reading, len(_DONE)) == _DONE
+        finally:
+            os.close(reading)
 
     def power(self, how: str) -> None:
         """reboot(2)."""

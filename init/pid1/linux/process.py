@@ -12,7 +12,7 @@ import os
 import resource
 
 from init.formats.bare import signal
-from init.pid1.linux import own
+from init.pid1.linux import children, own
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -63,23 +63,7 @@ class ProcessCalls:
 
     def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
         """See `Processes.apart`."""
-        reading, writing = self.make_pipe()
-        try:
-            pid = os.fork()
-        except OSError:
-            os.close(reading)
-            os.close(writing)
-            raise
-        if pid:
-            os.close(writing)
-            return pid, reading
-        try:
-            # A child that hangs must hold nothing of PID 1: a watchdog is disarmed by the last who closes it.
-            os.closerange(3, writing)
-            os.closerange(writing + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-            os.write(writing, work())
-        finally:
-            os._exit(0)  # whatever it raised: a second PID 1 must not come of it
+        return children.apart(work)
 
     def signal(self, pid: int, number: int) -> None:
         """See `Processes.signal`."""
