@@ -50,7 +50,7 @@ def _bake_one(image: BakedImage, lock: Lock, store: Store) -> Image:
             error.place = error.place or image.place
             raise
     packages: dict[str, tuple[Entry, ...]] = {}
-    for package in image_packages(lock, image.name):
+    for package in image_packages(lock, image.name) if image.packages else ():
         if not store.has(package.sha256):
             raise BuildError(
                 f"{package.name} {package.version}, a part of the image {image.name}, is not in the store",

@@ -12,6 +12,8 @@ from builder.lock.solve import Solver, solve_parts
 from builder.recipe.model import PackageRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from builder.lock.archive import Archive
     from builder.lock.model import LockedPackage
     from builder.progress import Progress
@@ -57,7 +59,7 @@ def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progre
 def check_fits(recipe: Recipe, lock: Lock) -> None:
     """Make sure that `lock` answers what `recipe` asks today. Raises LockError with the place of what is new.
 
-    A kernel that is not built, and an image that is no longer there, may stay in the lock.
+    A kernel that is not built, and an image that is no longer there or made of no package, may stay in the lock.
     """
     hint = f"lock anew: berth lock {recipe.name}"
     if (lock.suite, lock.architecture) != (recipe.build.suite, recipe.build.architecture):
@@ -73,13 +75,27 @@ def check_fits(recipe: Recipe, lock: Lock) -> None:
         for request in requests:
             if request.name not in have.get(name, set()):
                 raise LockError(f"the lock does not have {request.name}", place=request.place, hint=hint)
-    dropped = sorted(have[ROOT] - {request.name for request in wanted[ROOT]})
-    if dropped:
-        place = Place(file=str(recipe.path))
-        raise LockError(f"the recipe no longer asks for {', '.join(dropped)}", place=place, hint=hint)
+    _refuse_dropped(recipe, have, hint)
     if locked_waivers(recipe.build.waive) != lock.waived:
         place = Place(file=str(recipe.path))
         raise LockError("the recipe's `waive` changed since the lock was made", place=place, hint=hint)
+
+
+def _refuse_dropped(recipe: Recipe, have: Mapping[str, set[str]], hint: str) -> None:
+    """What a list no longer names would still be taken from the lock, into the root or a baked image."""
+    lists = [(ROOT, recipe.build.packages, "the recipe", Place(file=str(recipe.path)))]
+    lists += [
+        (image_part(image.name), image.packages, f"the image {image.name}", image.place)
+        for image in recipe.build.images
+        if image.packages
+    ]
+    for part, requests, whose, place in lists:
+        if dropped := sorted(have[part] - {request.name for request in requests}):
+            raise LockError(
+                f"{whose} no longer asks for {', '.join(dropped)}",
+                place=requests[-1].place if requests else place,
+                hint=hint,
+            )
 
 
 def _idle_waivers(waive: tuple[Waiver, ...], packages: tuple[LockedPackage, ...]) -> tuple[Waiver, ...]:

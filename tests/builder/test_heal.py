@@ -272,6 +272,21 @@ def test_a_lock_must_fit_its_recipe(scene: Scene, changed, words: str) -> None:
     assert "berth lock small" in (caught.value.hint or "")
 
 
+def test_a_package_that_a_list_no_longer_names_is_not_taken_from_the_lock(scene: Scene) -> None:
+    """Neither into the root nor into a baked image; a whole image may go, or be made of files alone."""
+    lock = scene.solve(recipe("unrelated", baked=("busybox-static", "crun")))
+    for less, words in (
+        (recipe(baked=("busybox-static", "crun")), "the recipe no longer asks for unrelated"),
+        (recipe("unrelated"), "the image demo no longer asks for crun"),
+    ):
+        with pytest.raises(LockError, match=words) as caught:
+            check_fits(less, lock)
+        assert str(caught.value.place) == "recipes/small.yaml:4"
+        assert "berth lock small" in (caught.value.hint or "")
+    check_fits(recipe("unrelated", baked=()), lock)
+    check_fits(recipe("unrelated", images=False), lock)
+
+
 def test_a_waiver_without_work_is_told(scene: Scene) -> None:
     scene.solve(recipe(waive=("initramfs-tools", "dracut")))
     assert ["dracut" in note for note in scene.progress.said] == [True]

@@ -8,15 +8,19 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from builder.errors import BuildError, InputError, Place, VerificationError
 from builder.fetch.store import Store
+from builder.images.bake import bake
 from builder.images.layout import read_layout
 from builder.images.packages import image_of
 from builder.images.storage import PREFIX, store_entries
+from builder.lock.model import Lock
+from builder.progress import SilentProgress
 from builder.recipe.model import BakedImage, ExtraFile
 from builder.rootfs.entry import Entry, Kind
 from init.containers.baked import IMAGES_FILE, LAYERS_FILE, parse
@@ -72,6 +76,14 @@ def test_an_image_of_packages_has_their_files_without_documentation(store: Store
     assert "A=b=c" in config["config"]["Env"]
     assert config["rootfs"]["diff_ids"] == [f"sha256:{image.layers[0].diff_id}"]
     assert config["created"] == "2023-11-14T22:13:20Z"
+
+
+def test_an_image_of_files_alone_needs_no_part_of_the_lock(store: Store) -> None:
+    own = ExtraFile(path="/app", content="x", source=None, mode=0o755, uid=0, gid=0, place=PLACE)
+    recipe: Any = SimpleNamespace(build=SimpleNamespace(images=(recipe_image(packages=(), files=(own,)),)))
+    lock: Any = Lock(recipe="x", architecture="amd64", epoch=0, releases=(), packages=())
+    tools: Any = None
+    assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, tools, SilentProgress())))
 
 
 def test_two_packages_may_not_bring_the_same_file(store: Store) -> None:

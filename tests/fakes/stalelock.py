@@ -117,12 +117,17 @@ class Scene:
         )  # fmt: skip
 
 
-def recipe(*extra: str, waive: tuple[str, ...] = ("initramfs-tools",), images: bool = True):
+def recipe(
+    *extra: str,
+    waive: tuple[str, ...] = ("initramfs-tools",),
+    images: bool = True,
+    baked: tuple[str, ...] = ("busybox-static",),
+):
     def asked(*names: str) -> tuple[PackageRequest, ...]:
         return tuple(PackageRequest(name=name, place=PLACE) for name in names)
 
     waivers = tuple(Waiver(package="linux-image-*", depends=name, reason="a test", place=PLACE) for name in waive)
-    demo = SimpleNamespace(name="demo", packages=asked("busybox-static"))
+    demo = SimpleNamespace(name="demo", packages=asked(*baked), place=PLACE)
     build = SimpleNamespace(
         suite="trixie", architecture="amd64", kernel="full", waive=waivers, images=(demo,) if images else (),
         packages=asked("openssh-server", "kmod", "crun", *extra),
