@@ -254,7 +254,7 @@ def read_slot(folder: Path) -> SlotImage | None:
             initramfs=folder / "initramfs",
             **facts,
         )
-    except OSError:
+    except (OSError, KeyError, TypeError):  # gone, or another builder's
         return None
 
 

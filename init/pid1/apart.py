@@ -1,4 +1,7 @@
-"""Work that may never end, as far as PID 1 is concerned: a child does it, and its answer comes to the loop."""
+"""Work that may never end, as far as PID 1 is concerned: a child does it.
+
+Its answer comes to the loop (`Child`), or is waited for no longer than a bound (`within`), where the loop has ended.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
 
 ANSWER_MOST = 4096  # bytes
 _SIGKILL = 9
+_LOOK = 1.0  # seconds between looks whether anything moves
+_BEGIN = b"\0"  # of an answer in `within`: work that raised has no bytes either
 
 
 class Child:
@@ -81,3 +86,53 @@ class Child:
                 self._system.signal(pid, _SIGKILL)
         except OSError:
             return  # it has ended
+
+
+def within(
+    system: System,
+    seconds: float,
+    work: Callable[[], bytes],
+    *,
+    progress: Callable[[], object] = lambda: None,
+    alive: Callable[[], object] = lambda: None,
+) -> bytes | None:
+    """Return the answer of work in a child, which has so many seconds, and as many again whenever `progress` changes.
+
+    None where the time was up, or where the work raised. `alive` is called each second. Where there can be no child,
+    the work is done here: that matters more than the bound.
+    """
+    try:
+        _, reading = system.apart(lambda: _BEGIN + work())
+    except OSError:
+        try:
+            return work()
+        except OSError:
+            return None
+    try:
+        left, before = seconds, progress()
+        while not _ready(system, reading, min(left, _LOOK)):
+            alive()
+            now = progress()
+            left, before = (seconds if now != before else left - _LOOK), now
+            if left <= 0:
+                return None
+        answer = system.read_from(reading, ANSWER_MOST)
+        return answer.removeprefix(_BEGIN) if answer.startswith(_BEGIN) else None
+    except OSError:
+        return None
+    finally:
+        _close(system, reading)
+
+
+def _ready(system: System, reading: int, seconds: float) -> bool:
+    try:
+        return bool(system.wait_readable([reading], seconds))
+    except OSError:  # asked again, until the time is up
+        return False
+
+
+def _close(system: System, descriptor: int) -> None:
+    try:
+        system.close(descriptor)
+    except OSError:
+        return  # whatever it says, it is closed: close(2)

@@ -219,13 +219,16 @@ class Applier:
         if not self._loop.armed("network news"):
             self._look_at_links(machine)
 
-    def _look_at_links(self, machine: Machine) -> None:
-        """See what has changed, and again after a pause, where something changed within it."""
+    def _look_at_links(self, machine: Machine, pause: float = NEWS_PAUSE) -> None:
+        """See what has changed, and again after a pause: where something changed within it, or this failed."""
         if not self._heard:
             return
-        self._loop.after("network news", NEWS_PAUSE, lambda: self._look_at_links(machine))
+        self._heard = not self.attempt("links and addresses", lambda: self._see_links(machine))
+        again = min(pause * 2, AGAIN_MOST) if self._heard else NEWS_PAUSE
+        self._loop.after("network news", again, lambda: self._look_at_links(machine, again))
+
+    def _see_links(self, machine: Machine) -> None:
         links = self._system.links()
-        self._heard = False
         if hardware(links) - self._cards:  # a card came late: USB, hot plug
             self.insist("network", lambda: self._network(machine))
         else:

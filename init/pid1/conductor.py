@@ -240,7 +240,7 @@ class Conductor:
         for action in actions:
             self.loop.guard(f"boot: {type(action).__name__}", lambda action=action: self._do_boot(action))  # type: ignore[misc]
 
-        if settled:  # all its actions are done: whoever looks now sees every service
+        if settled:  # all its actions are done: whoever looks now sees every service but the DHCP client
             self._settled = True
             if self._rested:  # a boot that takes longer than `settle`: without a network nothing else would say it
                 self._finally()

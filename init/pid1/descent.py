@@ -81,7 +81,7 @@ class Descent:
                 self._logs.let_go()
                 order = self._early.unmount
                 on_disk = self._early.state.kind == "ext4"
-                unmounted = leave.leave(self._system, order, self._console.say, on_disk=on_disk)
+                unmounted = leave.leave(self._system, order, self._console.say, on_disk=on_disk, alive=self._feed)
                 self._shut(shutdown.Left(unmounted=unmounted))
             case shutdown.Flush():
                 self._flush()
@@ -91,6 +91,11 @@ class Descent:
                 self._loop.after(f"shutdown.{state}", seconds, lambda: self._shut(shutdown.Late(state=state)))
             case shutdown.Emit(event=event, fields=fields):
                 self._announcer.emit(event, **fields)
+
+    def _feed(self) -> None:
+        dog = self._early.watchdog
+        if dog is not None:
+            self._loop.guard("watchdog", lambda: self._system.feed_watchdog(dog))
 
     def _after_fault(self, action: shutdown.Action) -> None:
         """An action of the way down raised: the next state comes all the same."""

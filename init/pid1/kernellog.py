@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEVICE = "/dev/kmsg"
 RECORD_MOST = 8192
 AT_ONCE = 64  # records in one turn
+LAST_TURNS = 64  # at the end: a kernel that talks on and on must not keep the machine up
 BEGIN_AFTER = 2.0  # seconds
 NAME = "kernel"
 
@@ -44,6 +45,7 @@ class KernelLog:
         self._loop = loop
         self._logs = logs
         self._descriptor = system.open(DEVICE, os.O_RDONLY | os.O_NONBLOCK)
+        logs.on_leaving = self.finish
         self._later()
 
     def _later(self) -> None:
@@ -51,19 +53,31 @@ class KernelLog:
 
     def _begin(self) -> None:
         try:
-            self._loop.watch(self._descriptor, "kernel log", self._read)
-        except OSError:
-            self._later()  # memory is short
+            self._loop.watch(self._descriptor, "kernel log", self._on_records)
+        except OSError as error:
+            self._logs.say("init", f"the kernel's log can't be watched yet: {error.strerror or error}")
+            self._later()
 
-    def _read(self) -> None:
+    def _on_records(self) -> None:
+        self._read()
+
+    def finish(self) -> None:
+        """Read what there is, before nothing can be kept any more."""
+        for _ in range(LAST_TURNS):
+            if not self._read():
+                return
+
+    def _read(self) -> bool:
+        """Take some records; tell whether there may be more."""
         said: list[tuple[float, str]] = []
         try:
             for _ in range(AT_ONCE):
                 self._read_record(said)
         except BlockingIOError:
-            return
+            return False
         finally:
             self._logs.say_earlier(NAME, said)
+        return True
 
     def _read_record(self, said: list[tuple[float, str]]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from init.pid1 import identity, mounts
+from init.pid1 import apart, identity, mounts
 from init.pid1.system import SYNC_SECONDS
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
     from init.pid1.system import System
 
-ALL_BOUND = 5.0  # seconds for unmounting everything, and for each where that was not enough
-EACH_BOUND = 2.0
-ANSWER_MOST = 4096  # bytes
-_BEGIN = b"\0"  # of an answer: one that is not there at all has no bytes either
+PATIENCE = 5.0  # seconds in which no disk does anything
+HURRIED = 1.0  # the same, once a disk was found to do nothing
 _KERNEL_KINDS = frozenset(
     (
         "proc",
@@ -53,56 +51,97 @@ def targets(mounted: str, order: tuple[str, ...]) -> tuple[str, ...]:
     return (*reversed(before), *order)
 
 
-def leave(system: System, order: tuple[str, ...], say: Callable[[str], None], *, on_disk: bool) -> bool:
+def leave(
+    system: System,
+    order: tuple[str, ...],
+    say: Callable[[str], None],
+    *,
+    on_disk: bool,
+    alive: Callable[[], object] = lambda: None,
+) -> bool:
     """Keep seed and clock, sync, unmount. Return whether state is entirely unmounted, or was never on a disk.
 
-    Each in a child with a bound: a drive that never answers holds sync(2) and umount(2), which nothing ends. Whatever
-    came of the sync, unmounting writes each file system once more.
+    Each in a child: a drive that never answers holds write(2), sync(2) and umount(2), which nothing ends. A slow one is
+    waited for as long as anything moves; `alive` is called each second of that.
     """
     if on_disk:
-        for keep in (identity.save_seed, identity.stamp_clock):
-            _try(say, keep.__name__, lambda keep=keep: keep(system))  # type: ignore[misc]
-    written = _try(say, "sync", lambda: _sync(system, say))
+        _keep(system, say)
+    written = _sync(system, say)
     try:
         mounted = system.read("/proc/self/mounts", 1 << 20).decode("utf-8", "replace")
     except OSError:
         mounted = ""
-    still = _unmount(system, targets(mounted, order), order)
-    for place in still:
-        if _within(system, EACH_BOUND, lambda place=place: _freeze(system, place)) is not None:  # type: ignore[misc]
+    patience, clean, held = PATIENCE, True, []
+    for place in targets(mounted, order):
+        answer = apart.within(
+            system,
+            patience,
+            lambda place=place: b"done" if _unmounted(system, place) else b"",  # type: ignore[misc]
+            progress=lambda: moved(system),
+            alive=alive,
+        )
+        if answer is None:
+            say(f"{place} can't be unmounted: its disk does not answer")
+            patience, clean = HURRIED, clean and place not in order
+        elif not answer and place in order:
+            held.append(place)
+    for place in held:
+        if apart.within(system, HURRIED, lambda place=place: _freeze(system, place)) is not None:  # type: ignore[misc]
             say(f"{place} is held by something: remounted read-only")
         else:
             say(f"{place} could be neither unmounted nor made read-only")
-    if still and written:
-        _try(say, "sync", lambda: _sync(system, say))
-    return not still or not on_disk
+    if held and written:
+        _sync(system, say)
+    return not on_disk or (clean and not held)
+
+
+def _keep(system: System, say: Callable[[str], None]) -> None:
+    """Keep the random seed and the clock for the next boot."""
+
+    def keep() -> bytes:
+        return b"; ".join(filter(None, (_tried(identity.save_seed, system), _tried(identity.stamp_clock, system))))
+
+    failed = apart.within(system, HURRIED, keep)
+    if failed is None:
+        say("random seed and clock could not be kept: their disk does not answer")
+    elif failed:
+        say(failed.decode("utf-8", "replace"))
+
+
+def _tried(keep: Callable[[System], object], system: System) -> bytes:
+    try:
+        keep(system)
+    except OSError as error:
+        return f"{keep.__name__}: {error}".encode()
+    return b""
 
 
 def _sync(system: System, say: Callable[[str], None]) -> bool:
-    written = system.sync()
+    try:
+        written = system.sync()
+    except OSError as error:
+        say(f"sync: {error}")
+        return False
     if not written:
         say(f"a disk has not taken all that is for it within {SYNC_SECONDS:g} s: going on with what does")
     return written
 
 
-def _unmount(system: System, places: tuple[str, ...], order: tuple[str, ...]) -> tuple[str, ...]:
-    """Unmount all places; return those of `order` that are still mounted."""
-    answer = _within(
-        system,
-        ALL_BOUND,
-        lambda: "\n".join(place for place in places if not _unmounted(system, place) and place in order).encode(),
-    )
-    if answer is not None:
-        return tuple(answer.decode().splitlines())
-    # One of them never ends. Whichever it is, the others need not share its fate.
-    return tuple(place for place in places if not _unmounted_alone(system, place) and place in order)
+def moved(system: System) -> tuple[tuple[str, ...], ...]:
+    """Return what the disks have done so far: reads, writes, sectors written and flushes that ended.
 
-
-def _unmounted_alone(system: System, place: str) -> bool:
-    return _within(system, EACH_BOUND, lambda: b"done" if _unmounted(system, place) else b"") == b"done"
+    Documentation/admin-guide/iostats.rst. What is under way counts for nothing: it may be so for ever.
+    """
+    try:
+        text = system.read("/proc/diskstats", 1 << 20).decode("utf-8", "replace")
+    except OSError:
+        return ()
+    lines = [line.split() for line in text.splitlines()]
+    return tuple((words[2], words[3], words[7], words[9], *words[18:19]) for words in lines if len(words) > 9)
 
 
 def _unmounted(system: System, place: str) -> bool:
+    """Unmount a place. To be asked once: what is being unmounted is no mount point any more, yet not written."""
     try:
         system.unmount(place)
     except OSError as error:
@@ -110,39 +149,6 @@ def _unmounted(system: System, place: str) -> bool:
     return True
 
 
-def _within(system: System, seconds: float, work: Callable[[], bytes]) -> bytes | None:
-    """Return the answer of work in a child; None where there is none within so many seconds."""
-    try:
-        _, reading = system.apart(lambda: _BEGIN + work())
-    except OSError:  # there can be no child: unmounting matters more than the bound
-        return _done(work)
-    try:
-        if not system.wait_readable([reading], seconds):
-            return None
-        answer = system.read_from(reading, ANSWER_MOST)
-        return answer.removeprefix(_BEGIN) if answer.startswith(_BEGIN) else None
-    except OSError:
-        return None
-    finally:
-        system.close(reading)
-
-
-def _done(work: Callable[[], bytes]) -> bytes | None:
-    try:
-        return work()
-    except OSError:
-        return None
-
-
 def _freeze(system: System, place: str) -> bytes:
     system.mount("", place, "", mounts.REMOUNT | mounts.READ_ONLY)
     return b""
-
-
-def _try(say: Callable[[str], None], what: str, act: Callable[[], object]) -> bool:
-    """Do one thing; tell whether it was done, which an act may deny itself; say it where it was refused."""
-    try:
-        return act() is not False
-    except OSError as error:
-        say(f"{what}: {error}")
-        return False

@@ -110,6 +110,7 @@ class Logs:
         self._early: list[Line] = []
         self._listeners: list[Callable[[Line], None]] = []
         self.on_output: Callable[[str], None] = lambda _: None
+        self.on_leaving: Callable[[], None] = lambda: None
 
     def listen(self, listener: Callable[[Line], None]) -> None:
         """Call `listener` with every line from now on."""
@@ -217,6 +218,7 @@ class Logs:
 
     def let_go(self) -> None:
         """Write into no file any more: its file system is about to be unmounted."""
+        self._loop.guard("last lines", self.on_leaving)
         self._folder = None
 
     def _write(self, name: str, lines: list[Line]) -> None:

@@ -52,6 +52,8 @@ class RunningSystem(FakeSystem):
         self.hangs: set[tuple[str, str]] = set()  # calls that never come back: name and first argument
         self.stuck: list[str] = []  # those of them that PID 1 itself made
         self.in_child = False
+        self.work_apart = 0.02  # seconds that work in a child takes
+        self.records: list[bytes] = []  # of the kernel's log, that nobody has read
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
         """Let something happen at a time."""
@@ -79,6 +81,8 @@ class RunningSystem(FakeSystem):
         if (call.name, "".join(map(str, call.arguments[:1]))) in self.hangs:
             if not self.in_child:
                 self.stuck.append(str(call))
+            if call.name == "unmount":  # the kernel takes the place away first, and writes then
+                self.mounted.pop(str(call.arguments[0]), None)
             raise Stuck
         super().begin(call)
 
@@ -156,7 +160,7 @@ class RunningSystem(FakeSystem):
         pipe = Pipe(reading=self._number("pipe"), writing=self._number("pipe"), writers={pid})
         self.processes[pid] = process
         self.pipes.append(pipe)
-        self.later(0.02, lambda: self._work_apart(process, pipe, work))
+        self.later(self.work_apart, lambda: self._work_apart(process, pipe, work))
         return pid, pipe.reading
 
     def _work_apart(self, process: Process, pipe: Pipe, work: Callable[[], bytes]) -> None:
@@ -235,6 +239,8 @@ class RunningSystem(FakeSystem):
         if descriptor in self.readable:
             self.readable.discard(descriptor)
             return b"news"
+        if self._descriptors.get(descriptor) == "/dev/kmsg" and self.records:
+            return self.records.pop(0)
         if self.typed and self._descriptors.get(descriptor) == self.keyboard:
             return self.typed.pop(0)[:limit]
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -276,7 +282,8 @@ class RunningSystem(FakeSystem):
             kind = self._descriptors.get(descriptor)
             signals = kind == "signals" and bool(self.pending or self.child_ended)
             uevents = kind == "uevents" and bool(self.news) and self.news[0][0] <= self.seconds
-            if signals or uevents or self.queues.get(descriptor):
+            records = kind == "/dev/kmsg" and bool(self.records)
+            if signals or uevents or records or self.queues.get(descriptor):
                 ready.add(descriptor)
             connection = self.connections.get(descriptor)
             if connection is not None and connection.sent:

@@ -14,6 +14,7 @@ from fakes.system import FakeSystem
 
 from init.containers import ahead
 from init.pid1 import early, forerun
+from init.pid1.devices import Devices, read_index
 from init.pid1.events import Announcer
 from init.pid1.system import ChildResult
 
@@ -72,6 +73,24 @@ def test_the_byte_code_that_goes_on_is_read_first_and_then_what_the_engine_needs
     system.asides[0]()
     read = [call.arguments[0] for call in system.calls if call.name == "read_ahead"]
     assert read == files
+
+
+def test_the_engines_modules_are_begun_before_the_roots_drivers_which_wait_for_disks():
+    calls = booted().calls
+    switched = next(number for number, call in enumerate(calls) if call.name == "switch_root")
+    after = [call.name for call in calls[switched:] if call.name in ("fork", "load_module")]
+    assert after[:2] == ["fork", "fork"]
+    assert "load_module" in after
+
+
+def test_the_engines_modules_wait_for_no_driver():
+    system = booted()
+    devices = Devices(read_index(system))
+    devices.again(devices.index)
+    devices.hurry()
+    del system.calls[:]
+    devices.load(system, "ext4")
+    assert [call.arguments[1] for call in system.calls if call.name == "load_module"] == ["async_probe"]
 
 
 def test_modules_and_programs_of_the_engine_are_asked_for():

@@ -21,7 +21,7 @@ from init.formats import events
 from init.formats import machine as formats
 from init.formats.machine import Machine
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import halves, seeddisk
+from init.pid1 import halves, leave, seeddisk
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.sources import SEED_FOLDER
@@ -128,7 +128,7 @@ def test_of_two_the_first_by_name_counts() -> None:
 
 def test_a_machine_with_no_other_disk_starts_no_child_for_it() -> None:
     life = Life(labelled=[])
-    assert [call.name for call in life.system.calls].count("apart") == 1, "the unmounting at the end alone"
+    assert [str(call) for call in life.system.calls if call.name == "apart" and "SeedDisk" in str(call)] == []
     assert (life.asked(), life.in_force()) == (None, ["recipe"])
 
 
@@ -159,11 +159,47 @@ def test_a_sync_that_never_ends_does_not_keep_state_from_being_unmounted() -> No
 def test_an_unmount_that_never_ends_keeps_no_other_file_system_mounted(place: str) -> None:
     life = Life(hangs=[("unmount", place)])
     assert life.system.stuck == []
-    left = {PLACE, place}
-    assert {name for name in ("/var", "/home", "/root", PLACE) if name in life.system.mounted} <= left
+    assert not {"/var", "/home", "/root", PLACE} & life.system.mounted.keys()
     assert life.system.powered == "poweroff"
-    assert f"{place} is held by something: remounted read-only".encode() in life.system.said
+    assert f"{place} can't be unmounted: its disk does not answer".encode() in life.system.said
+    assert b"read-only" not in life.system.said
     assert [event["state_unmounted"] for event in life.events if event["event"] == events.SHUTDOWN_CLEAN] == [False]
+
+
+@pytest.mark.parametrize(("writes", "clean"), [(True, True), (False, False)], ids=["it writes", "it does nothing"])
+def test_an_unmount_is_waited_for_as_long_as_a_disk_writes(writes: bool, clean: bool) -> None:
+    """A slow stick with much to write; the watchdog is fed meanwhile."""
+    system = running(machine.installed(), lambda argv: Program())
+    system.mounted["/var"] = ("/dev/vda7", "ext4")
+    system.tree.fill({"/diskstats": b""}, at="/proc")
+    system.work_apart = 21.0
+    for second in range(21):
+        done = second if writes else 0  # what is under way, and for how long, counts for nothing
+        line = f" 253 0 vda 10 0 80 5 {done} 0 {done * 8} 5 1 {second} {second} 0 0 0 0 0 0\n"
+        system.later(second, lambda line=line: system.tree.put("/proc/diskstats", line.encode()))
+    fed: list[float] = []
+    begun = system.seconds
+    said: list[str] = []
+    assert leave.leave(system, ("/var",), said.append, on_disk=True, alive=lambda: fed.append(system.seconds)) is clean
+    assert ("/var" in system.mounted) is not clean
+    assert len(fed) >= (20 if writes else 5)
+    assert system.seconds - begun < (25 if writes else 8), "its patience, and no more"
+    assert any("does not answer" in text for text in said)  # at the least that the seed could not be kept
+
+
+def test_what_is_held_is_made_read_only_and_what_that_wrote_is_synced() -> None:
+    system = running(machine.installed(), lambda argv: Program())
+    system.mounted["/var"] = ("/dev/vda7", "ext4")
+
+    def busy(place: str, flags: int = 0) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", place)
+
+    system.unmount = busy  # type: ignore[method-assign]
+    said: list[str] = []
+    assert leave.leave(system, ("/var",), said.append, on_disk=False), "state was in memory"
+    assert said == ["/var is held by something: remounted read-only"]
+    assert [call.name for call in system.calls].count("sync") == 2
+    assert not leave.leave(system, ("/var",), said.append, on_disk=True)
 
 
 def test_where_there_can_be_no_child_all_is_unmounted_all_the_same() -> None:

@@ -273,3 +273,96 @@ def test_any_one_call_may_fail(fail_with, part, parts):
             events.SHUTDOWN_CLEAN,
         ):
             assert name in names, (failed, names)
+
+
+KERNEL_LINES = 200
+
+
+def with_kernel_lines(system: RunningSystem) -> RunningSystem:
+    system.records = [b"6,%d,%d,-;line %d of the kernel\n" % (n, n * 1000, n) for n in range(KERNEL_LINES)]
+    return system
+
+
+def kept_of_the_kernel(life: Life) -> list[bytes]:
+    return [
+        call.arguments[1]
+        for call in life.system.calls
+        if call.name == "append" and str(call.arguments[0]).endswith("/kernel.log")
+    ]
+
+
+def test_the_kernels_log_is_kept_in_batches_and_begun_when_the_container_has():
+    life = Life(system=with_kernel_lines(make()))
+    kept = kept_of_the_kernel(life)
+    lines = b"".join(kept).decode().splitlines()
+    assert [line.split(" ", 2)[1:] for line in lines] == [
+        [f"{n / 1000:.6f}", f"line {n} of the kernel"] for n in range(KERNEL_LINES)
+    ]
+    assert len(kept) <= KERNEL_LINES // 50, "one write for many"
+    calls = [str(call) for call in life.system.calls]
+    begun = next(n for n, call in enumerate(calls) if call.startswith("spawn") and "'run', 'web'" in call)
+    assert begun < next(n for n, call in enumerate(calls) if call.startswith("append") and "kernel.log" in call)
+
+
+def test_of_a_machine_that_goes_down_at_once_the_kernels_log_is_kept_too():
+    system = with_kernel_lines(make())
+    for at in (1.5, 1.6):
+        system.at(at, lambda: system.raise_signal(signal.SIGTERM))
+    life = Life(system=system)
+    assert life.system.powered == "reboot"
+    assert b"".join(kept_of_the_kernel(life)).count(b"\n") == KERNEL_LINES
+
+
+def talking(system: RunningSystem, seconds: float) -> RunningSystem:
+    """Let links and addresses change every hundredth of a second from the first lease on, for so long."""
+
+    def again(until: float) -> None:
+        system.readable.update(number for number, what in system._descriptors.items() if what == "network")
+        if system.seconds < until:
+            system.later(0.01, lambda: again(until))
+
+    system.at(10.0, lambda: again(10.0 + seconds))
+    return system
+
+
+def looks(life: Life) -> int:
+    return [call.name for call in life.system.calls].count("links")
+
+
+def test_links_that_change_all_the_time_are_looked_at_now_and_then():
+    quiet, talks = Life(system=make()), Life(system=talking(make(), 2.0))
+    assert 15 <= looks(talks) - looks(quiet) <= 25, "two hundred changes in two seconds"
+
+
+def refusing(call: str, until: float) -> RunningSystem:
+    """A machine whose links or addresses can't be read, from its first lease on."""
+    system = make()
+    original = getattr(system, call)
+
+    def refused():
+        if 2.3 < system.seconds < until:
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+        return original()
+
+    setattr(system, call, refused)
+    return system
+
+
+@pytest.mark.parametrize("call", ["links", "addresses"])
+def test_links_that_can_not_be_read_are_read_again(call):
+    life = Life(system=refusing(call, until=5.0))
+    assert events.INIT_FAULT not in life.names()
+    assert events.NETWORK_UP in life.names(), "the address came while nothing could be read"
+    assert life.answers[-1]["health"]["state"] == "healthy"
+
+
+@pytest.mark.parametrize("call", ["links", "addresses"])
+def test_that_links_can_not_be_read_is_told_ever_more_slowly(call):
+    said = Life(system=refusing(call, until=1000.0)).system.said
+    assert 1 <= said.count(b"berth: links and addresses: No buffer space available") <= 20
+
+
+def test_dhcp_begins_when_the_containers_of_the_same_turn_have():
+    spawned = [str(call) for call in Life().system.calls if call.name == "spawn"]
+    container = next(n for n, call in enumerate(spawned) if "'web'" in call)
+    assert container < next(n for n, call in enumerate(spawned) if "dhcpcd" in call)
