@@ -8,8 +8,8 @@
     flushing   says `shutdown.clean`, lets the events out                      out, or 1 s → off
     off        reboot(2)                                                       –
 
-Whatever fails on the way, the next state comes: state is unmounted, or read-only where it is held. Who asks a third
-time has no patience: services are killed at once.
+Whatever fails on the way, the next state comes: state is unmounted, or read-only where it is held, or left to a disk
+that does not answer. Who asks a third time has no patience: services are killed at once.
 """
 
 from __future__ import annotations
