@@ -38,6 +38,7 @@ from builder.rootfs.entry import Kind
 from builder.rootfs.unpack import Unpacked, build_tree
 from builder.stages import run_stages
 from builder.stages.context import StageContext
+from builder.stages.scripts import answers_of_image, idle_excuses
 from builder.steps import Steps, code_digest, digest
 from init.formats.machine import encode
 from init.formats.release import Release
@@ -168,7 +169,8 @@ def savings(unpacked: Unpacked) -> str:
 def root_tree(order: Order, unpacked: Unpacked, release: Release) -> Tree:
     """Return the machine's whole root: packages, baked images, and what the stages make of them."""
     machine = compile_machine(order.recipe)
-    images = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+    baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+    answers = [one for image, debs in baked.packages for one in answers_of_image(image, debs, order.recipe)]
     context = StageContext(
         recipe=order.recipe,
         lock=order.lock,
@@ -178,13 +180,15 @@ def root_tree(order: Order, unpacked: Unpacked, release: Release) -> Tree:
         kernel_version=unpacked.kernel_version,
         machine_json=json.dumps(encode(machine.machine), indent=1, sort_keys=True) + "\n",
         machine_document=machine.document.decode(),
-        images=images,
+        images=baked.entries,
         loader=loader_files(
             disk_loader(order.tools), tools=order.tools, root_mib=order.recipe.build.root_mib, epoch=release.epoch
         ),
         progress=order.progress,
     )
-    tree, _ = run_stages(unpacked, context)
+    tree, report = run_stages(unpacked, context)
+    for excuse in idle_excuses(order.recipe, (*report.scripts, *answers)):
+        order.progress.note(f"{excuse.place}: {excuse.package} excuses no maintainer script: it can go")
     return tree
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from builder.errors import BerthError, BuildError, RecipeError
 from builder.fetch.store import Store
 from builder.images.image import Image
@@ -12,31 +14,42 @@ from builder.lock.model import Lock
 from builder.lock.select import image_packages
 from builder.progress import Progress
 from builder.recipe.model import BakedImage, Recipe
-from builder.rootfs.deb import read_deb
+from builder.rootfs.deb import Deb, read_deb
 from builder.rootfs.entry import Entry
 from builder.tools.call import Tools
 
 
-def bake(recipe: Recipe, lock: Lock, store: Store, tools: Tools, progress: Progress) -> tuple[Entry, ...]:  # noqa: ARG001 - one form for all steps
-    """Return the store of baked images below `usr/lib/berth/images`, sorted by path; () where there are none.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baked:
+    """The store of baked images below `usr/lib/berth/images`, sorted by path, and the packages of each image."""
+
+    entries: tuple[Entry, ...] = ()
+    packages: tuple[tuple[BakedImage, tuple[Deb, ...]], ...] = ()
+
+
+def bake(recipe: Recipe, lock: Lock, store: Store, tools: Tools, progress: Progress) -> Baked:  # noqa: ARG001 - one form for all steps
+    """Return the recipe's baked images; without entries where there are none.
 
     Raise BuildError or VerificationError for an image that cannot be made, LockError for one that the lock does not
-    cover.
+    cover. The packages' maintainer scripts are for the caller to judge (`builder.stages.scripts`).
     """
     if not recipe.build.images:
-        return ()
+        return Baked()
     task = progress.task("baked images", total=len(recipe.build.images), unit="images")
     images = []
+    packages = []
     for image in recipe.build.images:
-        images.append(_bake_one(image, lock, store))
+        debs = () if image.oci is not None else _debs(image, lock, store)
+        packages.append((image, debs))
+        images.append(_bake_one(image, debs, lock, store))
         task.advance(1)
     entries = store_entries(images, store)
     size = sum(entry.size for entry in entries)
     task.done(f"{len(images)} in {size / 1e6:.1f} MB")
-    return entries
+    return Baked(entries=entries, packages=tuple(packages))
 
 
-def _bake_one(image: BakedImage, lock: Lock, store: Store) -> Image:
+def _bake_one(image: BakedImage, debs: tuple[Deb, ...], lock: Lock, store: Store) -> Image:
     if image.oci is not None:
         if image.digest is None:
             raise RecipeError(
@@ -49,7 +62,11 @@ def _bake_one(image: BakedImage, lock: Lock, store: Store) -> Image:
         except BerthError as error:
             error.place = error.place or image.place
             raise
-    packages: dict[str, tuple[Entry, ...]] = {}
+    return image_of(image, {deb.name: deb.entries for deb in debs}, store, lock.epoch, lock.architecture)
+
+
+def _debs(image: BakedImage, lock: Lock, store: Store) -> tuple[Deb, ...]:
+    debs = []
     for package in image_packages(lock, image.name) if image.packages else ():
         if not store.has(package.sha256):
             raise BuildError(
@@ -57,6 +74,5 @@ def _bake_one(image: BakedImage, lock: Lock, store: Store) -> Image:
                 hint=f"run `berth fetch {lock.recipe}` first",
                 place=image.place,
             )
-        deb = read_deb(store.path(package.sha256), name=package.name, store=store, sha256=package.sha256)
-        packages[package.name] = deb.entries
-    return image_of(image, packages, store, lock.epoch, lock.architecture)
+        debs.append(read_deb(store.path(package.sha256), name=package.name, store=store, sha256=package.sha256))
+    return tuple(debs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from builder.recipe.patterns import compile_glob, expand
@@ -24,6 +25,14 @@ ALGORITHMS = tuple(LEVELS)
 
 _PACKAGE = Text(what="a package name", pattern=r"[a-z0-9][a-z0-9+.-]+")
 _PACKAGE_GLOB = Text(what="a package name, or a pattern of such names", pattern=r"[a-z0-9*?\[][a-z0-9+.*?\[\]-]*")
+_EXCUSED = replace(
+    _PACKAGE_GLOB,
+    check=lambda text: (
+        None
+        if re.search(r"[a-z0-9][a-z0-9+.-]", re.sub(r"\[[^]]*\]", "*", text)) or not re.search(r"[*?\[]", text)
+        else "expected a pattern with two letters of the names that it is for: one for all packages asks nobody"
+    ),
+)
 _REASON = Text(what="the reason, in a few words", empty=False)
 
 
@@ -208,12 +217,12 @@ BUILD = Record(
             shape=Listing(
                 Record(
                     keys={
-                        "package": Key(shape=_PACKAGE_GLOB, required=True),
+                        "package": Key(shape=_EXCUSED, required=True, doc="the package, or a pattern"),
                         "reason": Key(shape=_REASON, required=True),
                     }
                 )
             ),
-            doc="packages whose maintainer scripts have nothing to do here",
+            doc="packages whose maintainer scripts have nothing to do here, in the root and in images",
         ),
         "waive": Key(
             shape=Listing(

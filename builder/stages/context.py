@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.lock.model import Lock
 from builder.progress import Progress, SilentProgress
-from builder.recipe.model import Recipe
+from builder.recipe.model import Recipe, ScriptExcuse
 from builder.rootfs.entry import Entry
 from init.formats.release import Release
 
@@ -58,6 +58,8 @@ class ScriptAnswer:
     package: str
     script: str  # `postinst`, `preinst`, `trigger NAME`
     answer: str
+    image: str = ""  # the baked image that the package is for, "" for the root
+    excuse: ScriptExcuse | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

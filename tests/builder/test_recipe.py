@@ -286,6 +286,17 @@ def test_a_misspelt_recipe_is_answered_with_the_one_that_was_meant(name: str, ne
     assert str(caught.value.hint).startswith(f"{near} (there are: ")
 
 
+@pytest.mark.parametrize("pattern", ["*", "?*", "*a", "[a-z]*", "[0-9a-z][a-z]*", "**"])
+def test_an_excuse_for_every_package_is_refused(tmp_path: Path, pattern: str) -> None:
+    head = ["suite: trixie", "architecture: amd64"]
+    line = "scripts: [{package: '%s', reason: x}]"
+    ((path, message),) = told(tmp_path, recipe_of([*head, line % pattern], []))
+    assert path.endswith("package")
+    assert "two letters" in message
+    for taken in ("linux-image-*", "*-dev", "lib*[0-9]", "nginx"):
+        load(write(tmp_path, recipe_of([*head, line % taken], [])))
+
+
 WRONG_LINES = {  # one error each, of every kind that there is: of form, of value, of a file, of the machine half
     "build": [
         "suite: 'no suite'", "kernal: cloud", "packages: [ok-a, Bad_Name]", "root_mib: many", "budget: much",

@@ -6,15 +6,20 @@ from fakes.debs import PLACE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.errors import BuildError
+from builder.errors import BuildError, Place
 from builder.fetch.store import Store
-from builder.recipe.model import ScriptExcuse
+from builder.images.bake import bake
+from builder.pipeline import Order, root_tree
+from builder.progress import SilentProgress
+from builder.recipe.model import BakedImage, PackageRequest, ScriptExcuse
 from builder.rootfs.entry import Tree
 from builder.rootfs.unpack import Unpacked
 from builder.stages.inert import is_inert
 from builder.stages.reviewed import REVIEWED, review_of
-from builder.stages.scripts import answers
+from builder.stages.scripts import answers, answers_of_image, idle_excuses
 from builder.stages.shellwords import commands
+from builder.steps import Steps
+from builder.tools.call import Tools
 
 
 @pytest.mark.parametrize(
@@ -99,9 +104,12 @@ class Context:
         self.recipe = debs.recipe(scripts=rows)
 
 
+def unpacked_of(packages):
+    return Unpacked(debs=tuple(packages), whole=Tree(), tree=Tree(), saved=(), cut=(), kernel_version="")
+
+
 def asked(packages, *excuses):
-    unpacked = Unpacked(debs=tuple(packages), whole=Tree(), tree=Tree(), saved=(), cut=(), kernel_version="")
-    return {(one.package, one.script): one.answer for one in answers(unpacked, Context(*excuses))}
+    return {(one.package, one.script): one.answer for one in answers(unpacked_of(packages), Context(*excuses))}
 
 
 def test_an_unknown_script_fails_with_package_script_and_what_to_write(store):
@@ -114,7 +122,7 @@ def test_an_unknown_script_fails_with_package_script_and_what_to_write(store):
     assert "a: postinst runs `mkfs.ext4`" in caught.value.message
     assert "b: preinst runs `#!perl`" in caught.value.message
     assert "prerm" not in caught.value.message
-    assert "a: why nothing is needed" in str(caught.value.hint)
+    assert "- {package: a, reason: why nothing is needed}" in str(caught.value.hint)
     assert set(asked(packages, "a", "b").values()) == {"recipe: because"}
     assert len(asked(packages, "[ab]")) == 2
 
@@ -140,6 +148,60 @@ def test_triggers_are_answered_for(store):
     assert asked([known]) == {("a", "trigger ldconfig"): "stage ldcache"}
     with pytest.raises(BuildError, match="trigger other sets off what no stage knows"):
         asked([debs.package(store, "b", scripts={"triggers": "activate other\n"})])
+
+
+def baked(store, tmp_path, excuses, **packages):
+    """Bake an image of packages, and say who answers for the scripts of each."""
+    image = BakedImage(
+        name="web", oci=None, digest=None, packages=tuple(PackageRequest(name=name, place=PLACE) for name in packages),
+        files=(), entrypoint=("/bin/sh",), command=(), environment=(), place=Place(file="r.yaml", line=7, column=3),
+    )  # fmt: skip
+    locked = [
+        debs.locked(
+            store, name.replace("_", "-"), debs.deb(name.replace("_", "-"), scripts=scripts), parts=("image-web",)
+        )
+        for name, scripts in packages.items()
+    ]
+    rows = tuple(ScriptExcuse(package=name, reason="because", place=PLACE) for name in excuses)
+    recipe = debs.recipe(images=(image,), scripts=rows)
+    tools = Tools(root=tmp_path, key="", packages=())
+    lock = debs.lock(*locked)
+    ((_, members),) = bake(recipe, lock, store, tools, SilentProgress()).packages
+    try:
+        found = answers_of_image(image, members, recipe)
+    except BuildError:
+        order = Order(
+            recipe=recipe, lock=lock, lock_sha256="", store=store, tools=tools, steps=Steps(tmp_path), out=tmp_path,
+            config=None, progress=SilentProgress(),
+        )  # fmt: skip
+        root_tree(order, unpacked_of(()), None)  # a whole build says the same, and before any tool is needed
+    assert {one.image for one in found} == {"web"}
+    return {(one.package, one.script): one.answer for one in found}, [
+        one.package for one in idle_excuses(recipe, found)
+    ]
+
+
+def test_the_packages_of_a_baked_image_are_asked_as_the_roots_are(store, tmp_path):
+    script = {"postinst": "#!/bin/sh\nadduser --system www\n"}
+    with pytest.raises(BuildError) as caught:
+        baked(store, tmp_path, (), nginx=script)
+    assert "image web" in caught.value.message
+    assert "nginx: postinst runs `adduser`" in caught.value.message
+    assert str(caught.value.place).startswith("r.yaml:7")
+    assert baked(store, tmp_path, ("nginx",), nginx=script) == ({("nginx", "postinst"): "recipe: because"}, [])
+    quiet = {"postinst": "#!/bin/sh\nexit 0\n", "triggers": "activate-noawait ldconfig\n"}
+    answered, idle = baked(store, tmp_path, ("nginx", "ng*"), nginx=quiet)
+    assert set(answered) == {("nginx", "postinst"), ("nginx", "trigger ldconfig")}
+    assert idle == ["nginx", "ng*"]
+
+
+def test_what_a_stage_does_in_the_root_nobody_does_in_an_image(store, tmp_path):
+    script = {"postinst": "#!/bin/sh\nupdate-ca-certificates\n"}
+    with pytest.raises(BuildError, match="ca-certificates: postinst is the work of stage cabundle, and no stage"):
+        baked(store, tmp_path, (), ca_certificates=script)
+    upgrades = {"postinst": "#!/bin/sh\nchmod 644 /etc/x\n"}
+    answered, _ = baked(store, tmp_path, (), rsync=upgrades)
+    assert answered[("rsync", "postinst")].startswith("only when an older version")
 
 
 def test_rows_of_the_review_say_something():
