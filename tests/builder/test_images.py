@@ -83,7 +83,7 @@ def test_an_image_of_files_alone_needs_no_part_of_the_lock(store: Store) -> None
     recipe: Any = SimpleNamespace(build=SimpleNamespace(images=(recipe_image(packages=(), files=(own,)),)))
     lock: Any = Lock(recipe="x", architecture="amd64", epoch=0, releases=(), packages=())
     tools: Any = None
-    assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, tools, SilentProgress())))
+    assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, tools, SilentProgress()).entries))
 
 
 def test_two_packages_may_not_bring_the_same_file(store: Store) -> None:
