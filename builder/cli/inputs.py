@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FetchError, LockError, OfflineError, Place
+from builder.errors import FetchError, InputError, LockError, OfflineError, Place
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors, find_mirrors
 from builder.fetch.packages import missing_packages, offline_error
@@ -17,14 +18,13 @@ from builder.lock.ensure import ensure_packages
 from builder.lock.file import read_lock
 from builder.lock.recipe import check_fits
 from builder.lock.select import for_build
-from builder.recipe import compile_machine, find, load
+from builder.recipe import Asked, asked_for, compile_machine, find, load
 from builder.tools.tree import tools_key, tools_tree
 from builder.writable import require_writable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from pathlib import Path
 
     from builder.cli.context import Context
     from builder.lock.model import Lock
@@ -89,14 +89,43 @@ def load_recipe(text: str, sets: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def lock_path(recipe_path: Path) -> Path:
+def locked(asked: Asked) -> Lock:
     """Return the lock beside a recipe; say how to make one where there is none."""
-    path = recipe_path.with_suffix(".lock")
-    if not path.is_file():
+    if not asked.lock.is_file():
         raise LockError(
-            "this recipe has no lock yet", place=Place(file=str(recipe_path)), hint=f"berth lock {recipe_path}"
+            f"this recipe has no lock yet: there is no {asked.lock}",
+            place=Place(file=asked.given),
+            hint=asked.to_lock(),
         )
-    return path
+    return read_lock(asked.lock, asked)
+
+
+def require_fit(recipe: Recipe, lock: Lock) -> None:
+    """Make sure that `lock` answers `recipe`. Raises LockError, whose cure works where `--set` is what does not fit."""
+    try:
+        check_fits(recipe, lock)
+    except LockError as error:
+        if recipe.sets and _fits_without_sets(recipe, lock):
+            own = str(recipe.path.with_name(f"{recipe.path.stem}-own.yaml"))
+            error.hint = (
+                f"a lock is for a recipe's file: write what --set says into one that extends this, such as {own} "
+                f"(`extends: ./{recipe.path.name}`), then: {shlex.join(['berth', 'lock', own])}"
+            )
+        raise
+
+
+def _fits_without_sets(recipe: Recipe, lock: Lock) -> bool:
+    try:
+        check_fits(load(recipe.given), lock)
+    except LockError:
+        return False
+    except InputError:  # `--set` gave what the file leaves out
+        return True
+    return True
+
+
+def _tools() -> Asked:
+    return Asked(given="tools", lock=find("tools").with_suffix(".lock"))
 
 
 def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lock]:
@@ -108,31 +137,36 @@ def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lo
         tree = ready_tools(context, network)
     except OfflineError as error:
         if network.heal:
+            error.hint = f"with a network: {_as_asked(recipe, network).to_fetch()}"
             raise
         raise _all_that_lacks(recipe, context) from error
     return tree, ready_lock(recipe, tree, context, network)
 
 
+def _as_asked(recipe: Recipe, network: Network) -> Asked:
+    return asked_for(recipe, *(["--heal"] if network.heal else []))
+
+
 def _all_that_lacks(recipe: Recipe, context: Context) -> OfflineError:
-    lock = read_lock(lock_path(recipe.path))
-    check_fits(recipe, lock)
-    locks = (read_lock(lock_path(find("tools"))), for_build(lock, recipe.build.kernel))
+    lock = locked(asked_for(recipe))
+    require_fit(recipe, lock)
+    locks = (locked(_tools()), for_build(lock, recipe.build.kernel))
     lacking = [(each, missing_packages(each, context.store, context.progress)) for each in locks]
-    return offline_error(*(each for each in lacking if each[1]), recipe=recipe.name)
+    return offline_error(*(each for each in lacking if each[1]), cure=asked_for(recipe).to_fetch())
 
 
 def ready_tools(context: Context, network: Network) -> Tools:
     """Return the tools tree, its packages fetched and unpacked where needed."""
     root = context.build_root / "tools"
-    locked = lock_path(find("tools"))
-    if not (root / tools_key(read_lock(locked))[:32]).is_dir():
+    asked = _tools()
+    if not (root / tools_key(locked(asked))[:32]).is_dir():
         require_writable(context.build_root, hint=ELSEWHERE)
 
     def missing(lock: Lock) -> Lock:
         return replace(lock, packages=()) if (root / tools_key(lock)[:32]).is_dir() else lock
 
     lock = ensure_packages(
-        locked, open_source(context, network), select=missing,
+        asked.lock, open_source(context, network), asked=asked, select=missing,
         heal_into=context.build_root / "locks" / "tools.lock" if network.heal else None,
     )  # fmt: skip
     return tools_tree(lock, context.store, root, context.progress)
@@ -150,10 +184,10 @@ def working_tools(context: Context, network: Network) -> Tools:
 def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:
     """Return the recipe's lock with every package that a build of it needs in the store."""
     build = recipe.build
-    path = lock_path(recipe.path)
-    check_fits(recipe, read_lock(path))
+    asked = _as_asked(recipe, network)
+    require_fit(recipe, locked(asked))
     return ensure_packages(
-        lock_path(recipe.path), open_source(context, network),
+        asked.lock, open_source(context, network), asked=asked,
         select=lambda lock: for_build(lock, build.kernel),
         heal_into=context.build_root / "locks" / f"{recipe.name}.lock" if network.heal else None,
         solver=lambda: AptSolver(tools, context.store, build.architecture),

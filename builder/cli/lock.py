@@ -20,6 +20,7 @@ from builder.lock.file import read_lock, write_lock
 from builder.lock.model import Lock, LockedRelease
 from builder.lock.recipe import check_fits, lock_from
 from builder.lock.universe import Pinned
+from builder.recipe.asked import asked_for
 from builder.recipe.model import Recipe
 
 EXAMPLES = """\
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         raise UsageError("`berth lock` takes one recipe", hint="berth lock podman --update")
     recipe = load_recipe(words[0])
     path = recipe.path.with_suffix(".lock")
-    old = read_lock(path) if path.is_file() else None
+    old = read_lock(path, asked_for(recipe)) if path.is_file() else None
     if old is not None and not arguments.update and fits(recipe, old):
         print(f"{path} answers all that the recipe asks; --update takes newer versions", file=sys.stderr)
         return 0

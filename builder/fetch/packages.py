@@ -6,6 +6,7 @@ import shutil
 import threading
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import FetchError, LockStale, OfflineError, VerificationError
@@ -14,6 +15,7 @@ from builder.fetch.http import Client, Gone, shown
 from builder.fetch.mirrors import no_mirror
 from builder.fetch.parallel import for_each
 from builder.fetch.store import BlobDamaged, BlobMissing
+from builder.recipe.asked import beside_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from builder.fetch.store import Store
     from builder.lock.model import Lock, LockedPackage, LockedRelease
     from builder.progress import Progress
+    from builder.recipe.asked import Asked
 
 _THREADS = 6
 
@@ -35,18 +38,17 @@ class FilesGone(LockStale):
     """
 
     def __init__(
-        self, recipe: str, gone: Sequence[LockedPackage], *, snapshots: Snapshots | None = None, instead: str = ""
+        self, asked: Asked, gone: Sequence[LockedPackage], *, snapshots: Snapshots | None = None, instead: str = ""
     ) -> None:
         who = "the mirror no longer has what"
-        again = f"lock again what is gone: berth lock {recipe} --update"
+        again = f"lock again what is gone: {asked.to_lock('--update')}"
         if snapshots is None:
             again += "; or, for the very same files, name an archive of snapshots: --snapshots URL or BERTH_SNAPSHOTS"
         else:
             who = f"neither the mirror nor the archive of snapshots at {shown(snapshots.base)} has what"
         has = "it" if snapshots is None else "the mirror"
         lines = f". What {has} has instead:\n{instead}" if instead else ":\n" + _lines(gone)
-        super().__init__(f"{who} recipes/{recipe}.lock names{lines}", hint=again)
-        self.recipe = recipe
+        super().__init__(f"{who} {asked.lock} names{lines}", hint=again)
         self.gone = tuple(gone)
         self.snapshots = snapshots
 
@@ -79,27 +81,29 @@ def fetch_lock(
     progress: Progress,
     offline: bool = False,
     *,
+    asked: Asked | None = None,
     client: Client | None = None,
     patience: Patience | None = None,
     snapshots: Snapshots | None = None,
 ) -> None:
     """Make every .deb of `lock` present and verified in `store`.
 
-    `snapshots` are asked for what the mirror no longer has. Raises OfflineError naming all that is missing, FilesGone
-    naming all that nobody has any more, and FetchError or VerificationError for what fails otherwise. Whatever came
-    stays in the store.
+    `asked` is how the user named the recipe, for messages; `snapshots` are asked for what the mirror no longer has.
+    Raises OfflineError naming all that is missing, FilesGone naming all that nobody has any more, and FetchError or
+    VerificationError for what fails otherwise. Whatever came stays in the store.
     """
     missing = missing_packages(lock, store, progress)
     if not missing:
         return
+    asked = asked or beside_lock(Path("recipes") / f"{lock.recipe}.lock")
     if offline:
-        raise offline_error((lock, missing), recipe=lock.recipe)
+        raise offline_error((lock, missing), cure=asked.to_fetch())
     if mirrors is None:
         raise no_mirror(f"{len(missing)} packages of {lock.recipe} are not in the store")
     _check_space(store, sum(package.size for package in missing))
     own = client or Client()
     try:
-        places = _Places(lock=lock, mirrors=mirrors, snapshots=snapshots)
+        places = _Places(asked=asked, lock=lock, mirrors=mirrors, snapshots=snapshots)
         _fetch(places, missing, store=store, progress=progress, client=own, patience=patience or Patience())
     finally:
         if client is None:
@@ -110,6 +114,7 @@ def fetch_lock(
 class _Places:
     """Where the packages of a lock may be asked for."""
 
+    asked: Asked
     lock: Lock
     mirrors: Mirrors
     snapshots: Snapshots | None
@@ -155,7 +160,7 @@ def _fetch(
     if gone:
         task.done("some files are gone")
         gone.sort(key=lambda package: package.name)
-        raise FilesGone(places.lock.recipe, gone, snapshots=places.snapshots)
+        raise FilesGone(places.asked, gone, snapshots=places.snapshots)
     task.done()
     if (kept := found.count(_Found.ARCHIVE)) and places.snapshots:
         progress.note(
@@ -194,8 +199,8 @@ def _also_failed(gone: Gone, failure: FetchError | VerificationError) -> FetchEr
     )
 
 
-def offline_error(*lacking: tuple[Lock, Sequence[LockedPackage]], recipe: str) -> OfflineError:
-    """Return the error that names all packages which the store lacks, lock by lock, and the one command that helps."""
+def offline_error(*lacking: tuple[Lock, Sequence[LockedPackage]], cure: str) -> OfflineError:
+    """Return the error that names all packages which the store lacks, lock by lock; `cure` is the command to run."""
     told = []
     for lock, missing in lacking:
         total = sum(package.size for package in missing)
@@ -204,7 +209,7 @@ def offline_error(*lacking: tuple[Lock, Sequence[LockedPackage]], recipe: str) -
             f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})"
             for package in missing
         ]
-    return OfflineError("\n".join(told), hint=f"with a network: berth fetch {recipe}")
+    return OfflineError("\n".join(told), hint=f"with a network: {cure}")
 
 
 def _check_space(store: Store, needed: int) -> None:

@@ -13,6 +13,7 @@ from builder.images.storage import store_entries
 from builder.lock.model import Lock
 from builder.lock.select import image_packages
 from builder.progress import Progress
+from builder.recipe.asked import asked_for
 from builder.recipe.model import BakedImage, Recipe
 from builder.rootfs.deb import Deb, read_deb
 from builder.rootfs.entry import Entry
@@ -39,7 +40,7 @@ def bake(recipe: Recipe, lock: Lock, store: Store, tools: Tools, progress: Progr
     images = []
     packages = []
     for image in recipe.build.images:
-        debs = () if image.oci is not None else _debs(image, lock, store)
+        debs = () if image.oci is not None else _debs(image, lock, store, cure=asked_for(recipe).to_fetch())
         packages.append((image, debs))
         images.append(_bake_one(image, debs, lock, store))
         task.advance(1)
@@ -65,13 +66,13 @@ def _bake_one(image: BakedImage, debs: tuple[Deb, ...], lock: Lock, store: Store
     return image_of(image, {deb.name: deb.entries for deb in debs}, store, lock.epoch, lock.architecture)
 
 
-def _debs(image: BakedImage, lock: Lock, store: Store) -> tuple[Deb, ...]:
+def _debs(image: BakedImage, lock: Lock, store: Store, *, cure: str) -> tuple[Deb, ...]:
     debs = []
     for package in image_packages(lock, image.name) if image.packages else ():
         if not store.has(package.sha256):
             raise BuildError(
                 f"{package.name} {package.version}, a part of the image {image.name}, is not in the store",
-                hint=f"run `berth fetch {lock.recipe}` first",
+                hint=f"bring it first: {cure}",
                 place=image.place,
             )
         debs.append(read_deb(store.path(package.sha256), name=package.name, store=store, sha256=package.sha256))

@@ -28,15 +28,19 @@ import os
 import re
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from builder.errors import LockError, Place
 from builder.lock.index import checked_filename
 from builder.lock.model import Lock, LockedPackage, LockedPart, LockedRelease, LockedWaiver
+from builder.recipe.asked import beside_lock
+
+if TYPE_CHECKING:
+    from builder.recipe.asked import Asked
 
 FORMAT = "berth.lock/1"
-_ANEW = "take it from version control again, or delete it and lock anew: berth lock RECIPE"
 _LISTS = ("parts", "waived", "releases", "packages")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
@@ -88,18 +92,33 @@ def render_lock(lock: Lock) -> str:
     return "{\n" + ",\n".join(blocks) + "\n}\n"
 
 
-def read_lock(path: Path) -> Lock:
-    """Read and check a lock file. Raises LockError with file and line."""
+def read_lock(path: Path, asked: Asked | None = None) -> Lock:
+    """Read and check a lock file; `asked` is how the user named its recipe. Raises LockError with file and line."""
+    asked = asked or beside_lock(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_lock(_text(path, asked), str(path))
+    except LockError as error:
+        error.hint = error.hint or _anew(asked)
+        raise
+
+
+def _anew(asked: Asked) -> str:
+    return f"take it from version control again, or delete it and lock anew: {asked.to_lock()}"
+
+
+def _text(path: Path, asked: Asked) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise LockError(
-            "there is no such lock", hint=f"make it: berth lock {path.stem}", place=Place(file=str(path))
+            "there is no such lock", hint=f"make it: {asked.to_lock()}", place=Place(file=str(path))
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise LockError(f"the lock cannot be read: {reason}", hint=_ANEW, place=Place(file=str(path))) from None
-    return parse_lock(text, str(path))
+    except OSError as error:
+        place = Place(file=str(path))
+        raise LockError(f"the lock cannot be read: {error.strerror}", hint=_anew(asked), place=place) from None
+    except UnicodeDecodeError as error:
+        place = Place(file=str(path), line=error.object.count(b"\n", 0, error.start) + 1)
+        raise LockError("the lock cannot be read: it is not UTF-8 text", hint=_anew(asked), place=place) from None
 
 
 def parse_lock(text: str, file: str) -> Lock:
@@ -108,15 +127,19 @@ def parse_lock(text: str, file: str) -> Lock:
         value = json.loads(text, object_pairs_hook=_no_twice)
     except json.JSONDecodeError as error:
         raise LockError(
-            f"not JSON: {error.msg}", hint=_ANEW, place=Place(file=file, line=error.lineno, column=error.colno)
+            f"not JSON: {error.msg}", place=Place(file=file, line=error.lineno, column=error.colno)
         ) from None
+    except _Twice as twice:
+        raise LockError(f"not a lock: {twice}", place=Place(file=file, line=twice.line(text))) from None
     except (ValueError, RecursionError) as error:
-        raise LockError(f"not a lock: {error}", hint=_ANEW, place=Place(file=file)) from None
+        raise LockError(f"not a lock: {error}", place=Place(file=file, line=1)) from None
     reader = _Reader(text, file)
     if not isinstance(value, dict):
         reader.fail("a lock is one JSON object")
-    if value.get("format") != FORMAT:
-        reader.fail(f"its format is {value.get('format')!r}; this version reads {FORMAT}", '"format"')
+    if "format" not in value:
+        reader.fail("`format` is missing")
+    if value["format"] != FORMAT:
+        reader.fail(f"its format is {value['format']!r}; this version reads {FORMAT}", '"format"')
     return reader.lock(value)
 
 
@@ -151,8 +174,20 @@ def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
+        raise _Twice(twice)
     return value
+
+
+class _Twice(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r} stands twice")
+        self._key = json.dumps(key, ensure_ascii=False)
+
+    def line(self, text: str) -> int:
+        """Return the line that has the key twice, else that of its second appearance: a package is one line."""
+        lines = text.splitlines()
+        found = [number for number, line in enumerate(lines, 1) for _ in range(line.count(self._key))]
+        return next((one for one, next_one in pairwise(found) if one == next_one), found[1] if len(found) > 1 else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +199,8 @@ class _Reader:
 
     def fail(self, message: str, near: str = "") -> NoReturn:
         at = self.text.find(near) if near else -1
-        line = self.text.count("\n", 0, at) + 1 if at >= 0 else 0
-        raise LockError(
-            message, place=Place(file=self.file, line=line), hint="a lock is written by `berth lock`, not by hand"
-        )
+        line = self.text.count("\n", 0, at) + 1 if at >= 0 else 1
+        raise LockError(message, place=Place(file=self.file, line=line))
 
     def take(self, value: dict[str, Any], key: str, kind: type[T], near: str, default: T | None = None) -> T:
         found = value.pop(key, default)

@@ -47,27 +47,23 @@ def heal(
     *,
     solver: Callable[[], Solver] | None = None,
     healed_from: str = "",
+    file: str = "",
 ) -> Healed:
     """Return a lock like `lock` in which nothing of `gone` is left.
 
     `solver` is called only when step 1 is not enough; without it Python solves. `healed_from` is the SHA-256
-    of the lock file that the result stands for. Raises LockError.
+    of the lock file that the result stands for, `file` that file's name for messages. Raises LockError.
     """
-    waive = tuple(
-        Waiver(package=one.package, depends=one.depends, reason="", place=_place(lock)) for one in lock.waived
-    )
+    place = Place(file=file or f"{lock.recipe}.lock")
+    waive = tuple(Waiver(package=one.package, depends=one.depends, reason="", place=place) for one in lock.waived)
     lost = {package.name for package in gone}
     kept = {name: package for name, package in lock.by_name().items() if name not in lost}
     packages, how = _same_names(lock, archive.universe, kept, waive), "versions"
     if packages is None:
         chosen = solver() if solver is not None else PythonSolver()
-        packages, how = _solved_again(lock, archive.universe, kept, waive, chosen), "solver"
+        packages, how = _solved_again(lock, archive.universe, kept, waive, chosen, place=place), "solver"
     healed = _anchored(lock, archive, packages, healed_from)
     return Healed(lock=healed, difference=compare_locks(lock, healed), how=how)
-
-
-def _place(lock: Lock) -> Place:
-    return Place(file=f"recipes/{lock.recipe}.lock")
 
 
 def _same_names(
@@ -106,10 +102,15 @@ def _still_needed(
 
 
 def _solved_again(
-    lock: Lock, universe: Universe, kept: dict[str, LockedPackage], waive: Sequence[Waiver], solver: Solver
+    lock: Lock,
+    universe: Universe,
+    kept: dict[str, LockedPackage],
+    waive: Sequence[Waiver],
+    solver: Solver,
+    *,
+    place: Place,
 ) -> tuple[LockedPackage, ...]:
     """Step 2. The Python solver finds which pins have to go; `solver` then gives the answer."""
-    place = _place(lock)
     parts = {part.name: [PackageRequest(name=name, place=place) for name in part.requests] for part in lock.parts}
     pinned = dict(kept)
     while True:

@@ -9,6 +9,7 @@ from builder.lock.depends import is_waived
 from builder.lock.model import Lock, LockedPart, LockedWaiver
 from builder.lock.select import ROOT, image_part, kernel_part
 from builder.lock.solve import Solver, solve_parts
+from builder.recipe.asked import asked_for
 from builder.recipe.model import PackageRequest
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def check_fits(recipe: Recipe, lock: Lock) -> None:
 
     A kernel that is not built, and an image that is no longer there or made of no package, may stay in the lock.
     """
-    hint = f"lock anew: berth lock {recipe.name}"
+    hint = f"lock anew: {asked_for(recipe).to_lock()}"
     if (lock.suite, lock.architecture) != (recipe.build.suite, recipe.build.architecture):
         raise LockError(
             f"the lock is for {lock.suite} on {lock.architecture}, the recipe for {recipe.build.suite} on "

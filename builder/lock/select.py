@@ -29,7 +29,7 @@ def packages_of(lock: Lock, *parts: str) -> tuple[LockedPackage, ...]:
     for part in parts:
         if part not in have:
             raise LockError(
-                f"the lock of {lock.recipe} has no part {part}", hint=f"the recipe changed: berth lock {lock.recipe}"
+                f"the lock of {lock.recipe} has no part {part}", hint="the recipe changed: `berth lock` makes it anew"
             )
     wanted = set(parts)
     return tuple(package for package in lock.packages if wanted & set(package.parts))

@@ -146,6 +146,7 @@ class Build:
 class Recipe:
     """A whole recipe, `extends` and `--set` already applied.
 
+    `given` is the name or path by which the user asked for it ("" where nobody did), `sets` are the words of `--set`.
     `machine` is the machine half as plain YAML values (maps, lists, text, numbers): `init.dialects` compiles it.
     """
 
@@ -155,4 +156,6 @@ class Recipe:
     machine: Mapping[str, Any]
     machine_place: Place
     suite_place: Place
+    given: str = ""
+    sets: tuple[str, ...] = ()
     machine_node: Any = None  # the same half as a tree that knows its places, for the compiler's diagnostics

@@ -55,6 +55,8 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
     return Recipe(
         name=path.stem,
         path=path,
+        given=str(name_or_path),
+        sets=tuple(sets),
         build=build,
         machine=plain_value(machine),
         machine_place=place,

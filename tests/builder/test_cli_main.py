@@ -19,6 +19,7 @@ from builder.cli.explain import all_codes
 from builder.errors import BerthError, FetchError
 from builder.lock.file import read_lock
 from builder.lock.select import for_build
+from builder.recipe import load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -195,6 +196,58 @@ def test_offline_all_that_lacks_is_named_at_once(tmp_path: Path, verb: str) -> N
     for package in (*tools.packages, *for_build(recipe, "full").packages):
         assert f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})" in done.stderr
     assert done.stderr.splitlines()[-1] == "  try: with a network: berth fetch minimal"
+
+
+@pytest.fixture
+def off(tmp_path: Path) -> Path:
+    """Return a folder with recipe and lock in a folder beside: `../x/off.yaml`."""
+    for name in ("here", "x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "x/off.yaml").write_text("extends: minimal\n")
+    lock = (ROOT / "recipes/minimal.lock").read_text().replace('"recipe": "minimal"', '"recipe": "off"')
+    (tmp_path / "x/off.lock").write_text(lock)
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (("../x/off.yaml",), "../x/off.yaml"),
+        (("minimal", "--set", "build.kernel=cloud"), "minimal --set build.kernel=cloud"),
+        (
+            ("../x/off.yaml", "--set", "build.cmdline=[a, b]", "--heal"),
+            "../x/off.yaml --set 'build.cmdline=[a, b]' --heal",
+        ),
+    ],
+)
+def test_the_cure_of_what_lacks_offline_is_for_the_very_recipe_and_its_sets(
+    off: Path, words: tuple[str, ...], cure: str
+) -> None:
+    done = berth("build", "--offline", *words, cwd=off, BERTH_CACHE=str(off / "cache"))
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == f"  try: with a network: berth fetch {cure}"
+
+
+def test_the_cure_of_a_lock_that_does_not_fit_works_for_that_recipe(off: Path) -> None:
+    def failure(*words: str) -> str:
+        done = berth("build", "--offline", "../x/off.yaml", *words, cwd=off, BERTH_CACHE=str(off / "cache"))
+        assert done.returncode == 1, done.stderr
+        return done.stderr.splitlines()[-1]
+
+    # `berth lock` would say that all is well: it is `--set` that the lock does not answer.
+    said = failure("--set", "build.packages=[htop]")
+    assert said.endswith("such as ../x/off-own.yaml (`extends: ./off.yaml`), then: berth lock ../x/off-own.yaml")
+    own = off.parent / "x/off-own.yaml"
+    own.write_text("extends: ./off.yaml\nbuild: {packages: [htop]}\n")
+    assert "htop" in {request.name for request in load(own).build.packages}
+    with (off.parent / "x/off.yaml").open("a") as recipe:
+        recipe.write("build: {packages: [htop]}\n")
+    for sets in ((), ("--set", "build.kernel=cloud")):
+        assert failure(*sets) == "  try: lock anew: berth lock ../x/off.yaml"
+    (off.parent / "x/off.lock").unlink()
+    assert failure() == "  try: berth lock ../x/off.yaml"
+    (off.parent / "x/off.lock").write_text("{}")
+    assert failure().endswith("delete it and lock anew: berth lock ../x/off.yaml")
 
 
 def test_what_a_stranger_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

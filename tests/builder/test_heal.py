@@ -152,7 +152,8 @@ def test_without_leave_to_heal_it_says_what_is_gone_what_there_is_instead_and_th
     for words in ("crun 1.21-1 → 1.22-1", f"{KERNEL.format(118)} 6.12.118-1 → no package of this name"):
         assert words in caught.value.message
     assert "libssl3t64" not in caught.value.message
-    assert "berth lock small --update" in (caught.value.hint or "")
+    assert f"what {scene.path} names" in caught.value.message
+    assert f"berth lock {scene.path.with_suffix('.yaml')} --update" in (caught.value.hint or "")
     assert not scene.healed.exists()
 
 

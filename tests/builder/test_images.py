@@ -80,7 +80,10 @@ def test_an_image_of_packages_has_their_files_without_documentation(store: Store
 
 def test_an_image_of_files_alone_needs_no_part_of_the_lock(store: Store) -> None:
     own = ExtraFile(path="/app", content="x", source=None, mode=0o755, uid=0, gid=0, place=PLACE)
-    recipe: Any = SimpleNamespace(build=SimpleNamespace(images=(recipe_image(packages=(), files=(own,)),)))
+    recipe: Any = SimpleNamespace(
+        build=SimpleNamespace(images=(recipe_image(packages=(), files=(own,)),)),
+        given="x", sets=(), path=Path("x.yaml"),
+    )  # fmt: skip
     lock: Any = Lock(recipe="x", architecture="amd64", epoch=0, releases=(), packages=())
     tools: Any = None
     assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, tools, SilentProgress()).entries))

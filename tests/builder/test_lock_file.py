@@ -15,6 +15,7 @@ from builder.lock.difference import compare_locks
 from builder.lock.file import parse_lock, read_lock, render_lock, write_lock
 from builder.lock.model import Lock, LockedPart, LockedWaiver
 from builder.lock.select import packages_of
+from builder.recipe.asked import Asked
 from builder.recipe.model import Waiver
 
 
@@ -85,6 +86,30 @@ def test_reading_is_strict(old: str, new: str, words: str, line: int) -> None:
         assert abs(caught.value.place.line - line) <= 2
 
 
+@pytest.mark.parametrize(
+    ("data", "message", "line"),
+    [
+        (b"{}", "`format` is missing", 1),
+        (b'{"format": "berth.lock/1"}', "`parts` is missing", 1),
+        (b"[]", "one JSON object", 1),
+        (b"", "not JSON", 1),
+        (b'{\n"recipe": "x",\n"recipe": "y"}', "'recipe' stands twice", 3),
+        (b'{"a": {"b": 1},\n"c": {"b": 1,\n"d": {"e": 1, "e": 2}}}', "'e' stands twice", 3),
+        (b'{\n"recipe": "\xff"}', "not UTF-8", 2),
+        (b"[" * 100000, "not a lock", 1),
+    ],
+)
+def test_a_file_that_is_no_lock_says_so_with_a_line_and_a_cure(
+    tmp_path: Path, data: bytes, message: str, line: int
+) -> None:
+    path = tmp_path / "x.lock"
+    path.write_bytes(data)
+    with pytest.raises(LockError, match=message) as caught:
+        read_lock(path)
+    assert caught.value.place == dataclasses.replace(caught.value.place or PLACE, file=str(path), line=line)
+    assert (caught.value.hint or "").endswith(f"lock anew: berth lock {tmp_path}/x.yaml")
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_lock_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.lock"
@@ -96,6 +121,9 @@ def test_any_bytes_are_a_lock_or_refused(tmp_path_factory: pytest.TempPathFactor
 def test_no_lock_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(LockError) as caught:
         read_lock(tmp_path / "podman.lock")
+    assert caught.value.hint == f"make it: berth lock {tmp_path}/podman.yaml"
+    with pytest.raises(LockError) as caught:
+        read_lock(tmp_path / "podman.lock", Asked(given="podman", lock=tmp_path / "podman.lock"))
     assert caught.value.hint == "make it: berth lock podman"
 
 

@@ -132,7 +132,7 @@ def recipe(
         suite="trixie", architecture="amd64", kernel="full", waive=waivers, images=(demo,) if images else (),
         packages=asked("openssh-server", "kmod", "crun", *extra),
     )  # fmt: skip
-    return SimpleNamespace(name="small", path=Path("recipes/small.yaml"), build=build)
+    return SimpleNamespace(name="small", given="small", sets=(), path=Path("recipes/small.yaml"), build=build)
 
 
 def moves(scene: Scene, *new: FakeDeb, drop: tuple[str, ...] = (), **more) -> None:
