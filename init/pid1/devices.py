@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import ENODEV
+
 from init.formats.release import MODULES_PATH
 from init.pid1.modules import ModuleIndex, canonical
 
@@ -20,15 +22,13 @@ _TABLES = ("modules.dep", "modules.alias", "modules.softdep")
 
 
 def read_index(system: Early, place: str = "") -> ModuleIndex:
-    """Read depmod's tables for the running kernel, in the root at `place`; raise OSError without `modules.dep`."""
+    """Read depmod's tables for the running kernel, in the root at `place`; raise OSError."""
     kernel = system.read("/proc/sys/kernel/osrelease").decode().strip()
     folder = f"{place}{MODULES_PATH}/{kernel}"
     texts = {"modules.dep": system.read(f"{folder}/modules.dep").decode()}
     for name in _TABLES[1:]:
-        try:
+        if system.exists(f"{folder}/{name}"):  # a tree without it has no aliases or soft dependencies
             texts[name] = system.read(f"{folder}/{name}").decode()
-        except OSError:
-            continue  # a tree without it has no aliases or soft dependencies
     texts["modprobe.d"] = _read_settings(system)
     return ModuleIndex(folder, texts)
 
@@ -56,6 +56,7 @@ class Devices:
         self.loaded: list[str] = []
         self._parameters = _ASYNCHRONOUS
         self._done: set[str] = set()
+        self._failed: set[str] = set()
         self._aliases: set[str] = set()
 
     def load(self, system: Early, alias: str, parameters: str = "") -> bool:
@@ -77,7 +78,8 @@ class Devices:
                 parameters = " ".join(filter(None, (self._parameters, self.index.parameters.get(module), asked)))
                 system.load_module(path, parameters)
             except OSError as error:
-                # ENODEV is a driver's way to say that its device isn't there after all.
+                if error.errno != ENODEV:  # a driver's way to say that its device isn't there after all
+                    self._failed.add(module)
                 self.problems.append(f"module {module}: {error.strerror}")
                 return False
             self.loaded.append(module)
@@ -103,18 +105,21 @@ class Devices:
             self.problems.append(f"{_BUSES}: {error.strerror}")
             return []
         for bus in names:
+            if not system.exists(f"{_BUSES}/{bus}/devices"):
+                continue
             try:
                 devices = system.names(f"{_BUSES}/{bus}/devices")
-            except OSError:
-                continue  # a bus without devices, or one that has just gone
+            except OSError as error:
+                self.problems.append(f"{_BUSES}/{bus}/devices: {error.strerror}")
+                continue
             for device in devices:
                 path = f"{_BUSES}/{bus}/devices/{device}/modalias"
                 if not system.exists(path):
                     continue
                 try:
                     found.append(system.read(path, 4096).decode("utf-8", "replace").strip())
-                except OSError:
-                    continue  # the device went away meanwhile
+                except OSError as error:  # most likely the device went away meanwhile
+                    self.problems.append(f"{path}: {error.strerror}")
         return found
 
     def handle(self, system: Early, event: Uevent) -> None:
@@ -134,3 +139,5 @@ class Devices:
         self._parameters = ""
         self.index = index
         self._aliases.clear()
+        self._done -= self._failed  # the root may have what they lacked
+        self._failed.clear()

@@ -127,7 +127,7 @@ class _Boot:
         if self._line.root_hash is None or self._line.root_offset is None:
             raise _NoRootError("the kernel command line names no root (berth.root=HASH,OFFSET)")
         self._found = self._find_root()
-        self.attempt("opening a watchdog", self._watch)
+        self._watch()
         self.attempt("finding the boot record", self._find_record)
         self.step = f"{MOUNTING} from {self._found.device}"
         mapped = root.mount(system, self._found, self._line.root_hash, self._line.root_offset, SYSROOT)
@@ -237,7 +237,9 @@ class _Boot:
         self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
         self.attempt("reading the root's module tables", self._plug_in_again)
         self.attempt("waiting for storage", self._await_storage)
-        self.attempt("opening a watchdog", self._watch)
+        unwatched = self._watch()
+        if unwatched is not None:
+            self.note(unwatched)
         for setting in settings.for_memory(settings.memory(system)):
             self.attempt(f"setting {setting.path}", setting.write_to(system))
         self._use_state()
@@ -285,9 +287,11 @@ class _Boot:
             elif not missing:
                 return
 
-    def _watch(self) -> None:
+    def _watch(self) -> str | None:
         assert self._devices is not None
-        self._watchdog = watchdog.open_best(self._system, self._devices, self._watchdog)
+        self.step = "opening a watchdog"
+        self._watchdog, problem = watchdog.open_best(self._system, self._devices, self._watchdog)
+        return problem
 
     def _use_state(self) -> None:
         system = self._system

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from errno import ENODEV
 
 from init.formats.disk import SECTOR, record_name, root_name
 from init.formats.verity import SUPERBLOCK_BYTES, Superblock, has_root, parse_superblock
@@ -27,6 +28,8 @@ NEEDED_FOR_ISO = ("loop", "isofs")
 
 MEDIUM = "/run/berth/medium"
 MAPPING = "berth-root"
+_LOOKS = 3
+_CURE = "no boot of this slot can count as good: restart; if it says so again, the disk is failing, replace it"
 _ISO_MAGIC_AT = 16 * 2048
 _ISO_MAGIC = b"\x01CD001"
 
@@ -199,28 +202,38 @@ def mount(system: Early, found: Found, root_hash: str, offset: int, target: str)
 
 
 def record_partitions(system: Early, found: Found | None) -> tuple[str, ...]:
-    """Return the nodes of `record-0` and `record-1` on the booted disk, `()` unless both are there; raise OSError."""
+    """Return the nodes of `record-0` and `record-1` on the booted disk, `()` unless both are there.
+
+    Raise OSError where a slot was booted and they can't be found: no boot of such a machine counts as good.
+    """
     if found is None or found.disk is None or found.table is None:
         return ()
-    return _records(disks.present(system), found.disk.removeprefix("/dev/"), found.table)
+    paths, why = _records(system, found.disk.removeprefix("/dev/"), found.table)
+    if not paths and found.media == "disk":
+        raise OSError(ENODEV, f"{why}; {_CURE}", f"record-0 and record-1 of {found.disk}")
+    return paths
 
 
 def records_without_root(system: Early, record: str) -> tuple[str, ...]:
     """Return the same where the disk is there and its root is not what it has to be; raise OSError."""
-    devices = disks.present(system)
-    for device in devices:
+    for device in disks.present(system):
         table = disks.read_table(system, device.path) if device.number is None else None
         if table is not None and disks.is_booted(table, record):
-            return _records(devices, device.name, table)
+            return _records(system, device.name, table)[0]
     return ()
 
 
-def _records(devices: tuple[BlockDevice, ...], disk: str, table: Table) -> tuple[str, ...]:
-    paths = []
-    for copy in (0, 1):
-        named = table.named(record_name(copy))
-        device = disks.partition(devices, disk, named[0]) if named else None
-        if device is None:
-            return ()
-        paths.append(device.path)
-    return tuple(paths)
+def _records(system: Early, disk: str, table: Table) -> tuple[tuple[str, ...], str]:
+    """Return both nodes, or none and why. Look more than once: one read that fails makes a partition look absent."""
+    numbers = [named[0] if named else 0 for named in map(table.named, map(record_name, (0, 1)))]
+    why = "the kernel does not show them"
+    for _ in range(_LOOKS):
+        try:
+            devices = disks.present(system)
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}"
+            continue
+        paths = [device.path for number in numbers if (device := disks.partition(devices, disk, number)) is not None]
+        if len(paths) == len(numbers):
+            return tuple(paths), ""
+    return (), why

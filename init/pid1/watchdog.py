@@ -10,28 +10,27 @@ if TYPE_CHECKING:
 SECONDS = 60
 """The time-out asked for: longer than any step of PID 1 may take, short enough for a fleet."""
 
+_CURE = "nothing resets the machine when it hangs: restart it; if it says so again, `berthctl logs init` has more"
 _CLASS = "/sys/class/watchdog"
 _CARD_RESET = 0x0020  # WDIOF_CARDRESET, linux/watchdog.h
 _SOFTWARE = "Software Watchdog"  # drivers/watchdog/softdog.c
 
 
-def hardware(system: Early) -> str | None:
-    """Return the node of the first watchdog that is hardware; None when there is none."""
-    return _find(system, software=False)
-
-
 def _find(system: Early, *, software: bool) -> str | None:
-    try:
-        names = system.names(_CLASS)
-    except OSError:
+    """Return the node of the first watchdog of that sort, None when there is none; raise OSError."""
+    if not system.exists(_CLASS):
         return None  # the watchdog core isn't loaded, for no driver asked for it
-    for name in names:
+    failure = None
+    for name in system.names(_CLASS):
         try:
             identity = system.read(f"{_CLASS}/{name}/identity", 256).decode("utf-8", "replace").strip()
-        except OSError:
+        except OSError as error:
+            failure = error
             continue
         if (identity == _SOFTWARE) is software:
             return f"/dev/{name}"
+    if failure is not None:
+        raise failure
     return None
 
 
@@ -51,18 +50,32 @@ def has_fired(system: Early) -> bool:
     return False
 
 
-def open_best(system: Early, devices: Devices, current: Watchdog | None) -> Watchdog | None:
-    """Open hardware, else `softdog`; raise OSError. One in hardware that is open already stays."""
+def open_best(system: Early, devices: Devices, current: Watchdog | None) -> tuple[Watchdog | None, str | None]:
+    """Open hardware, else `softdog`; with it comes a sentence about a better one that was to be had, None for none.
+
+    One in hardware that is open already stays. A machine that has none, with a kernel that has no `softdog`, is as it
+    should be.
+    """
     if current is not None and not current.software:
-        return current
-    found = hardware(system)
-    if found is not None:
-        opened = system.open_watchdog(found, SECONDS)
-        if current is not None:
-            system.close_watchdog(current)
-        return opened
+        return current, None
+    problem = None
+    try:
+        found = _find(system, software=False)
+        if found is not None:
+            if current is not None:
+                system.close_watchdog(current)  # first: one that stays open and is not fed resets the machine
+                current = None
+            return system.open_watchdog(found, SECONDS), None
+    except OSError as error:
+        problem = f"the watchdog in hardware can't be opened: {error.strerror}; {_CURE}"
     if current is not None:
-        return current
-    devices.load(system, "softdog")
-    found = _find(system, software=True)
-    return system.open_watchdog(found, SECONDS) if found is not None else None
+        return current, problem
+    try:
+        known = devices.load(system, "softdog") or bool(devices.index.wanted("softdog"))
+        found = _find(system, software=True)
+        if found is not None:
+            return system.open_watchdog(found, SECONDS), problem
+        why = next((told for told in reversed(devices.problems) if "softdog" in told), "it shows no device")
+    except OSError as error:
+        known, why = True, error.strerror or "it can't be read"
+    return None, problem or (f"softdog can't be opened: {why}; {_CURE}" if known else None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from fakes import machine
@@ -300,6 +302,7 @@ KINDS = {
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_single_failure_ends_in_a_root_or_rescue_or_a_reboot_and_is_said(kind: str) -> None:
+    """Each call fails once. Nothing is lost by it, or it is said, or a row of `HARMLESS` says why not."""
     make = KINDS[kind]
     whole = make()
     expected = boot(whole)
@@ -313,32 +316,56 @@ def test_every_single_failure_ends_in_a_root_or_rescue_or_a_reboot_and_is_said(k
         assert result.outcome in allowed | {expected.outcome, "rescue"}, told
         if result.outcome == "root":
             assert system.mounted["/"][1] == "erofs", told
-            assert result.degraded or harmless(failed), told
+            lost = effects(whole) - effects(system)
+            same = not lost and facts(result) == facts(expected)
+            said = result.degraded or said_of(result) - said_of(expected)
+            assert same or said or harmless(failed), f"{told}; lost: {sorted(lost)}"
         else:
             assert result.reason, told
             assert result.reason in "".join(result.messages), told
         assert result.state.kind in ("ext4", "memory", "none")
 
 
-HARMLESS = (
-    "fork",
-    "write_to",
-    "open",
-    "close",
-    "duplicate",
-    "names",
-    "read",
-    "read_link",
-    "read_uevents",
-    "load_module",
-)
+CHANGING = (
+    "add_entropy", "append", "attach_loop", "catch_ctrl_alt_del", "fill_tree", "fork", "load_module", "make_folder",
+    "make_link", "map_device", "mount", "open_watchdog", "remove_tree", "replace", "resize_partition", "run",
+    "set_hostname", "set_link", "set_time", "switch_root", "write", "write_blocks",
+)  # fmt: skip
 
 
-def harmless(call: Call) -> bool:
-    """Calls that a boot gets over without anything being worse than it should be: it looks again, or elsewhere."""
-    if call.name == "read_blocks" and call.arguments[:2] == MARK:
-        return True
-    return call.name in HARMLESS or is_phase(call) or call.arguments == READ_AHEAD
+def effects(system: FakeSystem) -> set[str]:
+    """Return the calls that changed something. A module counts without parameters: it may come at the second go."""
+    return {
+        f"{call.name} {call.arguments[0]}" if call.name == "load_module" else str(call)
+        for call in system.calls
+        if call.name in CHANGING and call is not system.failed
+    }
+
+
+def facts(result: EarlyResult) -> EarlyResult:
+    """Return what the early half found, without its words and the numbers of its descriptors."""
+    dog = replace(result.watchdog, descriptor=0) if result.watchdog else None
+    return replace(result, messages=(), degraded=(), watchdog=dog, uevents=None, devices=None)
+
+
+def said_of(result: EarlyResult) -> set[str]:
+    """Return the lines without their seconds."""
+    return {line.partition("] ")[2] or line for line in result.messages}
+
+
+HARMLESS = {
+    ("read", "/proc/meminfo"): "the kernel's own settings hold: less memory is available, nothing else",
+    ("read*", "/sys/class/block/vda3*"): "no mark that ext4 is being made: it is for a power cut in that second",
+}
+
+
+def harmless(call: Call) -> str | None:
+    """Return why it does not matter that a call fails of which nothing is said; None where it does."""
+    path = f"{call.arguments[0]}" if call.arguments else ""
+    for (name, pattern), why in HARMLESS.items():
+        if fnmatch.fnmatchcase(call.name, name) and fnmatch.fnmatchcase(path, pattern):
+            return why
+    return None
 
 
 def is_phase(call: Call) -> bool:
