@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from builder.artifact.bom import write_bom
 from builder.artifact.bundle import write_bundle
+from builder.artifact.contents import contents_of
 from builder.artifact.installable import loader_files
 from builder.artifact.iso import write_iso
 from builder.artifact.manifest import make_manifest, write_manifest
@@ -294,9 +295,11 @@ def make_artifacts(
 ) -> tuple[Artifact, ...]:
     """Write every artifact into the folder `out`: the ISO first, the manifest last."""
     name, build = order.recipe.name, order.recipe.build
+    contents = contents_of(order.recipe, order.lock, order.tools.packages)
     manifest = make_manifest(
-        recipe=order.recipe, lock=order.lock, release=release, tree=tree, slot=slot, lock_sha256=order.lock_sha256,
-        savings=(*unpacked.saved, *unpacked.cut), machine=compile_machine(order.recipe).document.decode(),
+        recipe=order.recipe, packages=contents.packages, release=release, tree=tree, slot=slot,
+        lock_sha256=order.lock_sha256, savings=(*unpacked.saved, *unpacked.cut),
+        machine=compile_machine(order.recipe).document.decode(),
     )  # fmt: skip
     text = manifest.to_json()
     kind = ", VM image" if release.vm_image else ""
@@ -315,7 +318,7 @@ def make_artifacts(
         raw,
         write_qcow2(raw=raw.path, out=out / f"{name}.qcow2"),
         write_bundle(slot=slot, release=release, manifest=text, out=out / f"{name}.bundle"),
-        write_bom(lock=order.lock, release=release, out=out / f"{name}.spdx.json"),
+        write_bom(contents, release=release, out=out / f"{name}.spdx.json"),
         write_manifest(manifest, out=out / f"{name}.manifest.json"),
     )
 

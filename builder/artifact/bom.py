@@ -1,4 +1,4 @@
-"""The bill of materials: SPDX 2.3 as JSON, from the lock alone, so that it can be checked against it.
+"""The bill of materials: SPDX 2.3 as JSON, of what is in the image and nothing else.
 
 Licences are NOASSERTION: Debian's copyright files are prose in most packages, and a guess would be worse than none. The
 texts themselves are in the image, below `/usr/share/doc`.
@@ -12,26 +12,28 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+from builder.artifact.contents import Contents, WholeImage
 from builder.artifact.output import Artifact, describe, write_bytes
-from builder.lock.model import Lock, LockedPackage
+from builder.lock.model import LockedPackage
 from init.formats.release import Release
 
 _NAMESPACE = "https://spdx.org/spdxdocs"
 _UNKNOWN = "NOASSERTION"
 
 
-def write_bom(*, lock: Lock, release: Release, out: Path) -> Artifact:
-    """Write the bill of materials of everything that the lock names."""
-    text = json.dumps(document(lock, release), indent=1, ensure_ascii=False) + "\n"
+def write_bom(contents: Contents, *, release: Release, out: Path) -> Artifact:
+    """Write the bill of materials of an image."""
+    text = json.dumps(document(contents, release), indent=1, ensure_ascii=False) + "\n"
     write_bytes(out, text.encode())
     return describe("sbom", out)
 
 
-def document(lock: Lock, release: Release) -> dict[str, object]:
+def document(contents: Contents, release: Release) -> dict[str, object]:
     """Return the SPDX document as plain values."""
     image = f"SPDXRef-Image-{_id(release.name)}"
     created = datetime.datetime.fromtimestamp(release.epoch, datetime.UTC)
-    packages = [_package(package, lock) for package in lock.packages]
+    packages = [_package(package) for package in (*contents.packages, *contents.loader)]
+    packages += [_whole_image(whole) for whole in contents.images]
     contains = [
         {"spdxElementId": image, "relationshipType": "CONTAINS", "relatedSpdxElement": package["SPDXID"]}
         for package in packages
@@ -53,11 +55,10 @@ def document(lock: Lock, release: Release) -> dict[str, object]:
     }
 
 
-def purl(package: LockedPackage, lock: Lock) -> str:
+def purl(package: LockedPackage) -> str:
     """Return a package's URL (purl-spec, type deb)."""
-    release = next((release.suite for release in lock.releases if release.archive == "main"), package.suite)
     name, version = quote(package.name.lower(), safe=""), quote(package.version, safe="")
-    suite = quote(release.partition("-")[0], safe="")
+    suite = quote(package.suite.partition("-")[0], safe="")
     return f"pkg:deb/debian/{name}@{version}?arch={package.architecture}&distro={suite}"
 
 
@@ -75,9 +76,9 @@ def _image(identity: str, release: Release) -> dict[str, object]:
     }
 
 
-def _package(package: LockedPackage, lock: Lock) -> dict[str, object]:
+def _package(package: LockedPackage) -> dict[str, object]:
     return {
-        "SPDXID": f"SPDXRef-Package-{_id(package.name)}-{_id(package.architecture)}",
+        "SPDXID": f"SPDXRef-Package-{_id(package.name)}-{_id(package.architecture)}-{_id(package.version)}",
         "name": package.name,
         "versionInfo": package.version,
         "packageFileName": package.filename.rpartition("/")[2],
@@ -89,14 +90,29 @@ def _package(package: LockedPackage, lock: Lock) -> dict[str, object]:
         "licenseConcluded": _UNKNOWN,
         "licenseDeclared": _UNKNOWN,
         "copyrightText": _UNKNOWN,
-        "externalRefs": [
-            {
-                "referenceCategory": "PACKAGE-MANAGER",
-                "referenceType": "purl",
-                "referenceLocator": purl(package, lock),
-            }
-        ],
+        "externalRefs": [_reference(purl(package))],
     }
+
+
+def _whole_image(image: WholeImage) -> dict[str, object]:
+    name = quote(image.name.lower(), safe="")
+    return {
+        "SPDXID": f"SPDXRef-Container-{_id(image.name)}",
+        "name": image.name,
+        "versionInfo": image.digest,
+        "downloadLocation": _UNKNOWN,
+        "filesAnalyzed": False,
+        "checksums": [{"algorithm": "SHA256", "checksumValue": image.digest.removeprefix("sha256:")}],
+        "licenseConcluded": _UNKNOWN,
+        "licenseDeclared": _UNKNOWN,
+        "copyrightText": _UNKNOWN,
+        "primaryPackagePurpose": "CONTAINER",
+        "externalRefs": [_reference(f"pkg:oci/{name}@{quote(image.digest, safe='')}")],
+    }
+
+
+def _reference(locator: str) -> dict[str, str]:
+    return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator}
 
 
 def _id(text: str) -> str:

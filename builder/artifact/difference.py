@@ -13,13 +13,17 @@ FORMAT = "berth.diff/1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackageChange:
-    """A package that came, went or changed: a version of None is absence; sizes in bytes, in the image."""
+    """What came, went or changed of a package, or of what the build made (`by_build`), which has no version.
+
+    A package's version of None is absence; sizes are in bytes, in the image.
+    """
 
     name: str
     old_version: str | None
     new_version: str | None
     old_size: int
     new_size: int
+    by_build: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +71,7 @@ class Difference:
                     "new_version": change.new_version,
                     "old_size": change.old_size,
                     "new_size": change.new_size,
+                    "by_build": change.by_build,
                 }
                 for change in self.packages
             ],
@@ -108,6 +113,7 @@ def _packages(old: Manifest, new: Manifest) -> Iterator[PackageChange]:
             new_version=versions[1].get(name),
             old_size=sizes[0][name],
             new_size=sizes[1][name],
+            by_build=all(name not in known for known in versions),
         )
         if change.old_version != change.new_version or change.old_size != change.new_size:
             yield change

@@ -17,7 +17,7 @@ from typing import Any
 from builder.artifact.output import CHUNK, Artifact, describe, write_bytes
 from builder.errors import InputError
 from builder.image.slot import SlotImage
-from builder.lock.model import Lock
+from builder.lock.model import LockedPackage
 from builder.recipe.model import Recipe
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved
@@ -29,7 +29,7 @@ _LARGEST = 64 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """A package of the lock. `size` is the .deb's; `installed` what the image has of it, 0 where that is nothing."""
+    """A package that is in the image. `size` is the .deb's; `installed` what the image has of its files, 0 for none."""
 
     name: str
     version: str
@@ -123,7 +123,7 @@ class Manifest:
 def make_manifest(
     *,
     recipe: Recipe,
-    lock: Lock,
+    packages: Iterable[LockedPackage],
     release: Release,
     tree: Tree,
     slot: SlotImage,
@@ -131,9 +131,9 @@ def make_manifest(
     savings: Iterable[Saved] = (),
     machine: str = "",
 ) -> Manifest:
-    """Gather the manifest of an image from what it was made of."""
+    """Gather the manifest of an image from what it was made of; `packages` are those that are in it."""
     installed = sizes_by_origin(tree.entries)
-    packages = tuple(
+    present = tuple(
         Package(
             name=package.name,
             version=package.version,
@@ -144,7 +144,7 @@ def make_manifest(
             sha256=package.sha256,
             installed=installed[package.name],
         )
-        for package in lock.packages
+        for package in packages
     )
     files = {"boot": slot.boot, "root": slot.root, "vmlinuz": slot.vmlinuz, "initramfs": slot.initramfs}
     return Manifest(
@@ -155,7 +155,7 @@ def make_manifest(
         hash_offset=slot.hash_offset,
         cmdline=slot.cmdline,
         parts=tuple(_part(name, path) for name, path in files.items()),
-        packages=packages,
+        packages=present,
         savings=tuple(savings),
         entries=tree.entries,
         machine=machine,

@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from builder.artifact.difference import Difference, compare
+from builder.artifact.difference import Difference, PackageChange, compare
 from builder.artifact.inspect import read_manifest
 from builder.cli.context import Context
 from builder.cli.watch import show_bytes
@@ -50,15 +50,22 @@ def growth(old: int, new: int) -> str:
     return f"{'+' if new >= old else '-'}{show_bytes(abs(new - old))}"
 
 
+def step(change: PackageChange) -> str:
+    """Say from which version to which."""
+    if change.by_build:
+        was, now = ("(made by the build)" if size else "absent" for size in (change.old_size, change.new_size))
+    else:
+        was, now = change.old_version or "absent", change.new_version or "absent"
+    return was if was == now else f"{was} → {now}"
+
+
 def show(difference: Difference, *, files: bool) -> None:
     """Print the difference for people."""
     print(f"{difference.old} → {difference.new}")
     for part in difference.sizes:
         print(f"  {part.name:24} {show_bytes(part.new):>9}  {growth(part.old, part.new)}")
     for package in difference.packages:
-        was, now = package.old_version or "absent", package.new_version or "absent"
-        step = was if was == now else f"{was} → {now}"
-        print(f"  {package.name:36} {growth(package.old_size, package.new_size):>9}  {step}")
+        print(f"  {package.name:36} {growth(package.old_size, package.new_size):>9}  {step(package)}")
     print(f"{len(difference.files)} files differ" + ("" if files else " (--files lists them)"))
     for change in difference.files if files else ():
         print(f"  {', '.join(change.what):24} {growth(change.old_size, change.new_size):>9}  /{change.path}")

@@ -27,6 +27,8 @@ _FOLDER = "b"  # of the memdisk
 _EARLY = "set rec=$root\nset prefix=(memdisk)/" + _FOLDER + "\n"
 BIOS_FOLDER = "usr/lib/grub/i386-pc"
 EFI_FOLDER = "usr/lib/grub/x86_64-efi"
+# Whose files lie in the two folders, and so in every image that is made here.
+PACKAGES = ("grub-efi-amd64-bin", "grub-pc-bin")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

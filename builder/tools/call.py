@@ -11,20 +11,23 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from builder.errors import ToolError
+
+if TYPE_CHECKING:
+    from builder.lock.model import LockedPackage
 
 _TAIL = 2000  # characters of a failed program's last words that are shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tools:
-    """An unpacked tools tree. `key` names its exact contents; `packages` are (name, version) pairs."""
+    """An unpacked tools tree. `key` names its exact contents; `packages` are what it was unpacked from."""
 
     root: Path
     key: str
-    packages: tuple[tuple[str, str], ...] = ()
+    packages: tuple[LockedPackage, ...] = ()
     extra_environment: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
@@ -106,7 +109,7 @@ class Tools:
 
     def versions(self) -> tuple[tuple[str, str], ...]:
         """Return (package, version) of everything in the tree, sorted by name."""
-        return self.packages
+        return tuple((package.name, package.version) for package in self.packages)
 
 
 def failure(tool: str, arguments: Sequence[str], status: int, output: bytes) -> str:

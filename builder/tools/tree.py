@@ -44,7 +44,6 @@ def tools_tree(lock: Lock, store: Store, root: Path, progress: Progress) -> Tool
     """
     key = tools_key(lock)
     final = root / key[:32]
-    packages = tuple((package.name, package.version) for package in lock.packages)
     if not final.is_dir():
         root.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(root)
@@ -59,7 +58,7 @@ def tools_tree(lock: Lock, store: Store, root: Path, progress: Progress) -> Tool
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return Tools(root=final, key=key, packages=packages)
+    return Tools(root=final, key=key, packages=lock.packages)
 
 
 def _remove_leftovers(root: Path) -> None:

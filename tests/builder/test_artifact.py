@@ -13,10 +13,15 @@ from pathlib import Path
 import pytest
 
 from builder.artifact import bom, bundle, difference, inspect, iso, manifest, output, qcow2
+from builder.artifact.contents import Contents, contents_of
 from builder.artifact.manifest import Manifest
+from builder.cli import diff
+from builder.cli import inspect as inspect_verb
 from builder.errors import BuildError, InputError
+from builder.grub import core
 from builder.image.slot import SlotImage
-from builder.lock.model import Lock, LockedPackage, LockedRelease
+from builder.lock.model import Lock, LockedPackage, LockedPart, LockedRelease
+from builder.recipe import load
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved
 from init.formats.release import Release
@@ -31,14 +36,18 @@ ENTRIES = (
     Entry(path="usr/bin/crun", kind=Kind.FILE, mode=0o755, origin="crun", size=100, sha256="11" * 32),
     Entry(path="usr/bin/ping", kind=Kind.FILE, mode=0o755, size=7, sha256="22" * 32, xattrs=(("a", b"\0\1"),)),
     Entry(path="usr/bin/so", kind=Kind.HARDLINK, target="usr/bin/crun", origin="crun"),
+    Entry(path="usr/lib/berth/dpkg/status", kind=Kind.FILE, size=50, sha256="66" * 32, origin="dpkgdb"),
+    Entry(path="usr/lib/berth/images/sh", kind=Kind.FILE, size=9, sha256="23" * 32, origin="busybox-static"),
+    Entry(path="usr/lib/libstdc++.so", kind=Kind.FILE, size=11, sha256="24" * 32, origin="libstdc++6"),
+    Entry(path="usr/lib/modules/6.12-cloud/x.ko", kind=Kind.FILE, size=8, sha256="25" * 32, origin="linux-cloud"),
     Entry(path="usr/bin/runc", kind=Kind.SYMLINK, mode=0o777, target="crun", origin="crun", uid=7, gid=8),
 )
 
 
-def package(name: str = "crun", version: str = "1:1.21-1+b1") -> LockedPackage:
+def package(name: str = "crun", version: str = "1:1.21-1+b1", *parts: str) -> LockedPackage:
     return LockedPackage(
         name=name, version=version, architecture="amd64", source=name, source_version=version, suite="trixie",
-        filename=f"pool/main/{name}_{version}.deb", size=1000, sha256="33" * 32,
+        filename=f"pool/main/{name}_{version}.deb", size=1000, sha256="33" * 32, parts=parts,
     )  # fmt: skip
 
 
@@ -49,8 +58,37 @@ LOCK = Lock(
     releases=(
         LockedRelease(suite="trixie", archive="main", date=1, valid_until=None, sha256="44" * 32, signers=("A",)),
     ),
-    packages=(package(), package("libstdc++6", "14.2.0~rc1-19")),
+    packages=(
+        package("busybox-static", "1.37.0-6", "image-demo"),
+        package("crun", "1:1.21-1+b1", "root"),
+        package("dash", "0.5.12", "image-another"),
+        package("libstdc++6", "14.2.0~rc1-19", "root", "image-demo"),
+        package("linux-cloud", "6.12.1", "kernel-cloud"),
+        package("linux-full", "6.12.1", "kernel-full"),
+    ),
+    parts=tuple(
+        LockedPart(name=name, requests=())
+        for name in ("image-another", "image-demo", "kernel-cloud", "kernel-full", "root")
+    ),
 )
+TOOLS = (package("grub-common", "2.12"), package("grub-efi-amd64-bin", "2.12"), package("grub-pc-bin", "2.12"))
+LAYOUT = "sha256:" + "ef" * 32
+RECIPE = """\
+build:
+  suite: trixie
+  architecture: amd64
+  kernel: KERNEL
+  images:
+    demo: {packages: [busybox-static], entrypoint: [/bin/sh]}
+    web: {oci: web.tar, digest: 'LAYOUT'}
+"""
+
+
+def contents(folder: Path, kernel: str = "cloud") -> Contents:
+    folder.mkdir(exist_ok=True)
+    (folder / "web.tar").write_bytes(b"")
+    (folder / "demo.yaml").write_text(RECIPE.replace("KERNEL", kernel).replace("LAYOUT", LAYOUT))
+    return contents_of(load(str(folder / "demo.yaml")), LOCK, TOOLS)
 
 
 @pytest.fixture
@@ -64,22 +102,24 @@ def slot(tmp_path: Path) -> SlotImage:
 
 
 @pytest.fixture
-def made(slot: SlotImage) -> Manifest:
+def made(slot: SlotImage, tmp_path: Path) -> Manifest:
     class _Recipe:
         name = "demo"
 
     saved = Saved(pattern="/usr/share/doc/**", reason="nobody reads it here", files=3, size=999)
     return manifest.make_manifest(
         recipe=_Recipe(),  # type: ignore[arg-type] - its name is all that is asked for
-        lock=LOCK, release=RELEASE, tree=Tree(ENTRIES), slot=slot, lock_sha256="55" * 32, savings=(saved,),
-        machine="#berth\n{}\n",
+        packages=contents(tmp_path / "recipe").packages, release=RELEASE, tree=Tree(ENTRIES), slot=slot,
+        lock_sha256="55" * 32, savings=(saved,), machine="#berth\n{}\n",
     )  # fmt: skip
 
 
 def test_a_manifest_is_read_back(made: Manifest) -> None:
     assert Manifest.from_json(made.to_json()) == made
     assert made.part("root").size == 100_000
-    assert made.packages[0].installed == 100
+    assert {package.name: package.installed for package in made.packages} == {
+        "busybox-static": 9, "crun": 100, "libstdc++6": 11, "linux-cloud": 8,
+    }  # fmt: skip
     assert made.machine == "#berth\n{}\n"
 
 
@@ -162,22 +202,49 @@ def test_what_a_killed_build_left_is_taken_away_and_a_living_ones_is_not(tmp_pat
     assert sorted(os.listdir(tmp_path)) == [".x.1.part", "x"]
 
 
-def test_a_bill_of_materials_names_every_package(tmp_path: Path) -> None:
-    artifact = bom.write_bom(lock=LOCK, release=RELEASE, out=tmp_path / "x.spdx.json")
+def test_a_bill_of_materials_names_what_is_in_the_image_and_nothing_else(made: Manifest, tmp_path: Path) -> None:
+    artifact = bom.write_bom(contents(tmp_path / "recipe"), release=RELEASE, out=tmp_path / "x.spdx.json")
     document = json.loads(artifact.path.read_text())
     assert document["spdxVersion"] == "SPDX-2.3"
     assert document["creationInfo"]["created"] == "2023-11-14T22:13:20Z"
     found = {
         reference["referenceLocator"] for entry in document["packages"] for reference in entry.get("externalRefs", [])
     }
-    assert found == {
+    loader = {f"pkg:deb/debian/{name}@2.12?arch=amd64&distro=trixie" for name in core.PACKAGES}
+    assert found - loader == {
+        "pkg:deb/debian/busybox-static@1.37.0-6?arch=amd64&distro=trixie",
         "pkg:deb/debian/crun@1%3A1.21-1%2Bb1?arch=amd64&distro=trixie",
         "pkg:deb/debian/libstdc%2B%2B6@14.2.0~rc1-19?arch=amd64&distro=trixie",
+        "pkg:deb/debian/linux-cloud@6.12.1?arch=amd64&distro=trixie",
+        f"pkg:oci/web@{LAYOUT.replace(':', '%3A')}",
     }
+    assert loader < found
+    # And so says the image itself: each of its files comes from one of them, or from a stage.
+    named = {entry["name"] for entry in document["packages"]} - {*core.PACKAGES, "demo", "web"}
+    assert named == {entry.origin for entry in made.entries} - {"", "dpkgdb"}
     identities = [entry["SPDXID"] for entry in document["packages"]]
-    assert len(set(identities)) == len(identities) == 3
+    assert len(set(identities)) == len(identities) == len(found) + 1
+    assert {"algorithm": "SHA256", "checksumValue": "ef" * 32} in document["packages"][-1]["checksums"]
     related = {relation["relatedSpdxElement"] for relation in document["relationships"]}
     assert related == set(identities)
+
+
+def test_an_image_has_the_packages_of_its_own_kernel_alone(
+    made: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inspect_verb.show_manifest(made, everything=True)
+    assert "(4 packages, " in capsys.readouterr().out
+    full = contents(tmp_path / "recipe", "full")
+    assert [package.name for package in full.packages if package.name.startswith("linux")] == ["linux-full"]
+    changed = {"dpkgdb": {"size": 60}, "linux-cloud": {"origin": "linux-full"}}
+    entries = tuple(replace(entry, **changed.get(entry.origin, {})) for entry in ENTRIES)
+    packages = tuple(replace(one, name=one.name.replace("-cloud", "-full")) for one in made.packages)
+    other = replace(made, packages=packages, entries=entries)
+    diff.show(difference.compare(made, other), files=False)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "dpkgdb +10 B (made by the build)" in lines
+    assert "linux-cloud -8 B 6.12.1 → absent" in lines
+    assert "linux-full +8 B absent → 6.12.1" in lines
 
 
 def test_a_difference_tells_packages_files_and_bytes(made: Manifest) -> None:
@@ -186,7 +253,7 @@ def test_a_difference_tells_packages_files_and_bytes(made: Manifest) -> None:
     changed[3] = replace(changed[3], mode=0o4755)
     changed.append(Entry(path="usr/bin/new", kind=Kind.FILE, size=5, sha256="77" * 32, origin="crun"))
     del changed[1]
-    packages = (replace(made.packages[0], version="1.22-1"), made.packages[1])
+    packages = (made.packages[0], replace(made.packages[1], version="1.22-1"), *made.packages[2:])
     new = replace(made, entries=tuple(changed), packages=packages, root_hash="cd" * 32)
     found = difference.compare(made, new)
     assert not found.same

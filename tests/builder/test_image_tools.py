@@ -17,6 +17,7 @@ from uuid import UUID
 import pytest
 from fakes.newc import read as read_cpio
 
+from builder.artifact.contents import Contents, contents_of
 from builder.cli.context import Context
 from builder.cli.inputs import Network, ready_lock, ready_tools
 from builder.emulate import accelerator, nocloud
@@ -33,6 +34,8 @@ from builder.recipe.model import Compression, HotFiles
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.tarstream import write_tar
 from builder.rootfs.unpack import build_tree
+from builder.stages.dpkgdb import FOLDER as DATABASE
+from builder.stages.run import STAGES
 from builder.steps import Steps
 from builder.tools.call import Tools
 from init.formats import release as releases
@@ -63,6 +66,8 @@ class Packed:
     view_of: Callable[[Release], TreeView]  # the root tree of another release of the same parts
     release: Release
     nodes: dict[str, Node]
+    contents: Contents
+    tree_of: Callable[[Release], Tree]  # what `view_of` looks at
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +82,19 @@ def packed(context: Context, tools: Tools, tmp_path_factory: pytest.TempPathFact
         out=folder, config=None, progress=SilentProgress(),
     )  # fmt: skip
 
+    def tree_of(one: Release) -> Tree:
+        return root_tree(order, unpacked, one)
+
     def view_of(one: Release) -> TreeView:
-        return TreeView(root_tree(order, unpacked, one), context.store)
+        return TreeView(tree_of(one), context.store)
 
     data = initramfs.build(view_of(release), tools, release.kernel)
     plain = tools.run("zstd", "-dc", input=data)
     nodes = {node.path: node for node in read_cpio(plain)}
-    return Packed(packed=data, view_of=view_of, release=release, nodes=nodes)
+    return Packed(
+        packed=data, view_of=view_of, release=release, nodes=nodes,
+        contents=contents_of(recipe, lock, tools.packages), tree_of=tree_of,
+    )  # fmt: skip
 
 
 def test_the_initramfs_is_small_and_the_same_in_another_release(packed: Packed, tools: Tools) -> None:
@@ -93,6 +104,19 @@ def test_the_initramfs_is_small_and_the_same_in_another_release(packed: Packed, 
     view = packed.view_of(another)
     assert b"another" in view.read(releases.PATH)
     assert initramfs.build(view, tools, another.kernel) == packed.packed
+
+
+def test_what_is_said_to_be_in_the_image_is_what_its_files_come_from(packed: Packed) -> None:
+    """By the tree's own origins, and by the database that scanners read."""
+    view, tree = packed.view_of(packed.release), packed.tree_of(packed.release)
+    named = {package.name: package.version for package in packed.contents.packages}
+    status = dict(
+        re.findall(r"^Package: (\S+)\n(?:.+\n)*?Version: (\S+)", view.read(f"{DATABASE}/status").decode(), re.M)
+    )
+    baked = {"busybox-static"}
+    assert {name: version for name, version in named.items() if name not in baked} == status
+    made = {"", "baked images", "image demo", "berth", *(name for name, _ in STAGES)}
+    assert {entry.origin for entry in tree.entries} - (made - named.keys()) == named.keys()
 
 
 def test_it_has_what_the_kernel_starts_with(packed: Packed) -> None:
