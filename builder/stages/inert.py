@@ -34,8 +34,8 @@ def is_inert(command: str) -> bool:
     if command in _INERT or command in _SOURCED:
         return True
     carrier, _, carried = command.partition(" ")
-    if carrier == "command":
-        return True  # `command -v` asks where a program is; nothing else was seen
-    if carrier in ("xargs", "env", "exec", "nohup"):
+    if command == "command -v":
+        return True  # asks where a program is
+    if carrier in ("xargs", "env", "exec", "nohup", "command"):
         return bool(carried) and is_inert(carried)
     return command in ("> &1", "> &2", "> /dev/stderr", "> /dev/stdout")

@@ -65,6 +65,7 @@ REVIEWED: dict[str, Review] = {
             "mkdir",
             "mv",
             "rm",
+            "sed s|$m, ||",
             "update-ca-certificates",
         ),
     ),
@@ -120,7 +121,7 @@ REVIEWED: dict[str, Review] = {
     "libpam-runtime": _row(
         "the files common-* of PAM, which nothing here asks: sshd runs without it", "pam-auth-update", "rm"
     ),
-    "libpam0g": _row(_UPGRADE, "$idl"),
+    "libpam0g": _row(_UPGRADE, "$idl", "is_service_configured", "restart_service"),
     "libreadline8t64": _row(_MERGED, "dpkg-divert"),
     "libselinux1": _row(_TMPFILES, "rm", "systemd-tmpfiles"),
     "libtirpc3t64": _row(_MERGED, "dpkg-divert"),
@@ -155,6 +156,7 @@ REVIEWED: dict[str, Review] = {
             "mv",
             "rm",
             "sed -i",
+            "sed s/^$option //Ip",
             "ssh-keygen",
             "systemd-sysusers",
             "systemd-tmpfiles",
