@@ -52,15 +52,33 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     old = read_lock(path, asked_for(recipe)) if path.is_file() else None
     if old is not None and not arguments.update and fits(recipe, old):
         print(f"{path} answers all that the recipe asks; --update takes newer versions", file=sys.stderr)
+        if context.as_json:
+            print(json.dumps(fact_of(old, path, None, written=False)))
         return 0
     new = lock_anew(recipe, old, context, network_of(arguments), update=arguments.update)
     write_lock(new, path)
-    if old is None:
+    difference = compare_locks(old, new) if old is not None else None
+    if context.as_json:
+        print(json.dumps(fact_of(new, path, difference, written=True)))
+    elif difference is None:
         size = sum(package.size for package in new.packages)
         print(f"{path}: {len(new.packages)} packages, {show_bytes(size)}", file=sys.stderr)
     else:
-        tell(compare_locks(old, new), as_json=context.as_json)
+        tell(difference, as_json=False)
     return 0
+
+
+def fact_of(lock: Lock, path: Path, difference: LockDifference | None, *, written: bool) -> dict[str, object]:
+    """Return, for programs, what came of locking; `difference` is to the lock that was there before."""
+    return {
+        "format": "berth.locked/1",
+        "recipe": lock.recipe,
+        "lock": str(path),
+        "written": written,
+        "packages": len(lock.packages),
+        "bytes": sum(package.size for package in lock.packages),
+        "difference": asdict(difference) if difference is not None else None,
+    }
 
 
 def given_lock(text: str) -> Lock:
@@ -105,7 +123,7 @@ def archive_of(recipe: Recipe, source: Source, previous: Sequence[LockedRelease]
 def tell(difference: LockDifference, *, as_json: bool) -> None:
     """Print what moved."""
     if as_json:
-        print(json.dumps({"format": "berth.lock/1", **asdict(difference)}))
+        print(json.dumps({"format": "berth.lock-diff/1", **asdict(difference)}))
         return
     for change in difference.changes:
         step = f"{change.old or '–'} → {change.new or '–'}"

@@ -107,12 +107,15 @@ def _scripts_of(deb: Deb) -> list[tuple[str, str, str | None]]:
 
 def _refusal(questions: list[tuple[str, str, str]], whose: str, place: Place) -> BuildError:
     lines = [f"  {package}: {script} {what}" for package, script, what in questions]
-    package = questions[0][0]
+    rows = [
+        f"\n    - {{package: {package}, reason: why nothing is needed}}"
+        for package in dict.fromkeys(package for package, _, _ in questions)
+    ]
     return BuildError(
         f"nobody answers for these maintainer scripts, {whose}:\n" + "\n".join(lines),
         hint=(
             "read each with `dpkg-deb --control`. Where an image needs nothing of what it does, say so in the recipe:\n"
-            f"  build:\n    scripts:\n      - {{package: {package}, reason: why nothing is needed}}"
+            "build:\n  scripts:" + "".join(rows)  # from the first column: so it can be pasted
         ),
         place=place,
     )

@@ -250,6 +250,18 @@ def test_the_cure_of_a_lock_that_does_not_fit_works_for_that_recipe(off: Path) -
     assert failure().endswith("delete it and lock anew: berth lock ../x/off.yaml")
 
 
+def test_locking_and_comparing_give_programs_documents_of_their_own(off: Path) -> None:
+    done = berth("lock", "../x/off.yaml", "--json", cwd=off, BERTH_CACHE=str(off / "cache"))
+    fact = json.loads(done.stdout)
+    lock = read_lock(off.parent / "x/off.lock")
+    assert fact == {
+        "format": "berth.locked/1", "recipe": "off", "lock": "../x/off.lock", "written": False,
+        "packages": len(lock.packages), "bytes": sum(one.size for one in lock.packages), "difference": None,
+    }  # fmt: skip
+    done = berth("lock", "diff", "../x/off.lock", "../x/off.lock", "--json", cwd=off, BERTH_CACHE=str(off / "cache"))
+    assert json.loads(done.stdout)["format"] == "berth.lock-diff/1"
+
+
 def test_what_a_stranger_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     cli.report(FetchError("404 \x1b[2J\x1b]0;x\x07\x9b\0 é\nline", hint="\x1bc"), as_json=False)
     told = capsys.readouterr().err

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +29,17 @@ NO_VENV = "*'-m venv'*) echo 'No module named venv' >&2; exit 1;;"
 HOST_HAS_PIP = "*'import pip'*) exit 0;;"
 PIP = "*'-m pip'*) printf '%s\\n' \"$@\" > pip.called; exit {status};;"
 OLD = "*version_info*) exit 1;;\n*--version*) echo Python 3.10.13; exit 0;;"
+
+
+def test_every_library_is_bound_below_what_may_break_and_what_is_installed_fits() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    libraries = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    for text in libraries:
+        assert re.search(r",<[0-9.]+(;|$)", text), text
+    met = [Requirement(text) for text in project["project"]["dependencies"]]
+    for library in met:
+        if library.marker is None or library.marker.evaluate():
+            assert library.specifier.contains(version(library.name)), library
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from builder.fetch.store import Store
 from builder.images.bake import bake
 from builder.pipeline import Order, root_tree
 from builder.progress import SilentProgress
+from builder.recipe import load
 from builder.recipe.model import BakedImage, PackageRequest, ScriptExcuse
 from builder.rootfs.entry import Tree
 from builder.rootfs.unpack import Unpacked
@@ -186,7 +187,7 @@ def asked(packages, *excuses):
     return {(one.package, one.script): one.answer for one in answers(unpacked_of(packages), Context(*excuses))}
 
 
-def test_an_unknown_script_fails_with_package_script_and_what_to_write(store):
+def test_an_unknown_script_fails_with_package_script_and_what_to_write(store, tmp_path):
     packages = [
         debs.package(store, "a", scripts={"postinst": "#!/bin/sh\nmkfs.ext4 /dev/sda\n"}),
         debs.package(store, "b", scripts={"preinst": "#!/usr/bin/perl\n", "prerm": "#!/bin/sh\nrm x\n"}),
@@ -196,7 +197,10 @@ def test_an_unknown_script_fails_with_package_script_and_what_to_write(store):
     assert "a: postinst runs `mkfs.ext4`" in caught.value.message
     assert "b: preinst runs `#!perl`" in caught.value.message
     assert "prerm" not in caught.value.message
-    assert "- {package: a, reason: why nothing is needed}" in str(caught.value.hint)
+    _, _, pasted = str(caught.value.hint).partition("\n")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"extends: minimal\n{pasted}\n")
+    assert [row.package for row in load(recipe).build.scripts][-2:] == ["a", "b"]
     assert set(asked(packages, "a", "b").values()) == {"recipe: because"}
     assert len(asked(packages, "[ab]")) == 2
 
