@@ -28,15 +28,15 @@ setup: .venv/ready ## make .venv with the `berth` command and everything it need
 
 run: setup    ## build the default recipe and boot its ISO in QEMU to its first healthy container
 	@$(BERTH) build --heal $(RECIPE)
-	@if [ -t 1 ]; then $(BERTH) run $(PASS) $(RECIPE); else $(BERTH) run $(PASS) --until container.healthy $(RECIPE); fi
+	@$(BERTH) run $(PASS) --unattended container.healthy $(RECIPE)
 
-test: setup   ## run all tests (some 45 minutes on two cores)
+test: setup   ## run the tests, but for the slow ones (some 45 minutes on two cores)
 	@sh .ci/tests
 
 test-fast: setup ## run the tests that need no QEMU, no packages and no patience (a minute)
 	@$(PYTEST) -q -n 2 -m "not qemu and not packages and not slow and not long" tests
 
-test-all: setup ## run also what takes too long for `make test`
+test-all: setup ## run all tests: also what takes too long for `make test`
 	@BERTH_TEST_ALL=1 sh .ci/tests
 
 powercut: setup ## cut the power at 20 instants of installations, first boots and updates

@@ -16,6 +16,7 @@ from builder.cli.inputs import add_network, network_of, working_tools
 from builder.emulate.image import Image, Kind, detect
 from builder.emulate.options import Options, parse_forward, parse_until
 from builder.emulate.ports import of_machine
+from builder.emulate.run import has_terminal
 from builder.emulate.run import run as run_guest
 from builder.errors import InputError, UsageError
 from builder.recipe import load
@@ -54,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", metavar="EVENT[:NAME]", help="power off once this event came, as container.healthy:web"
     )
+    parser.add_argument(
+        "--unattended", metavar="EVENT[:NAME]", help="as --until, where there is no terminal for the console, or --json"
+    )
     parser.add_argument("--timeout", metavar="S", type=number(1, 86400), help="give up after S seconds")
     parser.add_argument("--print", action="store_true", dest="print_command", help="print QEMU's command, run nothing")
     parser.add_argument("--direct", action="store_true", help="start the kernel without firmware and GRUB")
@@ -66,6 +70,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.append and not arguments.direct:
         raise UsageError("--append needs --direct", hint="GRUB's command line is part of the slot: build.cmdline")
     path = find_image(arguments.image, context.build_root)
+    until = awaited(arguments)
     # All that can be wrong is found before anything is fetched.
     image = detect(path, direct=arguments.direct)
     config, machine = configured(arguments.config, own_config(image, direct=arguments.direct))
@@ -78,7 +83,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         memory=arguments.memory,
         cpus=arguments.cpus,
         forwards=None if arguments.forward is None else tuple(parse_forward(text) for text in arguments.forward),
-        until=parse_until(arguments.until) if arguments.until is not None else None,
+        until=parse_until(until) if until is not None else None,
         timeout=arguments.timeout,
         json=arguments.json,
         print_command=arguments.print_command,
@@ -90,6 +95,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     tools = working_tools(context, network_of(arguments))
     publishes = of_machine(machine) if machine is not None else ()
     return run_guest(options, tools=tools, progress=context.progress, out=sys.stdout, publishes=publishes)
+
+
+def awaited(arguments: argparse.Namespace) -> str | None:
+    """Return the event to wait for. Without a terminal nobody could end a machine that waits for nothing."""
+    unattended: str | None = arguments.unattended if arguments.json or not has_terminal() else None
+    until: str | None = arguments.until
+    return until if until is not None else unattended
 
 
 def check_disk(disk: Path) -> None:
@@ -124,11 +136,16 @@ class OwnConfig:
 
 
 def own_config(image: Image, *, direct: bool = False) -> OwnConfig:
-    """Return the config that an image has of its own. A kernel that is started `direct` sees no medium's."""
+    """Return the config that an image has of its own. A kernel that is started `direct` sees no medium's.
+
+    Raises InputError for a damaged bundle.
+    """
     try:
         found = inspect(image.path) if image.kind is not Kind.SLOT else None
-    except InputError:  # bootable, but not Berth's, or a disk that has been running
-        found = None
+    except InputError:
+        if image.kind is Kind.BUNDLE:
+            raise  # nobody but Berth makes one
+        found = None  # bootable, but not Berth's, or a disk that has been running
     if found is None or found.manifest is None or not found.manifest.machine:
         return OwnConfig()
     return OwnConfig(machine=found.manifest.machine.encode(), baked=None if direct else found.user_data)

@@ -7,6 +7,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.artifact.heads import check_heads
 from builder.artifact.whole import check_whole
 from builder.errors import InputError, Place
 
@@ -51,6 +52,7 @@ def detect(path: Path, *, direct: bool = False) -> Image:
             head = file.read(1024)
             file.seek(0x8001)
             iso = file.read(5) == b"CD001"  # ECMA-119, 8.1: the first volume descriptor is in sector 16
+            check_heads(file)
             if path.is_file():  # a block device's end is not a file's
                 check_whole(file)
     except InputError as error:

@@ -50,7 +50,7 @@ def run(
     the last lines of the console when the guest did not do what `options.until` says.
     """
     if terminal is None:
-        terminal = sys.stdin.isatty() and sys.stderr.isatty() and options.until is None and not options.json
+        terminal = has_terminal() and options.until is None and not options.json
     if options.print_command:
         # The command outlives this call, and so must the files that it names.
         folder = tempfile.mkdtemp(prefix="berth-run-")
@@ -74,6 +74,11 @@ def run(
             progress.note("The guest's console follows. Ctrl-A X ends it; Ctrl-A C is QEMU's monitor.")
         with Session(guest, tools, attach=terminal) as session:
             return _follow(session, options, progress, out, terminal=terminal)
+
+
+def has_terminal() -> bool:
+    """Tell whether the guest's console can be attached: it is typed into, seen, and the way out of it is explained."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def prepare(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pycdlib
 import pytest
+from fakes import heads
 
 from builder.artifact.manifest import Manifest
 from builder.cli.inspect import nearest_folder
@@ -124,7 +125,7 @@ def test_an_image_that_does_not_tell_refuses_nothing(tmp_path: Path, capsys: pyt
     assert configured(path, OwnConfig())[1] is None
     assert "does not tell its own config" in capsys.readouterr().err
     iso = tmp_path / "foreign.iso"
-    iso.write_bytes(bytes(0x8001) + b"CD001" + bytes(100))
+    iso.write_bytes(heads.iso())
     assert own_config(detect(iso)) == OwnConfig()
 
 
@@ -180,7 +181,7 @@ class NoTools:
 @pytest.mark.parametrize("name", ["box.qcow2", "box.raw"])
 def test_a_command_that_is_only_printed_makes_no_disk(tmp_path: Path, name: str) -> None:
     image = tmp_path / "small.raw"
-    image.write_bytes(bytes(512) + b"EFI PART" + bytes(4096))
+    image.write_bytes(heads.raw())
     options = Options(image=image, disk=tmp_path / name, print_command=True)
     notes: list[str] = []
     progress = SilentProgress()
@@ -215,3 +216,38 @@ def test_sigterm_ends_it_orderly(tmp_path: Path) -> None:
             assert process.wait(60) == 143
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("missing", [None, 0, 1, 2])
+def test_without_a_whole_terminal_a_run_has_an_end(missing: int | None) -> None:
+    """The console is typed into, seen and explained: none is attached where one of the streams leads elsewhere."""
+    program = (
+        "import argparse, os\nfrom builder.cli.run import awaited, configure\nparser = argparse.ArgumentParser()\n"
+        "configure(parser)\nparser.add_argument('--json', action='store_true')\n"
+        "for words in (['x'], ['x', '--unattended', 'e'], ['x', '--unattended', 'e', '--json'],\n"
+        "              ['x', '--until', 'u', '--unattended', 'e']):\n"
+        "    os.write(3, f'{awaited(parser.parse_args(words))}\\n'.encode())\n"
+    )
+    reader, writer = os.pipe()
+    master, slave = os.openpty()
+
+    def place() -> None:
+        os.dup2(writer, 3)
+
+    streams = [subprocess.DEVNULL if number == missing else slave for number in (0, 1, 2)]
+    try:
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, stdin=streams[0], stdout=streams[1], stderr=streams[2],
+            preexec_fn=place, pass_fds=(3,), check=True,
+        )  # fmt: skip
+        said = os.read(reader, 4096).decode().split()
+    finally:
+        for descriptor in (reader, writer, master, slave):
+            os.close(descriptor)
+    assert said == ["None", "None" if missing is None else "e", "e", "u"]
+
+
+def test_make_run_leaves_the_rule_to_berth() -> None:
+    done = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "run  --unattended container.healthy podman" in done.stdout
+    assert "-t 1" not in done.stdout

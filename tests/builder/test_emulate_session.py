@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from fakes import heads
 from fakes.player import Player
 
 from builder.emulate import GuestFailed, Options, Until, disks, run
@@ -37,7 +38,7 @@ GOOD = "init.started\nsay hello\ncontainer.healthy web\nwait\nshutdown.begun\nsh
 @pytest.fixture
 def iso(tmp_path: Path) -> Path:
     path = tmp_path / "a.iso"
-    path.write_bytes(bytes(0x8001) + b"CD001" + bytes(100))
+    path.write_bytes(heads.iso())
     return path
 
 
@@ -131,8 +132,8 @@ def test_qmp_refusals_and_silence_are_errors() -> None:
 def test_kinds_are_told_by_content(tmp_path: Path, iso: Path) -> None:
     assert detect(iso).kind is Kind.ISO
     raw, qcow, bundle = tmp_path / "a.iso.raw", tmp_path / "b", tmp_path / "c"
-    raw.write_bytes(bytes(512) + b"EFI PART" + bytes(600))
-    qcow.write_bytes(b"QFI\xfb\0\0\0\3" + bytes(15) + b"\x10" + bytes(80))
+    raw.write_bytes(heads.raw())
+    qcow.write_bytes(heads.qcow2())
     with tarfile.open(bundle, "w:", format=tarfile.USTAR_FORMAT) as archive:
         for name in ("manifest.json", "boot.img", "root.img"):
             archive.addfile(tarfile.TarInfo(name))
