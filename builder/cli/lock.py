@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from builder.cli.context import Context
@@ -19,7 +19,6 @@ from builder.lock.difference import LockDifference, compare_locks
 from builder.lock.file import read_lock, write_lock
 from builder.lock.model import Lock, LockedRelease
 from builder.lock.recipe import check_fits, lock_from
-from builder.lock.universe import Pinned
 from builder.recipe.asked import asked_for
 from builder.recipe.model import Recipe
 
@@ -104,10 +103,8 @@ def lock_anew(recipe: Recipe, old: Lock | None, context: Context, network: Netwo
     tools = working_tools(context, network)
     build = recipe.build
     archive = archive_of(recipe, source, old.releases if old else ())
-    if old is not None and not update:
-        archive = replace(archive, universe=Pinned(archive.universe, old.by_name()))
     solver = AptSolver(tools, context.store, build.architecture)
-    return lock_from(recipe, archive, solver, context.progress)
+    return lock_from(recipe, archive, solver, context.progress, previous=None if update else old)
 
 
 def archive_of(recipe: Recipe, source: Source, previous: Sequence[LockedRelease]) -> Archive:

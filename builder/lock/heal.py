@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import Place
+from builder.lock.anchor import anchor
 from builder.lock.closure import PythonSolver, Unsolvable, problems, reach
 from builder.lock.depends import needed_groups, parse_group
 from builder.lock.difference import LockDifference, compare_locks
@@ -156,23 +157,12 @@ def _wanted_newer(
 
 
 def _anchored(lock: Lock, archive: Archive, packages: Sequence[LockedPackage], healed_from: str) -> Lock:
-    """Name the Release files: today's for what the mirror still lists, the lock's own for the rest."""
-    anchored = []
-    old_suites = set()
-    for package in packages:
-        now = archive.universe.candidate(package.name)
-        if now is not None and now.sha256 == package.sha256:
-            anchored.append(replace(package, suite=now.suite, filename=now.filename))
-        else:
-            anchored.append(package)
-            old_suites.add(package.suite)
-    fresh = {release.sha256 for release in archive.releases}
-    old = tuple(release for release in lock.releases if release.suite in old_suites and release.sha256 not in fresh)
+    found = anchor(packages, archive, lock.releases)
     return replace(
         lock,
         epoch=max(release.date for release in archive.releases),
-        releases=(*archive.releases, *old),
-        packages=tuple(sorted(anchored, key=lambda package: package.name)),
+        releases=found.releases,
+        packages=found.packages,
         healed_from=healed_from,
     )
 

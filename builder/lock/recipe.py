@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from builder.errors import LockError, Place
+from builder.lock.anchor import anchor
 from builder.lock.depends import is_waived
 from builder.lock.model import Lock, LockedPart, LockedWaiver
 from builder.lock.select import ROOT, image_part, kernel_part
 from builder.lock.solve import Solver, solve_parts
+from builder.lock.universe import Pinned
 from builder.recipe.asked import asked_for
 from builder.recipe.model import PackageRequest
 
@@ -36,11 +39,22 @@ def recipe_parts(recipe: Recipe) -> dict[str, tuple[PackageRequest, ...]]:
     return parts
 
 
-def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progress) -> Lock:
-    """Lock `recipe` from indexes that are already there. Raises LockError."""
+def lock_from(
+    recipe: Recipe, archive: Archive, solver: Solver, progress: Progress, *, previous: Lock | None = None
+) -> Lock:
+    """Lock `recipe` from indexes that are already there. Raises LockError.
+
+    What `previous` has keeps its version, even one that the mirror no longer lists: that is told. A lock of another
+    suite or architecture pins nothing.
+    """
     parts = recipe_parts(recipe)
     waive = recipe.build.waive
-    packages = solve_parts(solver, archive.universe, parts, waive)
+    same = previous is not None and (previous.suite, previous.architecture) == (archive.suite, archive.architecture)
+    pins = previous.by_name() if previous is not None and same else {}
+    packages = _solved(recipe, archive, solver, parts, pins)
+    anchored = anchor(packages, archive, previous.releases if previous is not None else ())
+    if anchored.unlisted:
+        progress.note(_told(recipe, anchored.unlisted))
     for waiver in _idle_waivers(waive, packages):
         progress.note(f"{waiver.place}: {waiver.package} does not depend on {waiver.depends}: the waiver can go")
     return Lock(
@@ -48,12 +62,47 @@ def lock_from(recipe: Recipe, archive: Archive, solver: Solver, progress: Progre
         suite=archive.suite,
         architecture=archive.architecture,
         epoch=max(release.date for release in archive.releases),
-        releases=archive.releases,
-        packages=packages,
+        releases=anchored.releases,
+        packages=anchored.packages,
         parts=tuple(
             LockedPart(name=name, requests=tuple(one.name for one in requests)) for name, requests in parts.items()
         ),
         waived=locked_waivers(waive),
+    )
+
+
+def _solved(
+    recipe: Recipe,
+    archive: Archive,
+    solver: Solver,
+    parts: Mapping[str, tuple[PackageRequest, ...]],
+    pins: Mapping[str, LockedPackage],
+) -> tuple[LockedPackage, ...]:
+    """Solve with all pins. Where only they stand in the way, the error names them and says how they go."""
+    waive = recipe.build.waive
+    try:
+        return solve_parts(solver, Pinned(archive.universe, pins) if pins else archive.universe, parts, waive)
+    except LockError as failure:
+        if not pins:
+            raise
+        # If there is no answer without the pins either, that is what is raised.
+        free = {package.name: package for package in solve_parts(solver, archive.universe, parts, waive)}
+        moved = [pin for name, pin in pins.items() if name in free and free[name].version != pin.version]
+        said = set(re.findall(r"[a-z0-9][a-z0-9+.-]+", failure.message))
+        guilty = [pin for pin in moved if pin.name in said] or moved
+        held = ", ".join(f"{pin.name} at {pin.version} (the mirror has {free[pin.name].version})" for pin in guilty)
+        raise LockError(
+            f"{failure.message}\nThe cause is the lock, which holds {held or 'other packages'}",
+            place=failure.place,
+            hint=f"take what the mirror has today: {asked_for(recipe).to_lock('--update')}",
+        ) from None
+
+
+def _told(recipe: Recipe, unlisted: tuple[LockedPackage, ...]) -> str:
+    names = ", ".join(f"{package.name} {package.version}" for package in unlisted)
+    return (
+        f"the lock keeps what the mirror no longer lists, and may soon not have: {names}; to take newer versions: "
+        f"{asked_for(recipe).to_lock('--update')}"
     )
 
 

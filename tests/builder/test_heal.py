@@ -15,7 +15,7 @@ from builder.errors import FetchError, LockError, OfflineError, VerificationErro
 from builder.fetch.http import Client
 from builder.fetch.packages import FilesGone, fetch_lock
 from builder.lock.closure import problems
-from builder.lock.file import read_lock
+from builder.lock.file import read_lock, write_lock
 from builder.lock.model import Lock
 from builder.lock.recipe import check_fits
 from builder.lock.select import for_build, root_packages
@@ -286,6 +286,44 @@ def test_a_package_that_a_list_no_longer_names_is_not_taken_from_the_lock(scene:
         assert "berth lock small" in (caught.value.hint or "")
     check_fits(recipe("unrelated", baked=()), lock)
     check_fits(recipe("unrelated", images=False), lock)
+
+
+def test_a_lock_that_is_added_to_names_the_release_files_of_what_stays(scene: Scene) -> None:
+    """Such a version is in no index of today: it is told, and an archive of snapshots is asked by its own date."""
+    old = read_lock(scene.path)
+    moves(scene, FakeDeb("crun", "1.22-1", depends="libc6"))
+    new = scene.solve(recipe("unrelated"), previous=old)
+    assert moved(old, new) == {"unrelated": (None, "1.0-1")}
+    assert [release for release in new.releases if release.suite == new.by_name()["crun"].suite] == [
+        next(one for one in releases if one.suite == "trixie") for releases in (new.releases, old.releases)
+    ]
+    (note,) = [said for said in scene.progress.said if "no longer lists" in said]
+    assert "crun 1.21-1" in note
+    assert "libc6" not in note
+    assert "berth lock small --update" in note
+    write_lock(new, scene.path)
+    assert read_lock(scene.path) == new
+    # Nothing stays at its version where nothing is there to stay, or nothing has moved.
+    for previous in (None, dataclasses.replace(old, suite="bookworm")):
+        scene.progress.said.clear()
+        assert versions(scene.solve(recipe("unrelated"), previous=previous))["crun"] == "1.22-1"
+        assert scene.progress.said == []
+    fresh = scene.solve(recipe())
+    assert len(scene.solve(recipe("unrelated"), previous=fresh).releases) == len(fresh.releases)
+
+
+def test_a_conflict_that_comes_of_the_locks_own_versions_says_so(scene: Scene) -> None:
+    old = read_lock(scene.path)
+    moves(scene, FakeDeb("crun", "1.22-1"), FakeDeb("shim", depends="crun (>= 1.22)"), FakeDeb("bad", depends="gone"))
+    with pytest.raises(LockError, match=r"there is crun 1\.21-1") as caught:
+        scene.solve(recipe("shim"), previous=old)
+    assert "the lock, which holds crun at 1.21-1 (the mirror has 1.22-1)" in caught.value.message
+    assert (caught.value.hint or "").endswith("berth lock small --update")
+    assert caught.value.place == PLACE
+    assert versions(scene.solve(recipe("shim")))["crun"] == "1.22-1"
+    with pytest.raises(LockError, match="gone") as caught:
+        scene.solve(recipe("bad"), previous=old)
+    assert "--update" not in (caught.value.hint or "")
 
 
 def test_a_waiver_without_work_is_told(scene: Scene) -> None:

@@ -105,10 +105,10 @@ class Scene:
         write_lock(lock, self.path)
         return lock
 
-    def solve(self, wanted: SimpleNamespace) -> Lock:
+    def solve(self, wanted: SimpleNamespace, previous: Lock | None = None) -> Lock:
         source = self.source()
         archive = open_archive(source, wanted.build.suite, wanted.build.architecture)
-        return lock_from(wanted, archive, PythonSolver(), source.progress)
+        return lock_from(wanted, archive, PythonSolver(), source.progress, previous=previous)
 
     def ensure(self, *, heal: bool = True, kernel: str = "full", **more) -> Lock:
         return ensure_packages(
