@@ -1,7 +1,8 @@
 """The initramfs: PID 1, the Python it needs, and the drivers that reach the root.
 
-Python's files, libraries and what a driver depends on are found, never listed. Listed by hand are the classes of
-drivers (`kernelmodules.CLASSES`, patterns over the kernel's folders) and the few links and folders below.
+Python's files, libraries, drivers of storage controllers and what a driver depends on are found, never listed. Listed
+by hand are the kernel's folders for such drivers, patterns for the other drivers (both in `kernelmodules.CLASSES`), and
+the few links and folders below.
 
 Nothing in it names the release (PID 1 reads that in the root): it is one compressed stream, and a word that changes in
 its middle would make all behind it new. So releases whose kernel, Python and early half of PID 1 are the same have the

@@ -1,7 +1,10 @@
-"""Which kernel modules the initramfs holds: every driver of a class that can carry the root, and what those depend on.
+"""Which kernel modules the initramfs holds: those that reach the root, and what they depend on.
 
-The classes are rules over the kernel's own folders, so that a newer kernel's new driver of a class comes along. Files
-are `modules.dep`, `modules.alias`, `modules.softdep` and `modules.builtin` in the form of kmod (modules.dep(5)).
+Drivers of storage controllers are found: every module of the root tree below the kernel's folders for them that answers
+to a device of a bus (`BUSES`), so that a newer kernel's new driver comes along; the recipe alone says which of them the
+root tree has. What else a boot needs is named by patterns: buses, file systems, watchdogs, a keyboard.
+
+Files are `modules.dep`, `modules.alias`, `modules.softdep` and `modules.builtin` in the form of kmod (modules.dep(5)).
 """
 
 from __future__ import annotations
@@ -20,17 +23,24 @@ if TYPE_CHECKING:
     from builder.image.treeview import TreeView
 
 
+# How the aliases of a controller's driver begin. A disk's own driver (`scsi:`, `mmc:`) and a library have none of
+# these, and no root hangs on what slides into a laptop (`pcmcia:`).
+BUSES = ("acpi*", "pci", "platform", "pnp", "usb", "virtio", "vmbus", "xen")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceClass:
     """Drivers that belong together.
 
-    Patterns are globs over paths below `kernel/` without `.ko…`; `*` stops at no slash.
-    A `needed` class must be in the kernel, built in or as a module, or no root can be mounted.
+    Patterns are globs over paths below `kernel/` without `.ko…`; `*` stops at no slash. `folders` bring each module
+    below them that answers to a device of a bus. A `needed` class must be in the kernel, built in or as a module, or no
+    root can be mounted.
     """
 
     name: str
     reason: str
-    patterns: tuple[str, ...]
+    patterns: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     needed: bool = False
 
 
@@ -48,58 +58,33 @@ CLASSES: tuple[DeviceClass, ...] = (
         needed=True,
     ),
     DeviceClass(
-        name="virtual disks",
-        reason="disks of QEMU, Xen, Hyper-V and VMware",
+        name="storage controllers",
+        reason="whatever a disk or a CD can hang on",
+        folders=(
+            "drivers/ata",
+            "drivers/block",
+            "drivers/message",
+            "drivers/mmc/host",
+            "drivers/nvme",
+            "drivers/scsi",
+            "drivers/ufs",
+            "drivers/usb/storage",
+        ),
+    ),
+    DeviceClass(
+        name="disks and CDs",
+        reason="what hangs on a controller",
+        patterns=("drivers/scsi/s[dr]_mod", "drivers/mmc/core/mmc_block"),
+    ),
+    DeviceClass(
+        name="buses",
+        reason="what controllers hang on: virtio without PCI, Intel's VMD, USB",
         patterns=(
-            "drivers/block/virtio_blk",
-            "drivers/block/xen-blkfront",
-            "drivers/scsi/virtio_scsi",
-            "drivers/scsi/hv_storvsc",
-            "drivers/scsi/vmw_pvscsi",
-            "drivers/scsi/xen-scsifront",
-            "drivers/message/fusion/mptspi",
-            "drivers/message/fusion/mptsas",
             "drivers/virtio/virtio_mmio",
-        ),
-    ),
-    DeviceClass(name="scsi disks and CDs", reason="SATA, USB and SCSI media", patterns=("drivers/scsi/s[dr]_mod",)),
-    DeviceClass(
-        name="sata",
-        reason="SATA controllers, and the IDE of old virtual machines",
-        patterns=("drivers/ata/ahci", "drivers/ata/sata_*", "drivers/ata/ata_*"),
-    ),
-    DeviceClass(
-        name="server scsi",
-        reason="the usual RAID and SAS controllers, and the SCSI controllers that QEMU plays",
-        patterns=(
-            "drivers/scsi/mpt3sas/*",
-            "drivers/scsi/megaraid/megaraid_sas",
-            "drivers/scsi/smartpqi/*",
-            "drivers/scsi/hpsa",
-            "drivers/scsi/aacraid/*",
-            "drivers/scsi/sym53c8xx_2/*",
-            "drivers/scsi/am53c974",
-        ),
-    ),
-    DeviceClass(
-        name="nvme",
-        reason="NVMe drives, also behind Intel's VMD",
-        patterns=("drivers/nvme/host/nvme", "drivers/pci/controller/vmd"),
-    ),
-    DeviceClass(
-        name="usb storage",
-        reason="sticks and disks on USB",
-        patterns=(
+            "drivers/pci/controller/vmd",
             "drivers/usb/host/xhci-pci*",
             "drivers/usb/host/[eou]hci-*",
-            "drivers/usb/storage/usb-storage",
-            "drivers/usb/storage/uas",
         ),
-    ),
-    DeviceClass(
-        name="mmc",
-        reason="eMMC of small industrial boards",
-        patterns=("drivers/mmc/core/mmc_block", "drivers/mmc/host/sdhci-pci", "drivers/mmc/host/sdhci-acpi"),
     ),
     DeviceClass(
         name="watchdog",
@@ -152,13 +137,21 @@ def parse_dep(text: str) -> dict[str, tuple[str, ...]]:
     return table
 
 
-def choose(dep: Mapping[str, tuple[str, ...]], builtin: Iterable[str], classes: tuple[DeviceClass, ...]) -> set[str]:
-    """Return the paths (keys of `dep`) of the modules of these classes.
+def choose(
+    dep: Mapping[str, tuple[str, ...]],
+    builtin: Iterable[str],
+    aliases: Iterable[tuple[str, str]],
+    classes: tuple[DeviceClass, ...],
+) -> set[str]:
+    """Return the paths (keys of `dep`) of the modules of these classes; `aliases` as `parse_alias` returns them.
 
     Raises BuildError where a needed one is nowhere.
     """
     chosen: set[str] = set()
+    on_bus = {module.replace("-", "_") for pattern, module in aliases if pattern.partition(":")[0] in BUSES}
     for device in classes:
+        inside = tuple(f"kernel/{folder}/" for folder in device.folders)
+        chosen.update(path for path in dep if path.startswith(inside) and name_of(path) in on_bus)
         for pattern in device.patterns:
             glob = f"kernel/{pattern}"
             matches = [path for path in dep if fnmatch.fnmatchcase(bare(path), glob)]
@@ -217,7 +210,7 @@ def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLA
     alias = parse_alias(_table(view, folder, "modules.alias"))
     softdep = _table(view, folder, "modules.softdep", missing="")
     builtin = _table(view, folder, "modules.builtin")
-    chosen = with_dependencies(choose(dep, builtin.split(), classes), dep, softdep, alias)
+    chosen = with_dependencies(choose(dep, builtin.split(), alias, classes), dep, softdep, alias)
     names = {name_of(path) for path in chosen}
     plain = {path: f"{bare(path)}.ko" for path in dep}
     return Modules(

@@ -24,12 +24,22 @@ kernel/drivers/md/dm-mod.ko.xz:
 kernel/fs/isofs/isofs.ko.xz:
 kernel/drivers/block/loop.ko.xz:
 kernel/sound/soundcore.ko.xz:
+kernel/drivers/scsi/mpi3mr/mpi3mr.ko.xz: kernel/drivers/scsi/scsi_transport_sas.ko.xz
+kernel/drivers/scsi/scsi_transport_sas.ko.xz:
+kernel/drivers/scsi/of-tomorrow.ko.xz:
+kernel/drivers/scsi/ses.ko.xz:
+kernel/drivers/scsi/scsi_transport_srp.ko.xz:
+kernel/drivers/net/card.ko.xz:
 """
 ALIAS = """\
 # Aliases extracted from modules themselves.
 alias crc32c crc32c_intel
 alias fs-erofs erofs
 alias char-major-14-* soundcore
+alias pci:v00001000d000000A5sv*sd*bc*sc*i* mpi3mr
+alias usb:v0001p0002d*dc*dsc*dp*ic*isc*ip*in* of_tomorrow
+alias scsi:t-0x0d* ses
+alias pci:v00008086d00001521sv*sd*bc*sc*i* card
 """
 SOFTDEP = "softdep libcrc32c pre: crc32c\nsoftdep soundcore post: x\n"
 
@@ -81,7 +91,9 @@ def kernel(builtin: str = "kernel/fs/ext4/ext4.ko\n", dep: str = DEP) -> TreeVie
 def test_chosen_are_the_classes_with_all_they_depend_on_and_nothing_else() -> None:
     modules = km.collect(kernel(), "6.12")
     names = {km.name_of(path) for path in modules.files}
-    assert names == {"erofs", "libcrc32c", "crc32c_intel", "dm_verity", "dm_mod", "isofs", "loop"}
+    root = {"erofs", "libcrc32c", "crc32c_intel", "dm_verity", "dm_mod", "isofs", "loop"}
+    # A storage folder's drivers by the bus that they answer to: not an enclosure's lights, nor a library without users.
+    assert names == root | {"mpi3mr", "scsi_transport_sas", "of_tomorrow"}
     assert modules.files["kernel/fs/erofs/erofs.ko"] == b"\x7fELFkernel/fs/erofs/erofs.ko.xz"
 
 
@@ -93,6 +105,8 @@ def test_tables_name_what_is_there_and_nothing_else() -> None:
     assert km.parse_alias(modules.tables["modules.alias"]) == [
         ("crc32c", "crc32c_intel"),
         ("fs-erofs", "erofs"),
+        ("pci:v00001000d000000A5sv*sd*bc*sc*i*", "mpi3mr"),
+        ("usb:v0001p0002d*dc*dsc*dp*ic*isc*ip*in*", "of_tomorrow"),
     ]
     assert modules.tables["modules.softdep"] == "softdep libcrc32c pre: crc32c\n"
 

@@ -13,12 +13,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from builder.artifact.manifest import Manifest
 from builder.cli.context import Context
 from builder.cli.inputs import Network, ready_tools
 from builder.errors import ToolError
+from builder.grub.core import PACKAGES
+from builder.image.kernelmodules import bare, name_of
+from builder.rootfs.entry import Kind
+from builder.rootfs.plainmodule import plain
+from builder.stages.run import STAGES
 from builder.tools.call import Tools
 from init.formats import disk
 
@@ -36,6 +43,8 @@ class Shipped:
     qcow2: Path
     bundle: Path
     files: Path
+    manifest: Manifest
+    bill: dict[str, Any]
     root_hash: str
     hash_offset: int
 
@@ -57,10 +66,11 @@ def shipped(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     path = {one["kind"]: Path(one["path"]) for one in json.loads(done.stdout)["artifacts"]}
     files = tmp_path_factory.mktemp("shipped") / "iso"
     tools.run("xorriso", "-osirrox", "on", "-indev", str(path["iso"]), "-extract", "/", str(files))
-    manifest = json.loads((files / "berth/manifest.json").read_text())
+    manifest = Manifest.from_json((files / "berth/manifest.json").read_bytes())
     return Shipped(
         iso=path["iso"], raw=path["raw"], qcow2=path["qcow2"], bundle=path["bundle"], files=files,
-        root_hash=manifest["root_hash"], hash_offset=manifest["hash_offset"],
+        manifest=manifest, bill=json.loads(path["sbom"].read_text()),
+        root_hash=manifest.root_hash, hash_offset=manifest.hash_offset,
     )  # fmt: skip
 
 
@@ -136,6 +146,57 @@ def test_the_bundle_is_the_isos_files_as_tar_reads_them(shipped: Shipped, tools:
     tools.run("tar", "-xf", str(shipped.bundle), "-C", str(tmp_path))
     for name in ("boot.img", "root.img", "manifest.json"):
         subprocess.run(["cmp", str(shipped.files / "berth" / name), str(tmp_path / name)], check=True)
+
+
+# What a module calls in the kernel to bring forth a disk: only a driver of a controller does.
+DISK_MAKERS = (
+    b"ahci_host_activate", b"ata_host_activate", b"ata_host_register", b"ata_pci_bmdma_init_one",
+    b"ata_pci_sff_init_one", b"device_add_disk", b"iscsi_host_add", b"mmc_add_host", b"mpt_attach", b"nvme_init_ctrl",
+    b"scsi_add_host_with_dma", b"usb_stor_probe2",
+)  # fmt: skip
+WITHOUT_ROOT = {
+    "brd": "a disk of memory",
+    "iscsi_tcp": "a disk over the network",
+    "libiscsi": "a part of that",
+    "md_mod": "makes disks of disks, and no root lies on those",
+    "nbd": "a disk over the network",
+    "nvme_tcp": "a disk over the network",
+    "pata_legacy": "for ISA, where nothing says that there is a controller",
+    "sdricoh_cs": "reads SD cards in a card that slides into a laptop",
+    "tifm_sd": "a card reader on a bus of its own, and no alias says so",
+    "ublk_drv": "a disk that a program of the machine makes",
+    "zram": "a disk of memory",
+}
+
+
+def test_each_driver_of_the_root_that_makes_a_disk_is_in_the_initramfs(
+    shipped: Shipped, tools: Tools, tmp_path: Path
+) -> None:
+    """By what a module calls, wherever the kernel keeps it: else a machine with such a controller finds no root."""
+    store = Context.create(quiet=True, as_json=False).store
+    tools.run("tar", "-xf", str(shipped.files / "berth/boot.img"), "-C", str(tmp_path))
+    unpacked = tools.run("zstd", "-dcq", str(tmp_path / "initramfs"))
+    packed = {name_of(name) for name in tools.run("cpio", "-t", "--quiet", input=unpacked).decode().split("\n")}
+    makers = set()
+    for entry in shipped.manifest.entries:
+        if entry.kind is Kind.FILE and "/kernel/drivers/" in entry.path and bare(entry.path) != entry.path:
+            data = plain(entry.path, store.read(entry.sha256))
+            makers |= {name_of(entry.path)} if any(b"\0%b\0" % call in data for call in DISK_MAKERS) else set()
+    assert {"mpi3mr", "ahci", "virtio_blk", "ums_realtek"} <= makers
+    assert makers - packed - WITHOUT_ROOT.keys() == set()
+
+
+def test_the_bill_of_materials_is_of_what_the_image_holds(shipped: Shipped) -> None:
+    itself, *others = shipped.bill["packages"]
+    assert (itself["name"], itself["versionInfo"]) == ("podman", shipped.manifest.release.version)
+    named = {entry["name"]: entry["versionInfo"] for entry in others}
+    versions = {package.name: package.version for package in shipped.manifest.packages}
+    made = {"", "baked images", "image demo", "berth", *(name for name, _ in STAGES)} - versions.keys()
+    assert {entry.origin for entry in shipped.manifest.entries} - made == versions.keys()
+    assert named == versions | {name: named[name] for name in PACKAGES}
+    assert [name for name in named if re.fullmatch(r"linux-image-\d.*", name)] == [
+        f"linux-image-{shipped.manifest.release.kernel}"
+    ]
 
 
 def test_qemu_img_finds_the_same_disk(shipped: Shipped, tools: Tools) -> None:
