@@ -43,7 +43,7 @@ def contents_of(recipe: Recipe, lock: Lock, tools: Iterable[LockedPackage]) -> C
     """
     build = recipe.build
     parts = [ROOT, *([] if build.kernel == "none" else [kernel_part(build.kernel)])]
-    parts += [image_part(image.name) for image in build.images if image.oci is None]
+    parts += [image_part(image.name) for image in build.images if image.packages]
     have = {package.name: package for package in tools}
     for name in PACKAGES:
         if name not in have:

@@ -80,6 +80,7 @@ build:
   kernel: KERNEL
   images:
     demo: {packages: [busybox-static], entrypoint: [/bin/sh]}
+    notes: {files: {/notes: hello}, entrypoint: [/sh]}
     web: {oci: web.tar, digest: 'LAYOUT'}
 """
 
