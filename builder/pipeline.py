@@ -39,6 +39,7 @@ from builder.rootfs.entry import Kind
 from builder.rootfs.unpack import Unpacked, build_tree
 from builder.stages import run_stages
 from builder.stages.context import StageContext
+from builder.stages.diversions import diversions_of
 from builder.stages.scripts import answers_of_image, idle_excuses
 from builder.steps import Steps, code_digest, digest
 from init.formats.machine import encode
@@ -146,7 +147,7 @@ def build(order: Order) -> Built:
 
 
 def _build(order: Order, inputs: str) -> Built:
-    unpacked = build_tree(order.lock, order.recipe, order.store, order.progress)
+    unpacked = build_tree(order.lock, order.recipe, order.store, order.progress, diversions_of)
     order.progress.note(savings(unpacked))
     release = release_of(order.recipe, order.lock, inputs, unpacked.kernel_version)
     tree = root_tree(order, unpacked, release)

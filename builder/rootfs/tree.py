@@ -43,7 +43,7 @@ def merge(debs: Sequence[Deb], diversions: Sequence[Diversion] = ()) -> Tree:
     """Lay all packages over one another; raise BuildError where two claim one path."""
     by_name = {deb.name: deb for deb in debs}
     active = {item.path: item for item in diversions if item.package in by_name}
-    nodes = [node for deb in debs for node in share(_diverted(node, active) for node in deb.entries)]
+    nodes = [_diverted(node, active) for deb in debs for node in share(deb.entries)]
     nodes += [_implied_link(path, target) for path, target in mergedusr.LINKS.items()]
     links = {node.path: node for node in nodes if node.kind is Kind.SYMLINK}
     taken: dict[str, Entry] = {}
@@ -55,10 +55,15 @@ def merge(debs: Sequence[Deb], diversions: Sequence[Diversion] = ()) -> Tree:
 
 
 def _diverted(node: Entry, active: dict[str, Diversion]) -> Entry:
-    item = active.get(node.path)
-    if item is None or node.origin == item.package or node.kind is Kind.DIRECTORY:
+    if node.kind is Kind.DIRECTORY:
         return node
-    return replace(node, path=item.to)
+    path, target = (_where(one, node.origin, active) for one in (node.path, node.target))
+    return replace(node, path=path, target=target if node.kind is Kind.HARDLINK else node.target)
+
+
+def _where(path: str, package: str, active: dict[str, Diversion]) -> str:
+    item = active.get(path)
+    return path if item is None or item.package == package else item.to
 
 
 def _implied_link(path: str, target: str) -> Entry:
@@ -109,10 +114,14 @@ def _decide(one: Entry, two: Entry, debs: dict[str, Deb]) -> Entry:
     backward = replaces(debs[one.origin], debs[two.origin])
     if Kind.DIRECTORY not in kinds and forward != backward:
         return two if forward else one
-    raise BuildError(
-        f"the packages {one.origin} and {two.origin} both bring `/{one.path}`",
-        hint="dpkg would refuse to install them together: leave one out of the recipe",
-    )
+    hint = "dpkg would refuse to install them together: leave one out of the recipe"
+    for name in (one.origin, two.origin):
+        if b"dpkg-divert" in debs[name].control_files.get("preinst", b""):
+            hint = (
+                f"leave one out of the recipe: the preinst of {name} calls `dpkg-divert`, but not for this path, "
+                "in words that are all literal, and surely on an installation"
+            )
+    raise BuildError(f"the packages {one.origin} and {two.origin} both bring `/{one.path}`", hint=hint)
 
 
 def _shared_directory(one: Entry, two: Entry) -> Entry:

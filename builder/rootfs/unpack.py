@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved, exclude
 from builder.rootfs.modinfo import read_needs
 from builder.rootfs.modulecut import cut_modules, modules_of
-from builder.rootfs.tree import merge
+from builder.rootfs.tree import Diversion, merge
 
 if TYPE_CHECKING:
     from builder.fetch.store import Store
@@ -29,7 +29,7 @@ class Unpacked:
     """What unpacking gave. `whole` has everything that the packages ship, `tree` what the recipe's rules leave.
 
     `saved` says what each rule for paths left out, `cut` each rule for modules, both in the recipe's order.
-    `kernel_version` is `uname -r` of the one kernel, "" where there is none.
+    `kernel_version` is `uname -r` of the one kernel, "" where there is none. `diversions` are those in force.
     """
 
     debs: tuple[Deb, ...]
@@ -38,6 +38,7 @@ class Unpacked:
     saved: tuple[Saved, ...]
     cut: tuple[Saved, ...]
     kernel_version: str
+    diversions: tuple[Diversion, ...] = ()
 
     def find(self, path: str) -> Entry | None:
         """Return what the packages ship at a path, left out or not; hard links lead to their file."""
@@ -48,14 +49,27 @@ class Unpacked:
         return self.find(node.target) if node.kind is Kind.HARDLINK else node
 
 
-def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> Unpacked:
+def no_diversions(debs: Sequence[Deb]) -> tuple[Diversion, ...]:  # noqa: ARG001 - one form for all
+    """Return no diversion, for trees whose packages have none."""
+    return ()
+
+
+def build_tree(
+    lock: Lock,
+    recipe: Recipe,
+    store: Store,
+    progress: Progress,
+    diversions_of: Callable[[Sequence[Deb]], tuple[Diversion, ...]] = no_diversions,
+) -> Unpacked:
     """Unpack the packages of the root tree from the store, where `builder.fetch` has put them.
 
+    `diversions_of` reads the packages' scripts, which is for `builder.stages`.
     Only one kernel gets in, and nothing that only a baked image needs (`builder.lock.select`). Raises BuildError for a
     package that may not be unpacked, for two that claim one path, and for two kernels.
     """
     debs = read_all(root_packages(lock, recipe.build.kernel), store, progress)
-    whole = merge(debs)
+    diversions = diversions_of(debs)
+    whole = merge(debs, diversions)
     version = kernel_version(whole)
     tree, saved = exclude(whole, recipe.build.exclude)
     modules = modules_of(tree)
@@ -63,7 +77,9 @@ def build_tree(lock: Lock, recipe: Recipe, store: Store, progress: Progress) -> 
     rules = [rule for rule in recipe.build.modules if rule.kernel in ("", recipe.build.kernel)]
     if rules and modules:
         tree, cut = cut_modules(tree, rules, lambda some: read_needs(some, store))
-    return Unpacked(debs=debs, whole=whole, tree=tree, saved=saved, cut=cut, kernel_version=version)
+    return Unpacked(
+        debs=debs, whole=whole, tree=tree, saved=saved, cut=cut, kernel_version=version, diversions=diversions
+    )
 
 
 def read_all(packages: Sequence[LockedPackage], store: Store, progress: Progress) -> tuple[Deb, ...]:

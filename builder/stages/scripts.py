@@ -5,6 +5,7 @@
 | `prerm`, `postrm` | nobody has to: an image removes nothing |
 | `config`, `templates` | nobody has to: debconf's defaults are the answers |
 | a script of inert commands alone | `inert.py`, by its commands |
+| calls of `dpkg-divert` that can be read | `diversions.py`: they are carried out |
 | a script that was read | `reviewed.py`, by package and commands |
 | any other | the recipe, by name and with a reason (`build.scripts`) |
 
@@ -21,6 +22,7 @@ from builder.errors import BuildError, Place
 from builder.recipe.model import BakedImage, Recipe, ScriptExcuse
 from builder.rootfs.deb import Deb
 from builder.rootfs.unpack import Unpacked
+from builder.stages import diversions
 from builder.stages.context import ScriptAnswer, StageContext
 from builder.stages.inert import is_inert
 from builder.stages.reviewed import TRIGGERS, review_of
@@ -60,7 +62,7 @@ def _asked(
     found: list[ScriptAnswer] = []
     questions: list[tuple[str, str, str]] = []
     for deb in debs:
-        for script, unknown, answer in _scripts_of(deb):
+        for script, unknown, answer in _scripts_of(deb, diverts=not image):
             valid = _in_image(script, answer) if image else answer
             if valid is not None:
                 found.append(ScriptAnswer(package=deb.name, script=script, answer=valid, image=image))
@@ -82,7 +84,7 @@ def _excuse(package: str, recipe: Recipe) -> ScriptExcuse | None:
     return next((row for row in recipe.build.scripts if fnmatchcase(package, row.package)), None)
 
 
-def _scripts_of(deb: Deb) -> list[tuple[str, str, str | None]]:
+def _scripts_of(deb: Deb, *, diverts: bool = True) -> list[tuple[str, str, str | None]]:
     """Return (script, what is not known of it, answer) of each script and trigger."""
     rows: list[tuple[str, str, str | None]] = []
     review = review_of(deb.name)
@@ -90,13 +92,21 @@ def _scripts_of(deb: Deb) -> list[tuple[str, str, str | None]]:
         if script not in deb.control_files:
             continue
         effects = {command for command in commands(deb.control_files[script]) if not is_inert(command)}
-        if not effects:
-            rows.append((script, "", "does nothing on a first installation"))
-        elif review is not None and effects <= review.commands:
+        if review is not None and effects <= review.commands and effects:
             rows.append((script, "", review.answer))
+            continue
+        diverted = diverts and diversions.COMMAND in effects and diversions.carries_out(deb, script)
+        effects -= {diversions.COMMAND} if diverted else set()
+        if diverted and not effects:
+            rows.append((script, "", "what it diverts is diverted"))
+        elif not effects:
+            rows.append((script, "", "does nothing on a first installation"))
         else:
             unknown = effects - review.commands if review is not None else effects
-            rows.append((script, f"runs {', '.join(f'`{command}`' for command in sorted(unknown))}", None))
+            said = f"runs {', '.join(f'`{command}`' for command in sorted(unknown))}"
+            if diversions.COMMAND in unknown and diverts:
+                said += " (a diversion is carried out where a preinst names all of it, and surely on an installation)"
+            rows.append((script, said, None))
     for line in deb.control_files.get("triggers", b"").decode("utf-8", "replace").splitlines():
         words = line.split("#")[0].split()
         if len(words) == 2 and words[0].startswith("activate"):

@@ -13,7 +13,7 @@ few: the caller refuses what it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from builder.stages.invocations import form_of
@@ -156,7 +156,7 @@ def _commands(tokens: list[Token]) -> Iterator[tuple[int, Call | None, str]]:
         if said:
             yield number, None, said
         elif said is not None:
-            call = Call(token, tuple(_arguments(tokens, number)))
+            call = Call(token, tuple(arguments_at(tokens, number)))
             yield number, call, form_of(token, call.arguments)
 
 
@@ -183,7 +183,8 @@ def _word(token: Token, following: str, case_depth: int) -> tuple[bool, int, str
     return False, case_depth, ""
 
 
-def _arguments(tokens: list[Token], number: int) -> Iterator[Token]:
+def arguments_at(tokens: Sequence[Token], number: int) -> Iterator[Token]:
+    """Yield the words behind the command whose name is token `number`."""
     for token in tokens[number + 1 :]:
         if token.kind == "operator":
             break
