@@ -22,6 +22,7 @@ from builder.rootfs.archive import Bounds, BrokenArchive, ByteStream, expand, pa
 from builder.rootfs.entry import Kind
 from builder.rootfs.mergedusr import resolve
 from builder.rootfs.tarread import Member, members
+from builder.tools.beneath import LeavesTree, open_beneath
 from builder.tools.call import Tools
 
 _FORMAT = "2"  # raise it when the way of unpacking changes
@@ -95,26 +96,57 @@ def _unpack_stream(stream: BinaryIO, size: int, into: Path) -> None:
             for member, content in members(ByteStream(expand(stream, part, bounds)), bounds):
                 path = resolve(member.path)
                 if not (path + "/").startswith(_LEFT_OUT):
-                    _write(member, into / path, into, content)
+                    _write(member, path, into, content)
 
 
-def _write(member: Member, path: Path, root: Path, content: ByteStream) -> None:
-    """Write one member. A tree is private to this build and the archive's reader lets nothing point outside."""
-    if member.kind is Kind.DIRECTORY:
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    if member.kind is Kind.SYMLINK:
-        target = member.target
-        if target.startswith("/"):  # the tree is not the root of anything that runs here
-            target = os.path.relpath(root / resolve(target.lstrip("/")), path.parent)
-        path.symlink_to(target)
-    elif member.kind is Kind.HARDLINK:
-        os.link(root / resolve(member.target), path)
-    elif member.kind is Kind.FILE:
-        with path.open("wb") as out:
-            while piece := content.read(1 << 18):
-                out.write(piece)
-        path.chmod(0o755 if member.mode & 0o111 else 0o644)
+def _write(member: Member, path: str, root: Path, content: ByteStream) -> None:
+    """Write one member below `root`, whatever links other packages laid on its way."""
+    folder, _, name = path.rpartition("/")
+    try:
+        if member.kind is Kind.DIRECTORY:
+            os.close(open_beneath(root, path))
+            return
+        parent = open_beneath(root, folder)
+        try:
+            _remove(name, parent, path)
+            if member.kind is Kind.SYMLINK:
+                target = member.target
+                if target.startswith("/"):  # the tree is not the root of anything that runs here
+                    target = os.path.relpath(resolve(target.lstrip("/")) or ".", folder or ".")
+                os.symlink(target, name, dir_fd=parent)
+            elif member.kind is Kind.HARDLINK:
+                _link(resolve(member.target), name, parent, root)
+            elif member.kind is Kind.FILE:
+                _fill(name, parent, content, mode=0o755 if member.mode & 0o111 else 0o644)
+        finally:
+            os.close(parent)
+    except LeavesTree as error:
+        raise BrokenArchive(f"its `/{member.path}` would be written through another package's link: {error}") from error
+
+
+def _remove(name: str, parent: int, path: str) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError as error:
+        raise BrokenArchive(f"`/{path}` is a folder of another package") from error
+
+
+def _link(target: str, name: str, parent: int, root: Path) -> None:
+    folder, _, file = target.rpartition("/")
+    source = open_beneath(root, folder)
+    try:
+        os.link(file, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+    finally:
+        os.close(source)
+
+
+def _fill(name: str, parent: int, content: ByteStream, *, mode: int) -> None:
+    descriptor = os.open(
+        name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent
+    )
+    with os.fdopen(descriptor, "wb") as out:
+        while piece := content.read(1 << 18):
+            out.write(piece)
+        os.fchmod(descriptor, mode)
