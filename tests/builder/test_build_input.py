@@ -9,9 +9,11 @@ import random
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.clone import ROOT, Clone, Nursery, nursery, open_folder
@@ -267,6 +269,41 @@ def test_what_cannot_be_locked_is_explained_by_names(
     assert done.returncode in (1, 2), done.stderr
     for word in words:
         assert word in done.stderr, done.stderr
+
+
+@pytest.mark.packages
+def test_a_lock_that_is_added_to_keeps_its_versions_and_says_where_they_stand_in_the_way(nursery: Nursery):
+    with open_folder() as folder, running_mirror() as mirror:
+        clone = nursery.clone(folder)
+        key = make_key(clone.root / "builder" / "keys")
+        kernels = [FakeDeb("linux-image-amd64"), FakeDeb("linux-image-cloud-amd64")]
+
+        def asked(packages: str, *more: str) -> subprocess.CompletedProcess[str]:
+            text = f"build:\n  suite: trixie\n  architecture: amd64\n  packages: {packages}\n"
+            (clone.root / "mine.yaml").write_text(text)
+            return clone.berth("lock", "./mine.yaml", "--json", "--mirror", mirror.base, *more)
+
+        def locked(packages: str, *more: str) -> dict[str, Any]:
+            done = asked(packages, *more)
+            assert done.returncode == 0, done.stderr
+            fact: dict[str, Any] = json.loads(done.stdout)
+            assert (fact["format"], fact["lock"]) == ("berth.locked/1", "mine.lock")
+            return fact
+
+        mirror.publish(key, [FakeDeb("baker"), *kernels], date=time.time() - 86400)
+        assert locked("[baker]")["difference"] is None
+        mirror.publish(
+            key, [FakeDeb("baker", "2.0-1"), FakeDeb("cook"), FakeDeb("inn", depends="baker (>= 2)"), *kernels]
+        )
+        (change,) = locked("[baker, cook]")["difference"]["changes"]
+        assert (change["name"], change["kind"]) == ("cook", "added")
+        fact = json.loads(asked("[baker, inn]").stdout)
+        assert "which holds baker at 1.0-1 (the mirror has 2.0-1)" in fact["message"]
+        assert fact["hint"].endswith("berth lock ./mine.yaml --update")
+        changes = locked("[baker, inn]", "--update")["difference"]["changes"]
+        assert {each["name"]: each["kind"] for each in changes} == {
+            "baker": "upgraded", "cook": "removed", "inn": "added",
+        }  # fmt: skip
 
 
 @pytest.mark.packages
