@@ -106,12 +106,18 @@ def require_fit(recipe: Recipe, lock: Lock) -> None:
         check_fits(recipe, lock)
     except LockError as error:
         if recipe.sets and _fits_without_sets(recipe, lock):
-            own = str(recipe.path.with_name(f"{recipe.path.stem}-own.yaml"))
-            error.hint = (
-                f"a lock is for a recipe's file: write what --set says into one that extends this, such as {own} "
-                f"(`extends: ./{recipe.path.name}`), then: {shlex.join(['berth', 'lock', own])}"
-            )
+            error.hint = _cure_of_sets(recipe)
         raise
+
+
+def _cure_of_sets(recipe: Recipe) -> str:
+    own, beneath = str(recipe.path.with_name(f"{recipe.path.stem}-own.yaml")), f"./{recipe.path.name}"
+    if recipe.path.is_absolute() and recipe.given == recipe.path.stem:  # a shipped recipe, found from anywhere
+        own, beneath = f"./{recipe.given}-own.yaml", recipe.given
+    return (
+        f"a lock is for a recipe's file: write what --set says into one that extends this, such as {own} "
+        f"(`extends: {beneath}`), then: {shlex.join(['berth', 'lock', own])}"
+    )
 
 
 def _fits_without_sets(recipe: Recipe, lock: Lock) -> bool:

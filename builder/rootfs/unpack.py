@@ -12,6 +12,7 @@ from builder.errors import BuildError
 from builder.lock.model import Lock, LockedPackage
 from builder.lock.select import root_packages
 from builder.progress import Progress
+from builder.recipe.asked import asked_for
 from builder.recipe.model import Recipe
 from builder.rootfs.deb import Deb, read_deb
 from builder.rootfs.entry import Entry, Kind, Tree
@@ -67,7 +68,8 @@ def build_tree(
     Only one kernel gets in, and nothing that only a baked image needs (`builder.lock.select`). Raises BuildError for a
     package that may not be unpacked, for two that claim one path, and for two kernels.
     """
-    debs = read_all(root_packages(lock, recipe.build.kernel), store, progress)
+    cure = asked_for(recipe).to_lock("--update")
+    debs = read_all(root_packages(lock, recipe.build.kernel), store, progress, cure=cure)
     diversions = diversions_of(debs)
     whole = merge(debs, diversions)
     version = kernel_version(whole)
@@ -82,8 +84,11 @@ def build_tree(
     )
 
 
-def read_all(packages: Sequence[LockedPackage], store: Store, progress: Progress) -> tuple[Deb, ...]:
-    """Read packages side by side: what takes the time (decompressing, hashing, writing) runs outside Python's lock."""
+def read_all(packages: Sequence[LockedPackage], store: Store, progress: Progress, *, cure: str) -> tuple[Deb, ...]:
+    """Read packages side by side: what takes the time (decompressing, hashing, writing) runs outside Python's lock.
+
+    `cure` is the command for a lock that says another version than the file of its hash.
+    """
     task = progress.task("unpack", total=len(packages), unit="packages")
 
     def read(package: LockedPackage) -> Deb:
@@ -91,7 +96,7 @@ def read_all(packages: Sequence[LockedPackage], store: Store, progress: Progress
         if deb.version != package.version:
             raise BuildError(
                 f"the package file of {package.name} has version {deb.version}, and the lock says {package.version}",
-                hint="run `berth lock RECIPE --update`",
+                hint=cure,
             )
         task.advance(1)
         return deb

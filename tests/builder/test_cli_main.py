@@ -229,8 +229,8 @@ def test_the_cure_of_what_lacks_offline_is_for_the_very_recipe_and_its_sets(
 
 
 def test_the_cure_of_a_lock_that_does_not_fit_works_for_that_recipe(off: Path) -> None:
-    def failure(*words: str) -> str:
-        done = berth("build", "--offline", "../x/off.yaml", *words, cwd=off, BERTH_CACHE=str(off / "cache"))
+    def failure(*words: str, recipe: str = "../x/off.yaml") -> str:
+        done = berth("build", "--offline", recipe, *words, cwd=off, BERTH_CACHE=str(off / "cache"))
         assert done.returncode == 1, done.stderr
         return done.stderr.splitlines()[-1]
 
@@ -240,6 +240,11 @@ def test_the_cure_of_a_lock_that_does_not_fit_works_for_that_recipe(off: Path) -
     own = off.parent / "x/off-own.yaml"
     own.write_text("extends: ./off.yaml\nbuild: {packages: [htop]}\n")
     assert "htop" in {request.name for request in load(own).build.packages}
+    # A shipped recipe is extended from where the user is.
+    said = failure("--set", "build.packages=[htop]", recipe="minimal")
+    assert said.endswith("such as ./minimal-own.yaml (`extends: minimal`), then: berth lock ./minimal-own.yaml")
+    (off / "minimal-own.yaml").write_text("extends: minimal\nbuild: {packages: [htop]}\n")
+    assert "htop" in {request.name for request in load(off / "minimal-own.yaml").build.packages}
     with (off.parent / "x/off.yaml").open("a") as recipe:
         recipe.write("build: {packages: [htop]}\n")
     for sets in ((), ("--set", "build.kernel=cloud")):
