@@ -8,6 +8,7 @@ Retrying and resuming are `download.py`'s; here one request is made, and each wa
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
 import threading
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHUNK = 1 << 17  # bytes
+_LONGEST_SAID = 200  # letters of a server's own words
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -75,6 +77,12 @@ def shown(url: str) -> str:
     except ValueError:
         return "an address that cannot be read"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def printable(text: str) -> str:
+    """Return what a server said fit for a terminal: in ASCII, without control characters, and not too long."""
+    plain = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)
+    return plain if len(plain) <= _LONGEST_SAID else plain[:_LONGEST_SAID] + "..."
 
 
 class Client:
@@ -150,13 +158,13 @@ class Client:
         origin = url
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         for _ in range(self.limits.redirects + 1):
-            response = self._session().get(
-                url,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                timeout=(self.limits.connect, self.limits.silence),
-            )
+            try:
+                response = self._session().get(
+                    url, headers=headers, stream=True, allow_redirects=False,
+                    timeout=(self.limits.connect, self.limits.silence),
+                )  # fmt: skip
+            except UnicodeDecodeError:
+                raise Refused(f"{shown(origin)}: redirected to an address that cannot be read") from None
             if response.status_code not in _REDIRECTS:
                 return response
             target = urljoin(url, response.headers.get("Location", ""))
@@ -169,8 +177,9 @@ class Client:
 
     def _check_status(self, response: requests.Response, offset: int) -> None:
         status, name = response.status_code, shown(response.url)
+        said = f"{name}: the server answers {status} {printable(response.reason or '')}".rstrip()
         if status in {401, 403, 404, 410, 451}:
-            raise Gone(f"{name}: the server answers {status} {response.reason}")
+            raise Gone(said)
         if status == 416 or (offset and status == 200):
             raise RangeRefused(f"{name}: the server cannot resume")
         if status == 206 and offset:
@@ -178,9 +187,9 @@ class Client:
                 raise RangeRefused(f"{name}: the server resumes at the wrong place")
             return
         if status == 429 or status >= 500:
-            raise Interrupted(f"{name}: the server answers {status} {response.reason}", after=_retry_after(response))
+            raise Interrupted(said, after=_retry_after(response))
         if status != 200:
-            raise Refused(f"{name}: the server answers {status} {response.reason}")
+            raise Refused(said)
 
     def _copy(self, response: requests.Response, write: Callable[[bytes], object], limit: int, *, exact: bool) -> None:
         name = shown(response.url)
@@ -238,7 +247,11 @@ def _innermost(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(seen, ssl.SSLCertVerificationError):
         return str(seen.verify_message)
-    return str(getattr(seen, "strerror", None) or seen) or type(seen).__name__
+    if isinstance(seen, http.client.RemoteDisconnected):
+        return "the connection was closed without an answer"
+    if isinstance(seen, http.client.HTTPException | ValueError) and not isinstance(seen, HTTPError):
+        return "what answers there does not speak HTTP: another service's port, or https where http is meant?"
+    return printable(str(getattr(seen, "strerror", None) or seen)) or type(seen).__name__
 
 
 class _Deadline:

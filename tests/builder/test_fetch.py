@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -355,3 +356,36 @@ def test_a_disk_that_fills_is_not_taken_for_the_network(mirror: FakeMirror, stor
         signal.signal(signal.SIGXFSZ, before)
     assert not isinstance(caught.value, FetchError)
     assert len(mirror.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"\xff\xfe\x00nonsense\xff\r\n\r\n", "does not speak HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x16", "does not speak HTTP"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "does not speak HTTP"),
+        (b"x" * 100_000, "does not speak HTTP"),
+        (b"HTTP/1.1 abc OK\r\n\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\xff\xfezz\r\n", "does not speak HTTP"),
+        (b"", "closed without an answer"),
+        (b"HTTP/1.1 404 no\xff\x1b[31m\r\nContent-Length: 0\r\n\r\n", "answers 404 no??[31m"),
+        (b"HTTP/1.1 302 x\r\nLocation: http://\xff\x1b[3/\r\nContent-Length: 0\r\n\r\n", "cannot be read"),
+    ],
+)
+def test_a_server_that_talks_no_http_is_called_so_and_its_bytes_are_not_shown(answer: bytes, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with Client(IMPATIENT) as client, pytest.raises(FetchError) as caught:
+            client.get(f"http://127.0.0.1:{server.getsockname()[1]}/x", limit=1000)
+        thread.join()
+    assert said in caught.value.message
+    assert caught.value.message.isascii()
+    assert caught.value.message.isprintable()
