@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -148,3 +151,26 @@ def test_an_environment_is_made_once_and_anew_where_its_folder_was_moved(folder:
     moved = folder.rename(folder.with_name("elsewhere, & (more)"))
     assert setup(moved, *lacks).returncode == 0
     assert (moved / "pip.called").exists()
+
+
+@pytest.mark.parametrize("step", ["version_info", "'-m venv'", "'import ensurepip'", "'-m pip'"])
+def test_ctrl_c_is_one_line_and_status_130(folder: Path, step: str) -> None:
+    waits = f'*{step}*) exec "$real" -c \'import time; open("there", "w").close(); time.sleep(600)\';;'
+    lacks = () if "ensurepip" in step else (NO_ENSUREPIP,)
+    python = folder / "a python"
+    python.write_text(WRAPPER.format(python=sys.executable, cases="\n".join([waits, *lacks, HOST_HAS_PIP])))
+    python.chmod(0o755)
+    with subprocess.Popen(
+        ["sh", ".ci/setup", str(python)], cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
+    ) as process:  # fmt: skip
+        while not (folder / "there").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
+        _, said = process.communicate()
+    assert process.returncode == 130
+    told = [line for line in said.splitlines() if line and "installing the builder" not in line]
+    assert told == ["berth: stopped; make setup begins again where it was"]
+    assert not (folder / ".venv" / "ready").exists()
