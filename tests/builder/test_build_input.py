@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pysequoia
 import pytest
 from fakes.clone import ROOT, Clone, Nursery, nursery, open_folder
-from fakes.mirror import FakeDeb, FakeMirror, make_key, running_mirror
+from fakes.mirror import FakeDeb, FakeMirror, make_key, running_mirror, sign
 
 from builder.cli.main import main
 
@@ -223,11 +224,16 @@ def test_what_is_no_image_is_not_booted(berth: Callable[..., Done], tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def town(nursery: Nursery) -> Iterator[tuple[Clone, FakeMirror]]:
+def key(tmp_path_factory: pytest.TempPathFactory) -> pysequoia.Tsk:
+    return make_key(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture(scope="module")
+def town(nursery: Nursery, key: pysequoia.Tsk) -> Iterator[tuple[Clone, FakeMirror]]:
     """A clone that believes the test's own archive."""
     with open_folder() as folder, running_mirror() as mirror:
         clone = nursery.clone(folder)
-        key = make_key(clone.root / "builder" / "keys")
+        (clone.root / "builder" / "keys" / "test.asc").write_bytes(bytes(key.extract_certificate()))
         mirror.publish(
             key,
             [
@@ -269,6 +275,58 @@ def test_what_cannot_be_locked_is_explained_by_names(
     assert done.returncode in (1, 2), done.stderr
     for word in words:
         assert word in done.stderr, done.stderr
+
+
+def unsigned(text: str, key: pysequoia.Tsk, folder: Path) -> bytes:
+    return text.encode()
+
+
+def by_another_key(text: str, key: pysequoia.Tsk, folder: Path) -> bytes:
+    return sign(make_key(folder, "another"), text)
+
+
+def expired(text: str, key: pysequoia.Tsk, folder: Path) -> bytes:
+    return sign(key, text.replace("SHA256:", "Valid-Until: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:"))
+
+
+def altered(text: str, key: pysequoia.Tsk, folder: Path) -> bytes:
+    return sign(key, text).replace(b"Origin: Debian", b"Origin: Debiam")
+
+
+def of_another_suite(text: str, key: pysequoia.Tsk, folder: Path) -> bytes:
+    return sign(key, text.replace("Codename: trixie", "Codename: sid"))
+
+
+@pytest.mark.packages
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (unsigned, "not signed"),
+        (by_another_key, "builder/keys"),
+        (expired, "expired"),
+        (altered, "not good"),
+        (of_another_suite, "Release file of sid"),
+    ],
+)
+def test_a_release_file_that_is_not_to_be_believed_gives_no_lock(
+    town: tuple[Clone, FakeMirror], key: pysequoia.Tsk, tmp_path: Path, make: Callable[..., bytes], words: str
+):
+    """`berth lock` itself, from a server: `lock` sees that nothing is written."""
+    _, mirror = town
+    place = "/debian/dists/trixie/InRelease"
+    signed = mirror.files[place]
+    text = signed.decode().partition("\n\n")[2].partition("-----BEGIN PGP SIGNATURE")[0]
+    assert text.startswith("Origin: Debian\n")
+    mirror.files[place] = make(text, key, tmp_path)
+    try:
+        done = lock(town, "[baker]")
+    finally:
+        mirror.files[place] = signed
+    assert done.returncode == 1, done.stderr
+    assert words in done.stderr
+    assert "trixie" in done.stderr
+    assert "try: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.packages

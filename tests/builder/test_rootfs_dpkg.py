@@ -1,6 +1,7 @@
 """What unpacking and stages give, compared file by file with what dpkg installs with every script.
 
-The same packages (`reference/reference.yaml`) are installed twice: by dpkg in a throw-away root, and by the builder.
+The same packages (`reference/reference.yaml`) are installed twice: by dpkg in a throw-away root that begins
+empty, and by the builder.
 Each difference of path, kind, owner, mode, target or content is explained by a row below, and no row is idle.
 """
 
@@ -184,7 +185,10 @@ FAKED = "usr/bin/faked-sysv"
 
 
 def steps(folder: Path, reference: Reference) -> str:
-    """Return a script that unpacks `start.tar`, installs all of `debs` over it and packs the result as `end.tar`.
+    """Return a script that installs all of `debs` into a root that begins empty, and packs the result as `end.tar`.
+
+    dpkg needs a few packages to run from. Debian's own dpkg-deb puts them there: it runs in another root, unpacked
+    from `start.tar`, which is the builder's tree and of which nothing else is used.
 
     An ordinary user has no second id to give a file to. Debian's fakeroot remembers who should own what, also for
     programs in the chroot, and its daemon ends with the namespaces.
@@ -199,15 +203,20 @@ def steps(folder: Path, reference: Reference) -> str:
         ready = f"key=$({daemon}); key=${{key%%:*}}"
         told = "FAKEROOTDONTTRYCHOWN=1 FAKEROOTKEY=$key"
         outside, inside = f"env {told} LD_PRELOAD={stored[PRELOAD]}", f"env {told} LD_PRELOAD=/{PRELOAD}"
-    tar = shlex.join(tools.argv("tar", "--numeric-owner", "--preserve-permissions", "-C", str(root)))
+    tar = shlex.join(tools.argv("tar", "--numeric-owner", "--preserve-permissions"))
+    helper = folder / "helper"
     return f"""set -e
         {ready}
-        {outside} {tar} -xf {folder}/start.tar
+        {outside} {tar} -C {helper} -xf {folder}/start.tar
+        chmod 755 {helper}; mkdir {helper}/debs {helper}/new
+        mount --bind {folder}/debs {helper}/debs; mount --bind {root} {helper}/new
+        chroot {helper} {inside} /bin/sh /debs/begin.sh
+        umount {helper}/new {helper}/debs
         mkdir {root}/debs; mount --bind {folder}/debs {root}/debs; mount -t proc proc {root}/proc
         mknod -m 666 {root}/dev/null c 1 3 || {{ : > {root}/dev/null; mount --bind /dev/null {root}/dev/null; }}
         chroot {root} {inside} /bin/sh /debs/install.sh
         umount {root}/proc {root}/debs
-        {outside} {tar} -cf {folder}/end.tar .
+        {outside} {tar} -C {root} -cf {folder}/end.tar .
     """
 
 
@@ -216,13 +225,14 @@ def installed(reference: Reference, tmp_path_factory: pytest.TempPathFactory) ->
     """Install with dpkg and return what is there afterwards, as a tar file."""
     folder = tmp_path_factory.mktemp("dpkg")
     store = reference.context.store
-    (folder / "root").mkdir()
-    (folder / "debs").mkdir()
+    for name in ("root", "helper", "debs"):
+        (folder / name).mkdir()
     with (folder / "start.tar").open("wb") as stream:
         write_tar(reference.unpacked.whole, store, stream, 0)
     for package in reference.lock.packages:
         shutil.copyfile(store.path(package.sha256), folder / "debs" / f"{package.name}.deb")
-    shutil.copyfile(REFERENCE / "install.sh", folder / "debs" / "install.sh")
+    for script in ("begin.sh", "install.sh"):
+        shutil.copyfile(REFERENCE / script, folder / "debs" / script)
     done = subprocess.run(
         [*as_root(*APART), "/bin/sh", "-c", steps(folder, reference)], capture_output=True, text=True, check=False,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -274,7 +284,8 @@ def _differing(one: Node, two: Node) -> list[str]:
 
 
 def test_every_difference_to_dpkg_is_explained(reference, installed):
-    found = differences(dict(_members(installed)), as_installed(reference.tree))
+    ours = as_installed(reference.tree)
+    found = differences(dict(_members(installed)), ours)
     used = set()
     unexplained = []
     for path, who, what in found:
@@ -284,6 +295,11 @@ def test_every_difference_to_dpkg_is_explained(reference, installed):
             unexplained.append(f"{who}: /{path}: {what}")
     assert not unexplained, "\n" + "\n".join(unexplained[:200])
     assert not [row for row in EXPLAINED if row not in used], "rows that explain nothing"
+    more = {path: ours[path] for path, who, _ in found if who == "berth"}
+    assert not [path for path, node in more.items() if node.mode & 0o6000 and node.kind != "link"]
+    programs = {path: node for path, node in more.items() if fnmatch.fnmatchcase(path, "usr/*bin/*")}
+    own = {path for path, node in programs.items() if not node.what.endswith(("busybox", "lib/berth/habit"))}
+    assert own <= {"usr/bin/berthctl", "usr/bin/vi"}
 
 
 def content(installed: Path, path: str) -> bytes:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs every package of /debs with dpkg and all scripts, in a root that has been unpacked before so that dpkg runs.
+# Installs every package of /debs with dpkg and all scripts, in a root with the least that dpkg runs from (`begin.sh`).
 set -e
 export PATH=/usr/sbin:/usr/bin DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C
 umask 022
