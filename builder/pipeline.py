@@ -46,10 +46,14 @@ from init.formats.machine import encode
 from init.formats.release import Release
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from builder.fetch.store import Store
+    from builder.images.bake import Baked
     from builder.lock.model import Lock
     from builder.progress import Progress
     from builder.rootfs.entry import Entry, Tree
+    from builder.rootfs.exclude import Saved
     from builder.tools.call import Tools
 
 # What decides over the bits of an image, as paths below the repository.
@@ -148,19 +152,21 @@ def build(order: Order) -> Built:
 
 def _build(order: Order, inputs: str) -> Built:
     unpacked = build_tree(order.lock, order.recipe, order.store, order.progress, diversions_of)
-    order.progress.note(savings(unpacked))
+    baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+    saved = (*unpacked.saved, *unpacked.cut, *baked.saved)
+    order.progress.note(savings(saved))
     release = release_of(order.recipe, order.lock, inputs, unpacked.kernel_version)
-    tree = root_tree(order, unpacked, release)
+    tree = root_tree(order, unpacked, release, baked)
     slot = slot_image(order, tree, release)
-    artifacts = write_artifacts(order, unpacked, tree, slot, release)
+    artifacts = write_artifacts(order, saved, tree, slot, release)
     return Built(
         recipe=order.recipe.name, release=release, lock_sha256=order.lock_sha256, artifacts=artifacts, reused=False
     )
 
 
-def savings(unpacked: Unpacked) -> str:
-    """Say what the recipe's rules left out, in all and by the three that saved most."""
-    rules = sorted((*unpacked.saved, *unpacked.cut), key=lambda rule: -rule.size)
+def savings(saved: Iterable[Saved]) -> str:
+    """Say what rules left out, in all and by the three that saved most."""
+    rules = sorted(saved, key=lambda rule: -rule.size)
     if not rules:
         return "left out: nothing, for the recipe has no rules"
     size, files = sum(rule.size for rule in rules), sum(rule.files for rule in rules)
@@ -168,10 +174,9 @@ def savings(unpacked: Unpacked) -> str:
     return f"left out by {len(rules)} rules: {size / 1e6:.1f} MB in {files} files, most by {most}"
 
 
-def root_tree(order: Order, unpacked: Unpacked, release: Release) -> Tree:
+def root_tree(order: Order, unpacked: Unpacked, release: Release, baked: Baked) -> Tree:
     """Return the machine's whole root: packages, baked images, and what the stages make of them."""
     machine = compile_machine(order.recipe)
-    baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
     answers = [one for image, debs in baked.packages for one in answers_of_image(image, debs, order.recipe)]
     context = StageContext(
         recipe=order.recipe,
@@ -279,12 +284,12 @@ def entry_key(entry: Entry) -> list[object]:
 
 
 def write_artifacts(
-    order: Order, unpacked: Unpacked, tree: Tree, slot: SlotImage, release: Release
+    order: Order, saved: tuple[Saved, ...], tree: Tree, slot: SlotImage, release: Release
 ) -> tuple[Artifact, ...]:
     """Write every artifact and return them, the manifest last. All of them are made before the first gets its name."""
     task = order.progress.task("artifacts", unit="files")
     with staging(order.out, order.recipe.name) as folder:
-        made = make_artifacts(order, unpacked, tree, slot, release=release, out=folder)
+        made = make_artifacts(order, saved, tree, slot, release=release, out=folder)
         for artifact in made:
             artifact.path.replace(order.out / artifact.path.name)
     task.done(f"{len(made)} files, ISO {made[0].size / 1e6:.1f} MB")
@@ -292,14 +297,14 @@ def write_artifacts(
 
 
 def make_artifacts(
-    order: Order, unpacked: Unpacked, tree: Tree, slot: SlotImage, *, release: Release, out: Path
+    order: Order, saved: tuple[Saved, ...], tree: Tree, slot: SlotImage, *, release: Release, out: Path
 ) -> tuple[Artifact, ...]:
     """Write every artifact into the folder `out`: the ISO first, the manifest last."""
     name, build = order.recipe.name, order.recipe.build
     contents = contents_of(order.recipe, order.lock, order.tools.packages)
     manifest = make_manifest(
         recipe=order.recipe, packages=contents.packages, release=release, tree=tree, slot=slot,
-        lock_sha256=order.lock_sha256, savings=(*unpacked.saved, *unpacked.cut),
+        lock_sha256=order.lock_sha256, savings=saved,
         machine=compile_machine(order.recipe).document.decode(),
     )  # fmt: skip
     text = manifest.to_json()

@@ -18,6 +18,7 @@ from fakes.shop import Shop
 from builder.cli.context import Context
 from builder.cli.inputs import Network, load_recipe, ready_lock
 from builder.image import SlotImage
+from builder.images import bake
 from builder.pipeline import Order, release_of, root_tree, slot_image
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.unpack import build_tree
@@ -74,7 +75,8 @@ class Workshop:
         recipe = replace(self._order.recipe, build=replace(build, cmdline=(*build.cmdline, *cmdline)))
         order = replace(self._order, recipe=recipe)
         release = replace(release_of(order.recipe, order.lock, "", self._unpacked.kernel_version), version=version)
-        tree = root_tree(order, self._unpacked, release).by_path()
+        baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+        tree = root_tree(order, self._unpacked, release, baked).by_path()
         if without:
             gone = [path for path in tree if path.endswith(without)]
             assert gone, f"nothing ends with {without}"

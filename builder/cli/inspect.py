@@ -64,7 +64,7 @@ def show_manifest(manifest: Manifest, *, everything: bool) -> None:
         print(f"  {name:36} {show_bytes(size):>9}  {versions.get(name, '(made by the build)')}")
     if len(sizes) > len(ranked):
         print(f"  and {len(sizes) - len(ranked)} more (--all)")
-    print("\nleft out by the recipe:")
+    print("\nleft out by rules:")
     for saved in sorted(manifest.savings, key=lambda saved: -saved.size)[: None if everything else _SHOWN]:
         print(f"  {saved.pattern:40} {show_bytes(saved.size):>9}  {saved.reason}")
 

@@ -8,7 +8,7 @@ from builder.errors import BerthError, BuildError, RecipeError
 from builder.fetch.store import Store
 from builder.images.image import Image
 from builder.images.layout import read_layout
-from builder.images.packages import image_of
+from builder.images.packages import image_of, left_out
 from builder.images.storage import store_entries
 from builder.lock.model import Lock
 from builder.lock.select import image_packages
@@ -17,15 +17,20 @@ from builder.recipe.asked import asked_for
 from builder.recipe.model import BakedImage, Recipe
 from builder.rootfs.deb import Deb, read_deb
 from builder.rootfs.entry import Entry
+from builder.rootfs.exclude import Saved
 from builder.tools.call import Tools
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baked:
-    """The store of baked images below `usr/lib/berth/images`, sorted by path, and the packages of each image."""
+    """The store of baked images below `usr/lib/berth/images`, sorted by path, and the packages of each image.
+
+    `saved` says what the rules for such packages left out.
+    """
 
     entries: tuple[Entry, ...] = ()
     packages: tuple[tuple[BakedImage, tuple[Deb, ...]], ...] = ()
+    saved: tuple[Saved, ...] = ()
 
 
 def bake(recipe: Recipe, lock: Lock, store: Store, tools: Tools, progress: Progress) -> Baked:  # noqa: ARG001 - one form for all steps
@@ -39,15 +44,17 @@ def bake(recipe: Recipe, lock: Lock, store: Store, tools: Tools, progress: Progr
     task = progress.task("baked images", total=len(recipe.build.images), unit="images")
     images = []
     packages = []
+    saved: list[Saved] = []
     for image in recipe.build.images:
         debs = () if image.oci is not None else _debs(image, lock, store, cure=asked_for(recipe).to_fetch())
         packages.append((image, debs))
+        saved += left_out(image.name, {deb.name: deb.entries for deb in debs})
         images.append(_bake_one(image, debs, lock, store))
         task.advance(1)
     entries = store_entries(images, store)
     size = sum(entry.size for entry in entries)
     task.done(f"{len(images)} in {size / 1e6:.1f} MB")
-    return Baked(entries=entries, packages=tuple(packages))
+    return Baked(entries=entries, packages=tuple(packages), saved=tuple(saved))
 
 
 def _bake_one(image: BakedImage, debs: tuple[Deb, ...], lock: Lock, store: Store) -> Image:

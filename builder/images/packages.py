@@ -1,7 +1,6 @@
 """An image made from packages of the lock: their files, a few folders every program expects, the recipe's own files.
 
-No maintainer script runs. What people read (documentation, manual pages, translations) is left out; the
-copyright texts stay.
+No maintainer script runs. What nobody reads in a container is left out (`LEFT_OUT`); the copyright texts stay.
 """
 
 from __future__ import annotations
@@ -23,14 +22,25 @@ from builder.images.image import (
     layer_of,
 )
 from builder.recipe.beside import read_file
-from builder.recipe.model import BakedImage, ExtraFile
+from builder.recipe.model import BakedImage, Exclusion, ExtraFile
 from builder.rootfs.entry import Entry, Kind
+from builder.rootfs.exclude import Saved, path_glob
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_LEFT_OUT = (
-    "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/",
-    "usr/share/initramfs-tools/", "usr/share/bash-completion/",
-)  # fmt: skip
+LEFT_OUT = (
+    Exclusion(
+        pattern="/usr/share/doc/**",
+        reason="documentation; nobody reads it in a container",
+        keep=("/usr/share/doc/**/copyright",),
+    ),
+    Exclusion(pattern="/usr/share/man/**", reason="manual pages"),
+    Exclusion(pattern="/usr/share/info/**", reason="manuals for the program info"),
+    Exclusion(pattern="/usr/share/locale/**", reason="translations; a container's programs write to logs"),
+    Exclusion(pattern="/usr/share/lintian/**", reason="for Debian's package checker"),
+    Exclusion(pattern="/usr/share/initramfs-tools/**", reason="for an initramfs; a container has no kernel of its own"),
+    Exclusion(pattern="/usr/share/bash-completion/**", reason="for people who type; a container has no shell's user"),
+)
+_RULES = tuple((rule, path_glob(rule.pattern), [path_glob(glob) for glob in rule.keep]) for rule in LEFT_OUT)
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _FOLDERS = (
     ("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("root", 0o700), ("run", 0o755), ("sys", 0o555),
@@ -74,6 +84,23 @@ def image_of(
     return Image(name=image.name, layers=(layer,), config=config, manifest=_manifest(config, layer), created=epoch)
 
 
+def left_out(image: str, packages: Mapping[str, tuple[Entry, ...]]) -> tuple[Saved, ...]:
+    """Say what each rule of LEFT_OUT keeps from an image, the rules that keep nothing from it left out."""
+    files = [
+        (_rule_of(_merged_usr(entry.path)), entry.size if entry.kind is Kind.FILE else 0)
+        for entries in packages.values()
+        for entry in entries
+        if entry.kind is not Kind.DIRECTORY
+    ]
+    told = []
+    for rule in LEFT_OUT:
+        sizes = [size for by, size in files if by is rule]
+        if sizes:
+            name = f"image {image}: {rule.pattern}"
+            told.append(Saved(pattern=name, reason=rule.reason, files=len(sizes), size=sum(sizes)))
+    return tuple(told)
+
+
 def timestamp(epoch: int) -> str:
     """Return RFC 3339 text for seconds since 1970."""
     return datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -82,7 +109,7 @@ def timestamp(epoch: int) -> str:
 def _add_package(nodes: dict[str, Entry], name: str, entries: Iterable[Entry]) -> None:
     for entry in entries:
         path = _merged_usr(entry.path)
-        if not path or f"{path}/".startswith(_LEFT_OUT) or _is_documentation(path):
+        if not path or _rule_of(path) is not None:
             continue
         before = nodes.get(path)
         if before is not None and before.kind is Kind.DIRECTORY and entry.kind is Kind.DIRECTORY:
@@ -99,8 +126,13 @@ def _add_package(nodes: dict[str, Entry], name: str, entries: Iterable[Entry]) -
         nodes[path] = replace(entry, path=path, target=target, origin=name)
 
 
-def _is_documentation(path: str) -> bool:
-    return path.startswith("usr/share/doc/") and not path.endswith("/copyright")
+def _rule_of(path: str) -> Exclusion | None:
+    """Return the rule that leaves a path out; a folder goes with what is in it, and comes back for what stays."""
+    for rule, match, keep in _RULES:
+        goes = match.fullmatch(f"/{path}") or match.fullmatch(f"/{path}/")
+        if goes and not any(glob.fullmatch(f"/{path}") for glob in keep):
+            return rule
+    return None
 
 
 def _merged_usr(path: str) -> str:

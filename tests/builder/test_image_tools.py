@@ -27,6 +27,7 @@ from builder.image import elf, erofs, initramfs, verity
 from builder.image.cpio import Node
 from builder.image.kernelmodules import parse_dep
 from builder.image.treeview import TreeView
+from builder.images import bake
 from builder.pipeline import Order, release_of, root_tree
 from builder.progress import SilentProgress
 from builder.recipe import load
@@ -82,8 +83,10 @@ def packed(context: Context, tools: Tools, tmp_path_factory: pytest.TempPathFact
         out=folder, config=None, progress=SilentProgress(),
     )  # fmt: skip
 
+    baked = bake(recipe, lock, context.store, tools, SilentProgress())
+
     def tree_of(one: Release) -> Tree:
-        return root_tree(order, unpacked, one)
+        return root_tree(order, unpacked, one, baked)
 
     def view_of(one: Release) -> TreeView:
         return TreeView(tree_of(one), context.store)

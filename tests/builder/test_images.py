@@ -17,7 +17,7 @@ from builder.errors import BuildError, InputError, Place, VerificationError
 from builder.fetch.store import Store
 from builder.images.bake import bake
 from builder.images.layout import read_layout
-from builder.images.packages import image_of
+from builder.images.packages import image_of, left_out
 from builder.images.storage import PREFIX, store_entries
 from builder.lock.model import Lock
 from builder.progress import SilentProgress
@@ -52,6 +52,7 @@ def busybox(store: Store) -> dict[str, tuple[Entry, ...]]:
             Entry(path="usr/bin", kind=Kind.DIRECTORY, mode=0o755),
             file(store, "usr/bin/busybox", b"\x7fELF"),
             Entry(path="usr/bin/ash", kind=Kind.HARDLINK, target="usr/bin/busybox"),
+            Entry(path="usr/share/man", kind=Kind.DIRECTORY, mode=0o755),
             file(store, "usr/share/man/man1/busybox.1.gz"),
             file(store, "usr/share/doc/busybox-static/changelog.gz"),
             file(store, "usr/share/doc/busybox-static/copyright", b"GPL-2"),
@@ -69,7 +70,7 @@ def test_an_image_of_packages_has_their_files_without_documentation(store: Store
     nodes = tree(image.layers[0].entries)
     assert nodes["usr/bin/sh"].target == "busybox"
     assert "usr/share/doc/busybox-static/copyright" in nodes
-    assert not [path for path in nodes if "man1" in path or "changelog" in path]
+    assert not [path for path in nodes if "share/man" in path or "changelog" in path]
     assert (nodes["srv/a/b"].mode, nodes["srv/a/b"].uid, nodes["srv/a/b"].gid) == (0o600, 3, 4)
     config = json.loads(image.config)
     assert config["config"]["Entrypoint"] == ["/bin/sh"]
@@ -87,6 +88,19 @@ def test_an_image_of_files_alone_needs_no_part_of_the_lock(store: Store) -> None
     lock: Any = Lock(recipe="x", architecture="amd64", epoch=0, releases=(), packages=())
     tools: Any = None
     assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, tools, SilentProgress()).entries))
+
+
+def test_what_stays_out_of_an_image_is_told_with_its_reason(store: Store) -> None:
+    told = {saved.pattern: saved for saved in left_out("demo", busybox(store))}
+    assert told.keys() == {"image demo: /usr/share/doc/**", "image demo: /usr/share/man/**"}
+    documents = told["image demo: /usr/share/doc/**"]
+    assert (documents.files, documents.size) == (1, 1), "the copyright's text stays"
+    assert all(saved.reason for saved in told.values())
+    # What is told is what is missing: all that the packages ship is in the image, or told.
+    image = image_of(recipe_image(), busybox(store), store, 7)
+    inside = {entry.path for entry in image.layers[0].entries}
+    shipped = [entry for entry in busybox(store)["busybox-static"] if entry.kind is not Kind.DIRECTORY]
+    assert len([entry for entry in shipped if entry.path not in inside]) == sum(saved.files for saved in told.values())
 
 
 def test_two_packages_may_not_bring_the_same_file(store: Store) -> None:

@@ -244,7 +244,8 @@ def baked(store, tmp_path, excuses, **packages):
     recipe = debs.recipe(images=(image,), scripts=rows)
     tools = Tools(root=tmp_path, key="", packages=())
     lock = debs.lock(*locked)
-    ((_, members),) = bake(recipe, lock, store, tools, SilentProgress()).packages
+    baked = bake(recipe, lock, store, tools, SilentProgress())
+    ((_, members),) = baked.packages
     try:
         found = answers_of_image(image, members, recipe)
     except BuildError:
@@ -252,7 +253,7 @@ def baked(store, tmp_path, excuses, **packages):
             recipe=recipe, lock=lock, lock_sha256="", store=store, tools=tools, steps=Steps(tmp_path), out=tmp_path,
             config=None, progress=SilentProgress(),
         )  # fmt: skip
-        root_tree(order, unpacked_of(()), None)  # a whole build says the same, and before any tool is needed
+        root_tree(order, unpacked_of(()), None, baked)  # a whole build says the same, and before any tool is needed
     assert {one.image for one in found} == {"web"}
     return {(one.package, one.script): one.answer for one in found}, [
         one.package for one in idle_excuses(recipe, found)
