@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,18 +61,18 @@ def moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMirro
         yield mirror
 
 
-def bundle() -> str:
-    """Make what passes for an update bundle."""
-    with tarfile.open("demo.bundle", "w:", format=tarfile.USTAR_FORMAT) as archive:
-        for name in ("manifest.json", "boot.img", "root.img"):
-            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
-    return "demo.bundle"
+def slot() -> str:
+    """Make what passes for a slot's two images."""
+    Path("slot").mkdir()
+    for name in ("boot.img", "root.img"):
+        Path("slot", name).touch()
+    return "slot"
 
 
 @pytest.mark.parametrize("verb", ["run", "tools", "doctor"])
 def test_who_uses_the_tools_gets_newer_ones(moved: FakeMirror, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """These tools are no programs, so it ends there; but with the newer ones, and told so."""
-    main([verb, bundle(), "--direct"] if verb == "run" else [verb])
+    main([verb, slot(), "--direct"] if verb == "run" else [verb])
     assert [package.version for package in read_lock(HEALED).packages] == ["2.0-1"]
     assert "the mirror has moved on" in capsys.readouterr().err
 
