@@ -145,7 +145,7 @@ class Client:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             session.headers.update({"User-Agent": "berth", "Accept": "*/*", "Accept-Encoding": "identity"})
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Adapter(self.limits.silence))
@@ -158,17 +158,20 @@ class Client:
         origin = url
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         for _ in range(self.limits.redirects + 1):
-            try:
-                response = self._session().get(
-                    url, headers=headers, stream=True, allow_redirects=False,
-                    timeout=(self.limits.connect, self.limits.silence),
-                )  # fmt: skip
-            except UnicodeDecodeError:
-                raise Refused(f"{shown(origin)}: redirected to an address that cannot be read") from None
+            response = self._session().get(
+                url,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+                timeout=(self.limits.connect, self.limits.silence),
+            )
             if response.status_code not in _REDIRECTS:
                 return response
-            target = urljoin(url, response.headers.get("Location", ""))
+            location = response.headers.get("Location", "")
             response.close()
+            if not (location.isascii() and location.isprintable()):
+                raise Refused(f"{shown(origin)}: redirected to an address that cannot be read")
+            target = urljoin(url, location)
             problem = allowed_target(origin, target)
             if problem:
                 raise Refused(f"{shown(origin)}: redirected to {shown(target)}: {problem}")
@@ -252,6 +255,13 @@ def _innermost(error: BaseException) -> str:
     if isinstance(seen, http.client.HTTPException | ValueError) and not isinstance(seen, HTTPError):
         return "what answers there does not speak HTTP: another service's port, or https where http is meant?"
     return printable(str(getattr(seen, "strerror", None) or seen)) or type(seen).__name__
+
+
+class _Session(requests.Session):
+    """Leaves redirects to `Client`: requests decodes them even where it is to follow none, and drops the connection."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests' form
+        return None
 
 
 class _Deadline:

@@ -29,9 +29,6 @@ def diversions_of(debs: Iterable[Deb]) -> tuple[Diversion, ...]:
     """
     found: dict[str, Diversion] = {}
     for deb in debs:
-        review = review_of(deb.name)
-        if review is not None and COMMAND in review.commands:
-            continue
         for item in _literal(deb):
             other = found.setdefault(item.path, item)
             if other != item:
@@ -49,6 +46,9 @@ def carries_out(deb: Deb, script: str) -> bool:
 
 
 def _literal(deb: Deb) -> list[Diversion]:
+    review = review_of(deb.name)
+    if review is not None and COMMAND in review.commands:
+        return []
     script = deb.control_files.get(_SCRIPT)
     if script is None or not calls(script, COMMAND):
         return []
