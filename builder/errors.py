@@ -92,6 +92,12 @@ class VerificationError(BerthError):
     code = "verification"
 
 
+class DateError(VerificationError):
+    """What is signed well has a date that this computer's clock does not agree with; `signed` is seconds since 1970."""
+
+    signed: float = 0.0
+
+
 class FetchError(BerthError):
     """A mirror could not give what was asked."""
 

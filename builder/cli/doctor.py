@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from builder.cli.context import Context
 from builder.cli.inputs import Network, add_network, network_of, open_source, working_tools
 from builder.emulate import accelerator
-from builder.errors import BerthError, OfflineError
+from builder.errors import BerthError, DateError, OfflineError
 from builder.lock.archive import open_archive
+from builder.lock.release import day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,12 +51,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run all checks, each by itself, and print them."""
     network = network_of(arguments)
     findings = [examine("computer", check_computer), examine("space", lambda: check_space(context))]
-    mirror, dates = ask_mirror(context, network)
+    mirror, dates, refused = ask_mirror(context, network)
     # Without an answer, what the store and build/ have can be tried all the same.
     reach = network if dates else replace(network, offline=True)
     findings += [
         mirror,
-        check_clock(dates, mirror),
+        check_clock(dates, mirror, refused),
         examine("accelerator", lambda: check_accelerator(context, reach, mirror)),
         examine("port 8080", lambda: check_port(8080)),
     ]
@@ -102,15 +103,17 @@ def check_space(context: Context) -> Finding:
     return Finding(name="space", level="ok", message=f"enough in {context.store.root} and {context.build_root}")
 
 
-def ask_mirror(context: Context, network: Network) -> tuple[Finding, tuple[float, ...]]:
+def ask_mirror(context: Context, network: Network) -> tuple[Finding, tuple[float, ...], float | None]:
     """Ask the mirror for its signed indexes: that tries the address, proxies, trust and keys at once.
 
-    With the finding come the dates that it signed (seconds since 1970), none where it was not asked or gave nothing.
+    With the finding come the dates that it signed (seconds since 1970), none where it was not asked or gave nothing,
+    and the date for which its answer was refused.
     """
     if network.offline:
         message, cure = "not asked: --offline", "berth doctor, with a network"
-        return Finding(name="mirror", level="warning", message=message, cure=cure), ()
+        return Finding(name="mirror", level="warning", message=message, cure=cure), (), None
     dates: list[float] = []
+    refused: list[float] = []
 
     def check() -> Finding:
         source = open_source(context, network)
@@ -118,24 +121,35 @@ def ask_mirror(context: Context, network: Network) -> tuple[Finding, tuple[float
         if source.mirrors is None:
             cure = "set BERTH_MIRROR to a Debian mirror's base URL"
             return Finding(name="mirror", level="wrong", message="none is known", cure=cure)
-        archive = open_archive(source, SUITE, ARCHITECTURE)
+        try:
+            archive = open_archive(source, SUITE, ARCHITECTURE)
+        except DateError as error:
+            refused.append(error.signed)
+            raise
         dates.extend(release.date for release in archive.releases)
         signers = {signer for release in archive.releases for signer in release.signers}
         where = f"{source.mirrors.main} ({source.mirrors.origin})"
         message = f"{where}: {len(archive.releases)} suites, signed by {len(signers)} known keys"
         return Finding(name="mirror", level="ok", message=message)
 
-    return examine("mirror", check), tuple(dates)
+    found = examine("mirror", check)
+    return found, tuple(dates), refused[0] if refused else None
 
 
-def check_clock(dates: Sequence[float], mirror: Finding) -> Finding:
+def check_clock(dates: Sequence[float], mirror: Finding, refused: float | None = None) -> Finding:
     """Hold this clock against the signed dates: behind the newest Release file, it is wrong.
 
-    A clock that is ahead shows in the mirror's check, for then Release files have expired.
+    Ahead of them it may be, or the mirror stands still: that shows where its files have expired (`refused`).
     """
+    now = time.time()
+    if refused is not None:
+        days = abs(now - refused) / 86400
+        message = f"this clock says {day(now)}, {days:.0f} days {'ahead of' if now > refused else 'behind'} the mirror"
+        cure = "if that is wrong, set it, for example by NTP; if it is right, choose another mirror"
+        return Finding(name="clock", level="wrong", message=message, cure=cure)
     if not dates:
         return untried("clock", "not compared", mirror)
-    behind = max(dates) - time.time()
+    behind = max(dates) - now
     if behind > _SKEW:
         message = f"this clock is at least {behind / 3600:.1f} hours behind"
         return Finding(name="clock", level="wrong", message=message, cure="set it, for example by NTP")

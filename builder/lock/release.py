@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pysequoia
 
-from builder.errors import BerthError, VerificationError
+from builder.errors import BerthError, DateError, VerificationError
 from builder.lock.index import fields_of
 from builder.lock.model import LockedRelease
 
@@ -136,11 +136,15 @@ def _moment(fields: Mapping[str, str], name: str, suite: str) -> int:
 def _check_age(release: LockedRelease, previous: Sequence[LockedRelease], now: float) -> None:
     hint = f"this computer's clock says {day(now)}: if that is right, the mirror stands still; choose another"
     if release.valid_until is not None and release.valid_until < now:
-        raise VerificationError(f"the Release file of {release.suite} expired on {day(release.valid_until)}", hint=hint)
+        expired = f"the Release file of {release.suite} expired on {day(release.valid_until)}"
+        raise _of(release, DateError(expired, hint=hint))
     if release.date > now + _CLOCK_SLACK:
-        raise VerificationError(
-            f"the Release file of {release.suite} is of {day(release.date)}, which is in the future",
-            hint=f"this computer's clock says {day(now)}: set it",
+        raise _of(
+            release,
+            DateError(
+                f"the Release file of {release.suite} is of {day(release.date)}, which is in the future",
+                hint=f"this computer's clock says {day(now)}: set it",
+            ),
         )
     for known in previous:
         if known.suite == release.suite and release.date < known.date:
@@ -149,6 +153,11 @@ def _check_age(release: LockedRelease, previous: Sequence[LockedRelease], now: f
                 f"older than the lock's of {day(known.date)}",
                 hint="the mirror went back or hides updates; choose another",
             )
+
+
+def _of(release: LockedRelease, error: DateError) -> DateError:
+    error.signed = release.date
+    return error
 
 
 def day(moment: float) -> str:

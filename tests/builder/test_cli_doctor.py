@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes.mirror import FakeDeb, make_key, running_mirror
 
+from builder.cli import doctor as verb
 from builder.cli.main import main
 from builder.lock.file import read_lock
 from builder.recipe import find
@@ -62,3 +68,55 @@ def test_a_mirror_that_gives_nothing_is_the_mirror_s_finding_alone(
         unpacked()
         said = doctor(capsys)
     assert said["accelerator"]["message"].startswith(("none: ", "KVM: "))
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(-400, "400 days ahead of the mirror"), (400, "400 days behind the mirror"), (0, "not behind")]
+)
+def test_a_clock_that_is_off_is_the_clock_s_finding(
+    days: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The mirror's day is moved instead of the clock."""
+    key = make_key(tmp_path / "keys")
+    open_source = verb.open_source
+    monkeypatch.setattr(verb, "open_source", lambda *asked: replace(open_source(*asked), keys=tmp_path / "keys"))
+    unpacked()
+    with running_mirror() as mirror:
+        mirror.publish(key, [FakeDeb("a")], date=time.time() + days * 86400, valid_for=7 * 86400)
+        monkeypatch.setenv("BERTH_MIRROR", mirror.base)
+        said = doctor(capsys)
+    level = "wrong" if days else "ok"
+    assert (said["clock"]["level"], said["mirror"]["level"]) == (level, level)
+    assert words in said["clock"]["message"]
+
+
+def test_a_clock_some_hours_behind_what_was_signed_is_wrong() -> None:
+    mirror = verb.Finding(name="mirror", level="ok", message="")
+    found = verb.check_clock((time.time() + 7200, 0.0), mirror)
+    assert (found.level, found.message) == ("wrong", "this clock is at least 2.0 hours behind")
+    assert verb.check_clock((time.time() + 60,), mirror).level == "ok"
+
+
+def test_too_little_space_is_said_with_the_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    said = doctor(capsys, "--offline")
+    assert said["space"]["level"] == "wrong"
+    assert "1.0 GB free for downloads in " in said["space"]["message"]
+    assert "BERTH_CACHE" in said["space"]["cure"]
+
+
+def test_a_port_that_is_taken_is_no_more_than_a_warning() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        taken = verb.check_port(port)
+    assert (taken.level, taken.name) == ("warning", f"port {port}")
+    assert "in use" in taken.message
+    assert "--forward" in str(taken.cure)
+    assert verb.check_port(port).level == "ok"
