@@ -59,7 +59,8 @@ def loads(text: str | bytes | bytearray, **more: Any) -> Any:
     try:
         plain = text if isinstance(text, str) else str(text, "utf-8")
         value, end = _scan(plain, len(plain) - len(plain.lstrip(_BLANK)))
-    except (StopIteration, ValueError, SystemError):  # the last by Python 3.11, which does not import `json.decoder`
+    # SystemError by Python 3.11, which does not import `json.decoder`; ImportError in the initramfs, which has none.
+    except (StopIteration, ValueError, SystemError, ImportError):
         return _real().loads(text)
     return _real().loads(text) if plain[end:].strip(_BLANK) else value
 

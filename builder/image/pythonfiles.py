@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 ROOT_MODULES = ("init.pid1.main", "init.pid1.broken")  # what `/init` imports
 OWN_PACKAGE = "init."
-# Python's start and text files import these by name, which no import statement shows; `linecache` is asked to keep what
-# `-c` gives, by which rescue's way in is started.
-BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1", "linecache")
+# Python's start and text files import these by name, which no import statement shows.
+BY_NAME = ("encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1")
 LANDMARK = "os"  # frozen into the interpreter, yet its file is how Python finds its own folder (getpath.py)
 # Modules that their importers try or ask for in a rare case only, why they can be left out, and what that saves.
 DISPENSABLE = {
@@ -28,8 +27,11 @@ DISPENSABLE = {
     "platform": "uuid asks it on other systems than Linux",
 }
 # The root has them: what goes on there, and what is started in a fork, is imported there. `init.light` stands in the
-# place of `dataclasses`, which needs `inspect`, `ast` and `dis`, half of the library's byte code.
-LATER = ("dataclasses", "init.pid1.running", "init.containers.ahead", "init.containers.run", "init.containers.probe")
+# place of `dataclasses`, which needs `inspect`, `ast` and `dis`, half of the library's byte code; `init.lightjson` in
+# that of `json`, which needs `re`, `enum` and `collections`, and is asked only where a text has a fault.
+LATER = (
+    "dataclasses", "json", "init.pid1.running", "init.containers.ahead", "init.containers.run", "init.containers.probe",
+)  # fmt: skip
 _EXTENSION = re.compile(r"^(?P<name>\w+)(\.cpython-\d+[\w-]*|\.abi3)?\.so$")
 
 

@@ -50,11 +50,18 @@ def code_of(module: dict[str, Any]) -> CodeType | None:
 
 
 def statements(code: CodeType, *, late: bool) -> Iterator[tuple[str, tuple[str, ...], int]]:
-    """Yield (module, names, level) of each import statement; those inside of functions if `late`."""
+    """Yield (module, names, level) of each import statement; those inside of functions if `late`.
+
+    What stands below `if TYPE_CHECKING:` is for type checkers, and never runs.
+    """
     before: list[Any] = []
+    asked, after = False, 0
     for instruction in dis.get_instructions(code):
-        if instruction.opname == "EXTENDED_ARG":
+        if instruction.opname == "EXTENDED_ARG" or instruction.offset < after:
             continue
+        if asked and instruction.opname.startswith("POP_JUMP") and instruction.opname.endswith("IF_FALSE"):
+            after = instruction.argval
+        asked = instruction.argval == "TYPE_CHECKING" or (asked and instruction.opname == "TO_BOOL")
         if instruction.opname == "IMPORT_NAME":
             level, names = before[-2:]
             yield instruction.argval, tuple(names or ()), level

@@ -28,7 +28,6 @@ PLACE = "/slot"
 KEPT = "/var/lib/berth"  # of state, shown at the same place in `PLACE`
 _MAPPING = "berth-rescue"
 _PYTHON = "/usr/bin/python3"
-_ENTER = f"import os, sys; os.chroot({PLACE!r}); os.chdir('/'); os.execv(sys.argv[1], sys.argv[1:])"
 _BOUND = ("/dev", "/proc", "/sys", "/run")
 _IN_MEMORY = ("/etc", "/var", "/root", "/home", "/tmp")  # noqa: S108 - the places themselves
 _STRICT = mounts.NO_SUID | mounts.NO_DEVICES
@@ -133,6 +132,7 @@ def program(slot: str, own: str, record: str, why: str) -> Spawn:
     """Return the start of the program in the borrowed root that opens the way in. Its lines are for people."""
     words = (_PYTHON, "-I", "-B", APP_PATH, "rescue", "--slot", slot, "--own", own, "--record", record)
     return Spawn(
-        argv=(_PYTHON, "-ISBc", _ENTER, *words, "--reason", why),
+        argv=(*words, "--reason", why),
+        root=PLACE,
         environment=(("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")),
     )

@@ -275,8 +275,9 @@ class Early(Files, Descriptors, Mounts, Blocks, Devices, Clock, Network, Power, 
 class Spawn:
     """A program to start, in a session of its own. A stream of None is /dev/null.
 
-    `argv[0]` is the program's path; `cgroup` the folder of the cgroup that it starts in; `terminal` a device that
-    becomes its three streams and its controlling terminal.
+    `argv[0]` is the program's path; `cgroup` the folder of the cgroup that it starts in; `root` the folder that becomes
+    its root, in which its path and `folder` are looked for (chroot(2)); `terminal` a device that becomes its three
+    streams and its controlling terminal.
     """
 
     argv: tuple[str, ...]
@@ -288,6 +289,7 @@ class Spawn:
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
+    root: str = "/"
     folder: str = "/"
     terminal: str | None = None
 

@@ -25,6 +25,8 @@ SOURCES = {
     "own/deep/leaf.py": "from .. import sibling\nclass A:\n    import library.inner\n",
     "own/sibling.py": "x = [__import__ for _ in ()]\n",
     "own/unused.py": "import nothing_of_this_name\n",
+    "own/typed.py": "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import nobody\n    from own import late\nelse:\n"
+    "    import own.part\nif not TYPE_CHECKING:\n    import own.sibling\n",
     "library/__init__.py": "def used():\n    import library.rare\n",
     "library/inner.py": "try:\n    import winreg_of_windows\nexcept ImportError:\n    pass\n",
     "library/rare.py": "",
@@ -100,3 +102,10 @@ def test_byte_code_of_another_python_is_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "another Python" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["pyc", "py"])
+def test_what_is_for_type_checkers_alone_is_not_followed(tmp_path: Path, form: str) -> None:
+    reply = scan(tmp_path, ["own.typed"], form=form)
+    assert reply["found"] == ["library", "own", "own.part", "own.sibling", "own.typed"]
+    assert reply["missing"] == {}

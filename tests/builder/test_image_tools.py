@@ -166,16 +166,17 @@ def test_pid_1_imports_from_it_alone(packed: Packed, tmp_path: Path) -> None:
     )
     assert {"init.pid1.main", "init.light"} <= set(own)
     assert "usr/lib/python3.13/dataclasses.pyc" not in packed.nodes, "the light one stands in its place, as in /init"
-    # By `-c`, as rescue's way in is started: Python itself then imports `linecache`.
     folder = tmp_path / "usr/lib/berth/app"
-    program = f"import sys; sys.path.insert(0, {str(folder)!r}); import init.light, {', '.join(own)}"
+    program = tmp_path / "imports.py"  # from a file, as /init is: for `-c`, Python itself imports more
+    modules = ", ".join(("init.light", "init.lightjson", *own))
+    program.write_text(f"import sys; sys.path.insert(0, {str(folder)!r}); import {modules}")
     loader = [
         str(tmp_path / "lib64/ld-linux-x86-64.so.2"),
         "--library-path",
         str(tmp_path / "usr/lib/x86_64-linux-gnu"),
     ]
     done = subprocess.run(
-        [*loader, str(tmp_path / "usr/bin/python3"), "-sSB", "-c", program],
+        [*loader, str(tmp_path / "usr/bin/python3"), "-sSB", str(program)],
         env={"PYTHONHOME": str(tmp_path / "usr")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

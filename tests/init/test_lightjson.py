@@ -102,6 +102,33 @@ print(json.dumps([1], indent=1), json.__name__)
     ]
 
 
+def test_where_there_is_no_library_a_fault_is_a_value_error_all_the_same() -> None:
+    """In the initramfs."""
+    program = """
+import sys
+import init.lightjson
+import json
+class Nowhere:
+    def find_spec(self, name, *_):
+        if name.startswith("json"):
+            raise ImportError(f"No module named {name!r}")
+sys.meta_path.insert(0, Nowhere())
+print(json.loads('{"a": [1]}'), json.dumps({"b": None}))
+for text in ("{", "[1,]", "nonsense", "1 2"):
+    try:
+        print(json.loads(text))
+    except ValueError as error:
+        print(str(error).partition(":")[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    told = "JSON with a fault, and the library can't be asked which"
+    assert done.stdout.splitlines() == ["{'a': [1]} {\"b\": null}", told, told, told, told]
+
+
 def fault(text: str) -> json.JSONDecodeError:
     with pytest.raises(json.JSONDecodeError) as caught:
         json.loads(text)

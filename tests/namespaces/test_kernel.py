@@ -164,3 +164,26 @@ def test_a_tree_is_filled_only_where_it_lacks_something(tmp_path: Path) -> None:
     assert (target / "lib" / "kept").read_text() == "from state"
     assert (target / "lib" / "deep" / "file").stat().st_mode & 0o777 == 0o751
     assert (target / "run").readlink() == Path("/run")
+
+
+def test_a_program_is_started_in_a_root_of_its_own(tmp_path: Path) -> None:
+    answer = inside(
+        f"""
+        from init.pid1.linux.kernel import Kernel
+        from init.pid1.system import Spawn
+        root = {str(tmp_path / "root")!r}
+        os.mkdir(root)
+        kernel.mount("/", root, "", 4096 | 16384)  # MS_BIND, MS_REC
+        kernel.mount("tmpfs", root + "/mnt", "tmpfs")
+        with open(root + "/mnt/only-there", "w") as stream:
+            stream.write("seen")
+        reading, writing = os.pipe()
+        argv = ("/bin/sh", "-c", "pwd; cat only-there")
+        said = Spawn(argv=argv, root=root, folder="/mnt", stdout=writing, stderr=writing)
+        pid = Kernel().spawn(said)
+        os.close(writing)
+        text = open(reading).read()
+        answer = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text.split(), os.path.exists("/mnt/only-there")]
+        """
+    )
+    assert answer == [0, ["/mnt", "seen"], False]

@@ -120,6 +120,8 @@ def _become(spawn: Spawn) -> None:
         os.setgroups(spawn.groups)
         os.setgid(spawn.gid)
         os.setuid(spawn.uid)
+    if spawn.root != "/":
+        os.chroot(spawn.root)
     os.chdir(spawn.folder)
     if spawn.terminal:
         _take_terminal(0)
