@@ -1,8 +1,8 @@
 """Parts of the library, bare: what PID 1 uses of modules whose import costs far more than that.
 
 `enum`, `collections`, `functools`, `signal` and `contextlib` import each other, and make classes at import, each
-enumeration's with a dozen calls: 5 ms natively, some twenty times that under emulation. Type checkers see the library's
-own names. `deque` and the calls of `signal` are the library's own, too, taken from where it has them.
+enumeration's with a dozen calls. Type checkers see the library's own names. `deque` and the calls of `signal` are the
+library's own, too, taken from where it has them.
 """
 
 from __future__ import annotations

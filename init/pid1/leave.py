@@ -64,8 +64,15 @@ def leave(
     Each in a child: a drive that never answers holds write(2), sync(2) and umount(2), which nothing ends. A slow one is
     waited for as long as anything moves; `alive` is called each second of that.
     """
+
+    def patiently(work: Callable[[], bytes], seconds: float) -> bytes | None:
+        return apart.within(system, seconds, work, progress=lambda: moved(system), alive=alive)
+
     if on_disk:
-        _keep(system, say)
+        kept = patiently(lambda: _keep(system), PATIENCE)
+        if kept != b"":
+            said = kept.decode("utf-8", "replace") if kept is not None else "their disk does not answer"
+            say(f"random seed and clock could not be kept: {said}")
     written = _sync(system, say)
     try:
         mounted = system.read("/proc/self/mounts", 1 << 20).decode("utf-8", "replace")
@@ -73,20 +80,14 @@ def leave(
         mounted = ""
     patience, clean, held = PATIENCE, True, []
     for place in targets(mounted, order):
-        answer = apart.within(
-            system,
-            patience,
-            lambda place=place: b"done" if _unmounted(system, place) else b"",  # type: ignore[misc]
-            progress=lambda: moved(system),
-            alive=alive,
-        )
+        answer = patiently(lambda place=place: b"done" if _unmounted(system, place) else b"", patience)  # type: ignore[misc]
         if answer is None:
             say(f"{place} can't be unmounted: its disk does not answer")
             patience, clean = HURRIED, clean and place not in order
         elif not answer and place in order:
             held.append(place)
     for place in held:
-        if apart.within(system, HURRIED, lambda place=place: _freeze(system, place)) is not None:  # type: ignore[misc]
+        if patiently(lambda place=place: _freeze(system, place), patience) is not None:  # type: ignore[misc]
             say(f"{place} is held by something: remounted read-only")
         else:
             say(f"{place} could be neither unmounted nor made read-only")
@@ -95,25 +96,15 @@ def leave(
     return not on_disk or (clean and not held)
 
 
-def _keep(system: System, say: Callable[[str], None]) -> None:
-    """Keep the random seed and the clock for the next boot."""
-
-    def keep() -> bytes:
-        return b"; ".join(filter(None, (_tried(identity.save_seed, system), _tried(identity.stamp_clock, system))))
-
-    failed = apart.within(system, HURRIED, keep)
-    if failed is None:
-        say("random seed and clock could not be kept: their disk does not answer")
-    elif failed:
-        say(failed.decode("utf-8", "replace"))
-
-
-def _tried(keep: Callable[[System], object], system: System) -> bytes:
-    try:
-        keep(system)
-    except OSError as error:
-        return f"{keep.__name__}: {error}".encode()
-    return b""
+def _keep(system: System) -> bytes:
+    """Keep the random seed and the clock for the next boot; return what kept one from it, empty where nothing did."""
+    failed = []
+    for keep in (identity.save_seed, identity.stamp_clock):
+        try:
+            keep(system)
+        except OSError as error:
+            failed.append(f"{keep.__name__}: {error}")
+    return "; ".join(failed).encode()
 
 
 def _sync(system: System, say: Callable[[str], None]) -> bool:

@@ -173,7 +173,7 @@ def test_an_unmount_is_waited_for_as_long_as_a_disk_writes(writes: bool, clean: 
     system.mounted["/var"] = ("/dev/vda7", "ext4")
     system.tree.fill({"/diskstats": b""}, at="/proc")
     system.work_apart = 21.0
-    for second in range(21):
+    for second in range(45):
         done = second if writes else 0  # what is under way, and for how long, counts for nothing
         line = f" 253 0 vda 10 0 80 5 {done} 0 {done * 8} 5 1 {second} {second} 0 0 0 0 0 0\n"
         system.later(second, lambda line=line: system.tree.put("/proc/diskstats", line.encode()))
@@ -182,9 +182,9 @@ def test_an_unmount_is_waited_for_as_long_as_a_disk_writes(writes: bool, clean: 
     said: list[str] = []
     assert leave.leave(system, ("/var",), said.append, on_disk=True, alive=lambda: fed.append(system.seconds)) is clean
     assert ("/var" in system.mounted) is not clean
-    assert len(fed) >= (20 if writes else 5)
-    assert system.seconds - begun < (25 if writes else 8), "its patience, and no more"
-    assert any("does not answer" in text for text in said)  # at the least that the seed could not be kept
+    assert len(fed) >= (40 if writes else 10)
+    assert system.seconds - begun < (45 if writes else 12), "its patience twice, and no more"
+    assert any("does not answer" in text for text in said) is not writes, "a slow disk answers, for the seed too"
 
 
 def test_what_is_held_is_made_read_only_and_what_that_wrote_is_synced() -> None:
