@@ -16,7 +16,7 @@ import os
 import struct
 from dataclasses import dataclass
 
-from init.containers.rtnetlink import attribute, text
+from init.formats.netlinkattributes import attribute, nested, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _ERROR, _BATCH_BEGIN, _BATCH_END = 2, 16, 17
 _NEWTABLE, _NEWCHAIN, _NEWRULE, _DESTROYTABLE = 0, 3, 6, 26
 _REQUEST, _ACK, _CREATE, _APPEND = 0x1, 0x4, 0x400, 0x800
 _INET = 1  # both families
-_NESTED = 0x8000
 
 _TABLE_NAME = 1
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 1, 3, 4, 5, 7
@@ -83,7 +82,7 @@ class Table:
 
 
 def _nest(kind: int, *attributes: bytes) -> bytes:
-    return attribute(kind | _NESTED, b"".join(attributes))
+    return nested(kind, b"".join(attributes))
 
 
 def _number(kind: int, value: int) -> bytes:
@@ -94,7 +93,7 @@ def _number(kind: int, value: int) -> bytes:
 
 
 def _expression(name: str, *attributes: bytes) -> bytes:
-    return _nest(_EXPRESSION, text(_EXPRESSION_NAME, name), _nest(_EXPRESSION_DATA, *attributes))
+    return _nest(_EXPRESSION, attribute(_EXPRESSION_NAME, text(name)), _nest(_EXPRESSION_DATA, *attributes))
 
 
 def _compare(value: bytes, how: int = _EQUAL) -> bytes:
@@ -195,7 +194,7 @@ def drop() -> bytes:
 
 def jump(chain: str) -> bytes:
     """Go on in another chain of the table."""
-    return _decide(_JUMP, text(_VERDICT_CHAIN, chain))
+    return _decide(_JUMP, attribute(_VERDICT_CHAIN, text(chain)))
 
 
 def masquerade() -> bytes:
@@ -223,7 +222,7 @@ def replace(tables: Iterable[Table]) -> bytes:
     """Return the batch that makes tables anew, whatever there is of their names."""
     messages: list[tuple[int, int, bytes]] = []
     for table in tables:
-        name = text(_TABLE_NAME, table.name)
+        name = attribute(_TABLE_NAME, text(table.name))
         messages += [(_DESTROYTABLE, 0, name), (_NEWTABLE, _CREATE, name)]
         messages += [(_NEWCHAIN, _CREATE, _chain(table.name, chain)) for chain in table.chains]
         messages += [
@@ -236,20 +235,24 @@ def replace(tables: Iterable[Table]) -> bytes:
 
 def destroy(table: str) -> bytes:
     """Return the batch that takes a table away; it is no error that there is none."""
-    return _batch([(_DESTROYTABLE, 0, text(_TABLE_NAME, table))])
+    return _batch([(_DESTROYTABLE, 0, attribute(_TABLE_NAME, text(table)))])
 
 
 def _chain(table: str, chain: Chain) -> bytes:
-    body = text(_CHAIN_TABLE, table) + text(_CHAIN_NAME, chain.name)
+    body = attribute(_CHAIN_TABLE, text(table)) + attribute(_CHAIN_NAME, text(chain.name))
     if chain.hook is not None:
         place = _number(_HOOK_NUMBER, HOOKS[chain.hook.place])
         body += _nest(_CHAIN_HOOK, place, _number(_HOOK_PRIORITY, PRIORITIES[chain.hook.priority]))
-        body += _number(_CHAIN_POLICY, _ACCEPT) + text(_CHAIN_TYPE, chain.hook.kind)
+        body += _number(_CHAIN_POLICY, _ACCEPT) + attribute(_CHAIN_TYPE, text(chain.hook.kind))
     return body
 
 
 def _rule(table: str, chain: str, expressions: bytes) -> bytes:
-    return text(_RULE_TABLE, table) + text(_RULE_CHAIN, chain) + _nest(_RULE_EXPRESSIONS, expressions)
+    return (
+        attribute(_RULE_TABLE, text(table))
+        + attribute(_RULE_CHAIN, text(chain))
+        + _nest(_RULE_EXPRESSIONS, expressions)
+    )
 
 
 def _batch(messages: list[tuple[int, int, bytes]]) -> bytes:

@@ -16,28 +16,19 @@ import errno
 import os
 import struct
 
+from init.formats.netlinkattributes import attribute, nested, text
+
 _ERROR, _DONE = 2, 3
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 19, 20, 24
 _REQUEST, _ACK, _EXCL, _CREATE = 0x1, 0x4, 0x200, 0x400
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_PID = 1, 3, 10, 18, 19
-_IFLA_PROTINFO, _NESTED, _BRPORT_MODE = 12, 0x8000, 4
+_IFLA_PROTINFO, _BRPORT_MODE = 12, 4
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD = 0x02  # no duplicate address detection: the address works at once
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _UP = 1
 _AF_BRIDGE = 7
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    """Return one attribute, padded."""
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + b"\0" * (-length % 4)
-
-
-def text(kind: int, value: str) -> bytes:
-    """Return one attribute that is text."""
-    return attribute(kind, value.encode() + b"\0")
 
 
 class Netlink:
@@ -54,23 +45,23 @@ class Netlink:
 
     def index(self, name: str) -> int:
         """Return an interface's index."""
-        body = _no_link() + text(_IFLA_IFNAME, name)
+        body = _no_link() + attribute(_IFLA_IFNAME, text(name))
         answer = self._call(_GETLINK, 0, body)
         return int(struct.unpack_from("=i", answer, 4)[0])
 
     def add_bridge(self, name: str, mac: str) -> None:
         """Make a bridge; it is no error that it is there."""
-        attributes = text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, _mac(mac))
-        attributes += attribute(_IFLA_LINKINFO, text(_INFO_KIND, "bridge"))
+        attributes = attribute(_IFLA_IFNAME, text(name)) + attribute(_IFLA_ADDRESS, _mac(mac))
+        attributes += attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, text("bridge")))
         self._unless_there(_NEWLINK, _no_link() + attributes)
 
     def add_veth(self, name: str, *, master: int, peer: str, peer_mac: str, peer_pid: int) -> None:
         """Make a pair: `name` here, below the bridge with index `master`, `peer` in the namespace of `peer_pid`."""
-        other = _no_link() + text(_IFLA_IFNAME, peer)
+        other = _no_link() + attribute(_IFLA_IFNAME, text(peer))
         other += attribute(_IFLA_ADDRESS, _mac(peer_mac)) + attribute(_IFLA_NET_NS_PID, struct.pack("=I", peer_pid))
         data = attribute(_INFO_DATA, attribute(_VETH_INFO_PEER, other))
-        info = attribute(_IFLA_LINKINFO, text(_INFO_KIND, "veth") + data)
-        attributes = text(_IFLA_IFNAME, name) + attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
+        info = attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, text("veth")) + data)
+        attributes = attribute(_IFLA_IFNAME, text(name)) + attribute(_IFLA_MASTER, struct.pack("=I", master)) + info
         self._call(_NEWLINK, _ACK | _CREATE | _EXCL, struct.pack("=BBHiII", 0, 0, 0, 0, _UP, _UP) + attributes)
 
     def hairpin(self, index: int) -> None:
@@ -78,7 +69,7 @@ class Netlink:
 
         With br_netfilter a container that asks for its own published port is answered inside the bridge.
         """
-        mode = attribute(_IFLA_PROTINFO | _NESTED, attribute(_BRPORT_MODE, b"\1"))
+        mode = nested(_IFLA_PROTINFO, attribute(_BRPORT_MODE, b"\1"))
         self._call(_SETLINK, _ACK, struct.pack("=BBHiII", _AF_BRIDGE, 0, 0, index, 0, 0) + mode)
 
     def remove(self, name: str) -> None:
@@ -87,7 +78,7 @@ class Netlink:
         The kernel takes a dead container's interface away in its own time, mostly after the next one starts.
         """
         try:
-            self._call(_DELLINK, _ACK, _no_link() + text(_IFLA_IFNAME, name))
+            self._call(_DELLINK, _ACK, _no_link() + attribute(_IFLA_IFNAME, text(name)))
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise

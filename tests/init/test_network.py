@@ -12,11 +12,11 @@ from fakes.tree import Link as Symlink
 from hypothesis import given
 from hypothesis import strategies as st
 
+from init.formats import netlinkattributes as attributes
 from init.formats.machine import Link, Network, Route
 from init.pid1 import apply, dhcp, linknames, network
 from init.pid1.linkparameters import texts
 from init.pid1.links import AddressState
-from init.pid1.linux import attributes
 
 LO = fake_link(1, "lo")
 CARDS = (LO, fake_link(2, "eth0"), fake_link(3, "eth1"), fake_link(4, "eth2"))

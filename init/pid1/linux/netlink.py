@@ -11,9 +11,9 @@ import errno
 import os
 import struct
 
+from init.formats import netlinkattributes as attributes
+from init.formats.netlinkattributes import attribute, nested, text
 from init.pid1.links import AddressState, LinkState
-from init.pid1.linux import attributes
-from init.pid1.linux.attributes import attribute, nested, text
 from init.pid1.linux.closing import Closing
 
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0
