@@ -6,7 +6,7 @@ import zlib
 
 from builder.artifact import biosboot, esp
 from builder.errors import BuildError
-from builder.grub.core import DiskLoader
+from builder.grub.core import COPYRIGHT, DiskLoader
 from builder.tools.call import Tools
 from init.formats import bootrecord, disk, loader
 
@@ -24,4 +24,5 @@ def loader_files(made: DiskLoader, *, tools: Tools, root_mib: int, epoch: int) -
         loader.CORE: biosboot.placed_core(made.core, first, disk.MIB),
         loader.ESP: esp.make_esp(tools, files, size=size, epoch=epoch, volume_id=zlib.crc32(made.efi)),
         loader.FACTS: facts.to_json().encode(),
+        loader.COPYRIGHT: tools.path(COPYRIGHT).read_bytes(),
     }

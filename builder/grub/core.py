@@ -29,6 +29,7 @@ BIOS_FOLDER = "usr/lib/grub/i386-pc"
 EFI_FOLDER = "usr/lib/grub/x86_64-efi"
 # Whose files lie in the two folders, and so in every image that is made here.
 PACKAGES = ("grub-efi-amd64-bin", "grub-pc-bin")
+COPYRIGHT = f"usr/share/doc/{PACKAGES[0]}/copyright"  # both are built from one source, with one text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ boot.img     the disk's first 440 bytes: GRUB's BIOS boot code, patched for the 
 core.img     GRUB's core for BIOS, whole sectors, from that partition's first sector on
 esp.img      the `esp` partition: FAT with `EFI/BOOT/BOOTX64.EFI`
 loader.json  the facts below
+copyright    of GRUB, whose programs the others hold; the texts of its licences are in `/usr/share/common-licenses`
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ BOOT = "boot.img"
 CORE = "core.img"
 ESP = "esp.img"
 FACTS = "loader.json"
+COPYRIGHT = "copyright"
 BOOT_CODE_BYTES = 440  # before the disk's signature and the MBR's table
 
 

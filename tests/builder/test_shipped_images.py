@@ -199,6 +199,21 @@ def test_the_bill_of_materials_is_of_what_the_image_holds(shipped: Shipped) -> N
     ]
 
 
+def test_the_texts_of_all_licences_are_in_the_image(shipped: Shipped) -> None:
+    """Copyright files name the common ones by path; Debian's policy, 12.5, lets them."""
+    store = Context.create(quiet=True, as_json=False).store
+    paths = {f"/{entry.path}" for entry in shipped.manifest.entries}
+    texts = {
+        entry.path: store.read(entry.sha256).decode(errors="replace")
+        for entry in shipped.manifest.entries
+        if entry.kind is Kind.FILE and entry.path.endswith("/copyright")
+    }
+    assert "GNU GRUB" in texts["usr/lib/berth/loader/copyright"]
+    named = {name for text in texts.values() for name in re.findall(r"/usr/share/common-licenses/[\w.-]*\w", text)}
+    assert {"/usr/share/common-licenses/GPL-2", "/usr/share/common-licenses/LGPL-2.1"} <= named
+    assert named - paths == set()
+
+
 def test_qemu_img_finds_the_same_disk(shipped: Shipped, tools: Tools) -> None:
     tools.run("qemu-img", "check", str(shipped.qcow2))
     tools.run("qemu-img", "compare", str(shipped.raw), str(shipped.qcow2))

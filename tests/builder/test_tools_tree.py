@@ -81,3 +81,13 @@ def test_a_whole_tree_is_unpacked(store: Store, tmp_path: Path) -> None:
 def _one_by_one(store: Store, root: Path, *packages: tuple[str, bytes]) -> None:
     for name, data in packages:
         _unpack_one(debs.locked(store, name, data), store, root)
+
+
+def test_of_documentation_only_copyright_texts_are_unpacked(store: Store, tmp_path: Path) -> None:
+    brought = (
+        file("./usr/share/doc/a/copyright", b"GPL"),
+        file("./usr/share/doc/a/NEWS", b"new"),
+        file("./bin/a", b"1"),
+    )
+    root = unpacked(store, tmp_path, ("a", debs.deb("a", *brought)))
+    assert [path.name for path in (root / "usr/share/doc/a").iterdir()] == ["copyright"]
