@@ -104,7 +104,11 @@ CLASSES: tuple[DeviceClass, ...] = (
         reason="to type in rescue",
         patterns=("drivers/hid/hid-generic", "drivers/hid/usbhid/usbhid", "drivers/input/serio/hyperv-keyboard"),
     ),
-    DeviceClass(name="hyper-v", reason="the bus that its disks hang on", patterns=("drivers/hv/hv_vmbus",)),
+    DeviceClass(
+        name="hyper-v",
+        reason="the buses that its disks hang on: its own, and PCI for an NVMe disk handed to a machine",
+        patterns=("drivers/hv/hv_vmbus", "drivers/pci/controller/pci-hyperv"),
+    ),
 )
 
 
