@@ -26,7 +26,7 @@ from builder.tools.call import Tools  # noqa: E402
 # A shell's background jobs ignore Ctrl-C, and so would everything that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["retries"]
+pytest_plugins = ["filetimes", "retries"]
 # The longest files, longest first: a file runs on one worker, and whatever begins last, the other one waits for.
 LONGEST = ("story", "update", "powercut", "containers", "install", "fallback", "boot", "degraded", "hardware")
 
