@@ -24,6 +24,7 @@ from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.unpack import build_tree
 from builder.stages.bytecode import compile_sources, must_compile
 from builder.stages.context import StageContext
+from builder.stages.diversions import diversions_of
 from builder.steps import Steps
 from builder.tools.call import Tools
 from init.formats.offer import Offer
@@ -56,7 +57,7 @@ class Workshop:
             recipe=recipe, lock=lock, lock_sha256="", store=context.store, tools=tools,
             steps=Steps(context.build_root / "steps"), out=context.build_root, config=None, progress=context.progress,
         )  # fmt: skip
-        self._unpacked = build_tree(lock, recipe, context.store, context.progress)
+        self._unpacked = build_tree(lock, recipe, context.store, context.progress, diversions_of)
 
     def make(
         self,

@@ -5,9 +5,7 @@ from builder.recipe.diagnose import RecipeErrors
 from builder.recipe.machine import CompiledMachine, compile_machine
 from builder.recipe.model import Recipe
 from builder.recipe.parse import find, load
-from builder.recipe.requests import image_requests, requests
 
 __all__ = [
-    "Asked", "CompiledMachine", "Recipe", "RecipeErrors", "asked_for", "compile_machine", "find", "image_requests",
-    "load", "requests",
+    "Asked", "CompiledMachine", "Recipe", "RecipeErrors", "asked_for", "compile_machine", "find", "load",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ _REASONS: dict[str, str] = {
         [ [[ : . break cd continue exit export false getopts local printf echo pwd read readonly return set shift
         sleep test times trap true type ulimit umask unset wait""",
     "reads and prints; where its output goes is looked at by itself": """
-        awk basename cat cmp cut date dirname egrep expr fgrep find-nothing getent grep head id ls md5sum pidof
+        awk basename cat cmp cut date dirname egrep expr fgrep getent grep head id ls md5sum pidof
         readlink realpath runlevel sed seq sha512sum sort stat tail tr uname uniq wc which who ischroot""",
     "asks questions through debconf, whose defaults are what an image has": """
         db_beginblock db_capb db_clear db_endblock db_fget db_fset db_get db_go db_input db_metaget db_progress

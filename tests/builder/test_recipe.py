@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import RecipeError, UsageError
-from builder.recipe import RecipeErrors, compile_machine, image_requests, load, requests
+from builder.lock.recipe import recipe_parts
+from builder.recipe import RecipeErrors, compile_machine, load
 from builder.recipe.beside import LARGEST, read_file
 from builder.recipe.diagnose import place
 from builder.recipe.model import Compression, HotFiles
@@ -46,11 +47,11 @@ def test_a_recipe_adds_to_what_it_extends(name: str, engine: str) -> None:
     assert (web.image, web.required, web.ports[0].host) == ("demo", True, 8080)
 
 
-def test_the_kernel_is_a_package_by_its_key() -> None:
-    assert requests(load("minimal"))[-1].name == "linux-image-amd64"
-    assert requests(load("minimal", ["build.kernel=cloud"]))[-1].name == "linux-image-cloud-amd64"
-    assert requests(load("tools")) == load("tools").build.packages
-    assert [request.name for request in image_requests(load("minimal"))] == ["busybox-static"]
+def test_both_kernels_are_locked_and_images_have_packages_of_their_own() -> None:
+    names = {part: [one.name for one in asked] for part, asked in recipe_parts(load("minimal")).items()}
+    assert (names["kernel-full"], names["kernel-cloud"]) == (["linux-image-amd64"], ["linux-image-cloud-amd64"])
+    assert names["image-demo"] == ["busybox-static"]
+    assert recipe_parts(load("tools")) == {"root": load("tools").build.packages}
 
 
 def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
