@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 BOOT_PARTITION = 128 * MIB
 _WITH_BYTES = (Kind.FILE, Kind.HARDLINK)
-CMDLINE_ENV = 1024  # bytes of the environment block
 MOST_CMDLINE = 2047  # Linux on x86: COMMAND_LINE_SIZE is 2048 with its zero byte
 
 # `quiet` and the consoles: what is to be read is PID 1's status page, on the screen and the first serial port alike.
@@ -156,7 +155,7 @@ def command_line(sealed: verity.Verity, extra: tuple[str, ...]) -> str:
 def boot_image(kernel: bytes, packed: bytes, cmdline: str, *, epoch: int) -> bytes:
     """Return the ustar archive that GRUB boots from. Raises BuildError where the command line doesn't fit its block."""
     try:
-        env = envblock.encode({"cmdline": cmdline}, CMDLINE_ENV)
+        env = envblock.encode({"cmdline": cmdline}, bootimage.CMDLINE_BYTES)
     except ValueError as error:
         raise BuildError(f"the kernel's command line: {error}", hint="shorten build.cmdline") from error
     members = {bootimage.KERNEL: kernel, bootimage.INITRAMFS: packed, bootimage.CMDLINE: env}

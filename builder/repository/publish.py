@@ -16,7 +16,7 @@ from tuf.api.metadata import TargetFile
 from builder.artifact.unbundle import Bundle
 from builder.errors import InputError, Place, RepositoryError
 from builder.repository.folder import Files
-from builder.repository.packs import Packed, pack
+from builder.repository.packs import Packed, pack, stored_by
 from builder.repository.signing import KeyFolder, store_signed
 from builder.repository.state import State, line, read_state, target_file_path
 from builder.repository.sweep import Swept, sweep
@@ -181,7 +181,7 @@ class Publisher:
                     f"the {name} image has {index.size} bytes, more than an update can have",
                     place=Place(file=str(bundle.path)),
                 )
-            stored.update({block.sha256: (block.pack, block.offset) for block in index.blocks if block.pack})
+            stored |= stored_by([index])
         return packed, Stored(
             image=sum(one.index.size for one in packed.values()),
             new=sum(one.fresh for one in packed.values()),

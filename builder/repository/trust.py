@@ -20,8 +20,6 @@ from builder.errors import InputError, RepositoryError
 from builder.repository import keys
 from builder.repository.encoding import TEXT, lifetime
 
-ROLES = ("root", *keys.ONLINE)
-
 
 def first_root(
     root_keys: Sequence[Ed25519PrivateKey],

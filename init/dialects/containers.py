@@ -42,7 +42,6 @@ IMAGE = Text(  # a reference as the OCI distribution specification has it
     what="an image: a baked one's name, `archive:/PATH`, or a registry reference in small letters",
     pattern=rf"archive:/\S+|(?!archive:)({_HOST}/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{{0,127}})?(@[a-z0-9]+:[0-9a-f]{{32,}})?",
 )
-_VARIABLE = r"[A-Za-z_][A-Za-z0-9_.-]*"
 
 
 def _words(node: Node, path: str, report: Report) -> Any:

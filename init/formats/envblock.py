@@ -22,7 +22,6 @@ SIGNATURE = b"# GRUB Environment Block\n"
 _HASH = ord("#")
 _NEWLINE = ord("\n")
 _BACKSLASH = ord("\\")
-_EQUALS = ord("=")
 
 
 def encode(values: Mapping[str, str], size: int) -> bytes:

@@ -24,7 +24,6 @@ BIND = 4096
 MOVE = 8192
 RECURSIVE = 16384
 SHARED = 1 << 20
-DETACH = 2  # umount2(2): MNT_DETACH
 
 _WORDS = (
     (READ_ONLY, "ro"), (NO_SUID, "nosuid"), (NO_DEVICES, "nodev"), (NO_EXECUTE, "noexec"), (REMOUNT, "remount"),
