@@ -47,7 +47,7 @@ lint: setup   ## ruff and mypy --strict
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/mypy
 
-bench: setup  ## measure sizes, build times and boot times, and print them
+bench: setup  ## measure sizes, build times and boot times, and print them; sizes and boots of the full kernel, too
 	@.venv/bin/python -m builder.bench
 
 clean:        ## delete what builds and tests left in this folder; downloads stay

@@ -28,6 +28,7 @@ from builder.recipe import find, load
 from builder.tools.call import Tools
 
 PARTS = ("sizes", "builds", "boots", "counted", "poweron", "restarts", "least", "configs", "updates")
+FULL_PARTS = ("sizes", "boots")  # what the full kernel's goals are for
 FORMAT = "berth.bench/1"
 
 
@@ -36,7 +37,11 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m builder.bench", description=__doc__)
     result.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     result.add_argument("--recipes", metavar="NAMES", default=",".join(GOALS), help="(default: all that are shipped)")
-    result.add_argument("--kernels", metavar="NAMES", default="cloud", help="`cloud`, `full` or both (default: cloud)")
+    result.add_argument(
+        "--kernels",
+        metavar="NAMES",
+        help=f"`cloud`, `full` or both (default: cloud, and of full {','.join(FULL_PARTS)})",
+    )
     result.add_argument("--boots", metavar="N", type=int, default=3, help="boots of each image (default: 3)")
     result.add_argument("--rest", metavar="S", type=float, default=boots.REST, help="before memory is read (25)")
     result.add_argument(
@@ -61,6 +66,17 @@ def words(text: str, known: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
+def plan(parts: Sequence[str], kernels: str | None) -> dict[str, tuple[str, ...]]:
+    """Return which parts to measure with which kernel; who names kernels (None: nobody did) gets all of each."""
+    # Configurations are read the same way in every recipe, and updates cost the most of the smallest.
+    parts = tuple(part for part in parts if part not in ("configs", "updates"))
+    if kernels is None:
+        wanted = {"cloud": parts, "full": tuple(part for part in parts if part in FULL_PARTS)}
+    else:
+        wanted = dict.fromkeys(words(kernels, ("cloud", "full")), parts)
+    return {kernel: each for kernel, each in wanted.items() if each}
+
+
 def image(recipe: str, kernel: str, folder: Path) -> Path:
     """Build what is measured and return the ISO's path."""
     out = folder / f"{recipe}-{kernel}"
@@ -71,11 +87,12 @@ def image(recipe: str, kernel: str, folder: Path) -> Path:
     return out / f"{recipe}.iso"
 
 
-def measure(recipe: str, kernel: str, options: argparse.Namespace, tools: Tools) -> Iterator[dict[str, Any]]:
-    """Measure one recipe with one kernel; yield fields of its Figures, each as soon as it is known."""
+def measure(
+    recipe: str, kernel: str, parts: Sequence[str], options: argparse.Namespace, tools: Tools
+) -> Iterator[dict[str, Any]]:
+    """Measure some parts of one recipe with one kernel; yield fields of its Figures, each as soon as it is known."""
     context = Context.create(quiet=True, as_json=False)
     folder = context.build_root / "bench"
-    parts = options.only.split(",")
     chosen = load(recipe, [f"build.kernel={kernel}"])
     lock = for_build(ready_lock(chosen, tools, context, Network(heal=True)), kernel)
     if "builds" in parts:
@@ -126,13 +143,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = host.look(tools, accelerator.choose(tools))
     figures: list[Figures] = []
     status = 0
-    # Configurations are read the same way in every recipe, and updates cost the most of the smallest.
-    for kernel in () if set(parts) <= {"configs", "updates"} else words(options.kernels, ("cloud", "full")):
-        for recipe in words(options.recipes, tuple(GOALS)):
-            say(f"measuring {recipe} with the {kernel} kernel: {', '.join(parts)}")
+    # A recipe's kernels one after the other: they are compared, and a computer is not the same from hour to hour.
+    for recipe in words(options.recipes, tuple(GOALS)):
+        for kernel, wanted in plan(parts, options.kernels).items():
+            say(f"measuring {recipe} with the {kernel} kernel: {', '.join(wanted)}")
             found = Figures(recipe=recipe, kernel=kernel)
             try:
-                for fields in measure(recipe, kernel, options, tools):
+                for fields in measure(recipe, kernel, wanted, options, tools):
                     found = replace(found, **fields)
             except BerthError as error:
                 say(f"bench: {recipe}: {error.message}")

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.bench import builds, configs, floor, guest, host, least, measured, poweron, restart, updates
-from builder.bench.__main__ import parser
+from builder.bench.__main__ import PARTS, parser, plan
 from builder.bench.boots import Boot, middle, ratio
 from builder.bench.builds import Builds
-from builder.bench.goals import GOALS, verdict
+from builder.bench.goals import GOALS, more, verdict
 from builder.bench.guest import Mark
 from builder.bench.measured import Measured
 from builder.bench.poweron import PowerOn
@@ -135,6 +135,44 @@ def test_goals_are_for_the_cloud_kernel() -> None:
     one = figures()
     full = Figures(recipe=one.recipe, kernel="full", sizes=one.sizes)
     assert "≤" not in report([full])
+
+
+def with_full(*, iso: int, first_line: float) -> str:
+    cloud = figures()
+    (boot,) = cloud.boots
+    assert cloud.sizes is not None
+    marks = boot.marks | {events.CONTAINER_OUTPUT: Mark(wall=first_line, kernel=6.0, processor=7.0)}
+    full = Figures(
+        recipe=cloud.recipe,
+        kernel="full",
+        sizes=replace(cloud.sizes, iso=iso),
+        boots=(replace(boot, marks=marks),),
+    )
+    other = replace(full, recipe="podman")  # whose cloud kernel was not measured
+    return report([cloud, full, other])
+
+
+def test_the_full_kernel_stands_beside_the_cloud_kernel_of_the_same_recipe_and_run() -> None:
+    text = with_full(iso=57_700_000, first_line=7.4)
+    for expected in ("| minimal, cloud | 43.0 (≤ 43) |", "| minimal, full | 57.7 (14.7 more ≤ 30) |",
+                     "| podman, full | 57.7 |",
+                     "7.40 (1.40 more ≤ 1.5) / 6.00 / 3.50 |", "7.40 / 6.00 / 3.50 |"):  # fmt: skip
+        assert expected in text
+    text = with_full(iso=73_100_000, first_line=7.6)
+    assert "73.1 (30.1 more ≤ 30: no)" in text
+    assert "7.60 (1.60 more ≤ 1.5: no)" in text
+    assert more(5.0, 6.0, 1.5) == "5.00 (1.00 less ≤ 1.5)"
+    assert (more(5.0, None, 1.5), more(None, 6.0, 1.5)) == ("5.00", "–")
+
+
+def test_make_bench_measures_sizes_and_boots_of_both_kernels() -> None:
+    usual = parser().parse_args([])
+    planned = plan(usual.only.split(","), usual.kernels)
+    assert set(planned["cloud"]) == set(PARTS) - {"configs", "updates"}  # once, not for each recipe
+    assert planned["full"] == ("sizes", "boots")
+    assert plan(("counted",), None) == {"cloud": ("counted",)}
+    assert plan(("sizes", "builds"), "full") == {"full": ("sizes", "builds")}
+    assert plan(("configs",), None) == {}
 
 
 def test_ratios_are_over_the_same_runs_floor() -> None:
