@@ -144,6 +144,7 @@ def build(order: Order) -> Built:
             built = _build(order, inputs)
         except BlobDamaged as damage:
             # It is taken away already, so that its maker makes it anew.
+            order.progress.clear()
             order.progress.note(damage.message)
             built = _build(order, inputs)
         write_record(order.out, key, built)

@@ -27,6 +27,9 @@ class Progress(Protocol):
     def note(self, message: str) -> None:
         """Say one line to the person who watches."""
 
+    def clear(self) -> None:
+        """Take away what is shown of tasks that will not come to their end; further ones may begin."""
+
 
 class SilentTask:
     """A task that nobody watches."""
@@ -47,3 +50,6 @@ class SilentProgress:
 
     def note(self, message: str) -> None:
         """Ignore it."""
+
+    def clear(self) -> None:
+        """Nothing is shown."""

@@ -169,7 +169,12 @@ def obey(words: Sequence[str]) -> int:
         if arguments.verb is None:
             build_parser().print_help()
             return 2
-        return load_verb(arguments.verb).run(arguments, Context.create(quiet=arguments.quiet, as_json=arguments.json))
+        verb_module = load_verb(arguments.verb)
+        context = Context.create(quiet=arguments.quiet, as_json=arguments.json)
+        try:
+            return verb_module.run(arguments, context)
+        finally:
+            context.progress.clear()  # before a failure is told
     except BerthError as error:
         report(error, as_json=arguments.json)
         return error.exit_status

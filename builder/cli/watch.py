@@ -121,6 +121,12 @@ class BarProgress:
         """Say one line above the bars."""
         self._bars.console.print(f"  {message}", highlight=False, markup=False)
 
+    def clear(self) -> None:
+        """Take the bars away and give the cursor back, which is hidden as long as one is drawn."""
+        for identity in self._bars.task_ids:
+            self._bars.remove_task(identity)
+        self._bars.stop()
+
 
 @dataclass(kw_only=True)
 class MeasuredBar(BarTask):
@@ -153,3 +159,6 @@ class PlainProgress:
     def note(self, message: str) -> None:
         """Say one line."""
         print(f"  {message}", file=self._stream, flush=True)
+
+    def clear(self) -> None:
+        """Lines stay."""

@@ -7,6 +7,7 @@ import pty
 import random
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from fakes.locks import make_lock, solved, universe
-from fakes.mirror import FakeDeb, FakeMirror, running_mirror
+from fakes.mirror import Behaviour, FakeDeb, FakeMirror, replaced, running_mirror
 
 from builder.lock.file import write_lock
 from builder.lock.model import LockedPart
@@ -67,16 +68,21 @@ def slow_until(seen: threading.Event) -> Callable[[BaseHTTPRequestHandler, bytes
     return behaviour
 
 
-def fetch(lock: Path, mirror: FakeMirror, stderr: int) -> subprocess.Popen[bytes]:
-    """Start a download as `berth fetch` does, without the tools that it also brings; messages go to `stderr`."""
+def start(folder: Path, stderr: int, *words: str) -> subprocess.Popen[bytes]:
+    """Start Python in a folder with a store of its own, as on a terminal; messages go to `stderr`."""
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(lock.parent), "BERTH_CACHE": str(lock.parent / "cache"),
+        "PATH": os.environ["PATH"], "HOME": str(folder), "BERTH_CACHE": str(folder / "cache"),
         "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120", "LC_ALL": "C.UTF-8",
     }  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(lock), mirror.base],
-        cwd=lock.parent, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+        [sys.executable, *words],
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
     )  # fmt: skip
+
+
+def fetch(lock: Path, mirror: FakeMirror, stderr: int) -> subprocess.Popen[bytes]:
+    """Start a download as `berth fetch` does, without the tools that it also brings; messages go to `stderr`."""
+    return start(lock.parent, stderr, "-c", PROGRAM, str(lock), mirror.base)
 
 
 def until(screen: int, wanted: re.Pattern[str]) -> re.Match[str]:
@@ -118,3 +124,37 @@ def test_where_no_bar_can_be_drawn_the_end_is_a_line(lock: Path, mirror: FakeMir
     assert process.returncode == 0, printed
     assert re.search(r"4\.0 MB of 4\.0 MB, [0-9.]+ [kM]B/s", printed.decode()), printed
     assert b"\x1b" not in printed
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "ctrl_c", "last"),
+    [(replaced(b"another file"), False, "  try: "), (None, True, "berth: stopped; nothing is half-written")],
+)
+def test_whoever_fails_or_is_stopped_gives_the_cursor_back(
+    tmp_path: Path, mirror: FakeMirror, behaviour: Behaviour | None, ctrl_c: bool, last: str
+) -> None:
+    """No bar is drawn any more when the failure is told, and its last line is ended."""
+    mirror.misbehave(".deb", behaviour or (lambda _handler, _body: mirror.released.wait()))
+    screen, terminal = pty.openpty()
+    process = start(tmp_path, terminal, "-m", "builder", "fetch", "minimal", "--mirror", mirror.base)
+    os.close(terminal)
+    text = b""
+    try:
+        while process.poll() is None or select.select([screen], [], [], 0)[0]:
+            try:
+                text += os.read(screen, 65536)
+            except OSError:
+                break
+            if ctrl_c and b"\x1b[?25l" in text and b"fetching" in text:
+                process.send_signal(signal.SIGINT)
+                ctrl_c = False
+        assert process.wait(DEADLINE) != 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
+    assert text.count(b"\x1b[?25l") == text.count(b"\x1b[?25h") == 1, text[-2000:]
+    told = text.rpartition(b"\x1b[?25h")[2].decode().splitlines()
+    assert told[-1].startswith(last), text[-2000:]
+    assert "fetching" not in "".join(told)
+    assert text.endswith(b"\n")
