@@ -26,7 +26,7 @@ endif
 
 setup: .venv/ready ## make .venv with the `berth` command and everything it needs
 
-run: setup    ## build the default recipe and boot its ISO in QEMU to its first healthy container
+run: setup    ## build the default recipe and boot its ISO in QEMU on your terminal (Ctrl-A X ends it); without one, to its first healthy container
 	@$(BERTH) build --heal $(RECIPE)
 	@$(BERTH) run $(PASS) --unattended container.healthy $(RECIPE)
 
