@@ -243,7 +243,7 @@ def test_a_power_cut_without_the_registry_brings_all_of_it_back(shop: Shop) -> N
     assert machine.get(8080) == b"hello from the registry\n"
     assert machine.get(8080, "/kept.txt") == b"kept\n"
     before = root.out("berthctl logs web --boot -1 -n 5000 --json")
-    assert "berth.logs/1" in before.splitlines()[0]
+    assert events.FORMAT in before.splitlines()[0]
     assert "berthctl" not in root.run("berthctl logs init --boot -1 -n 5").err
     running = {one["name"]: one["state"] for one in root.json("berthctl status --json")["containers"]}
     assert running == {"web": "running", "behind": "running", "saved": "running"}

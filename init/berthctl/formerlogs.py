@@ -1,4 +1,4 @@
-"""The program `former-logs BOOT LINES [NAME]`: what was said in a boot before, as lines of `berth.logs/1`.
+"""The program `former-logs BOOT LINES [NAME]`: what was said in a boot before, as lines of JSON.
 
 A child of PID 1, whose standard output is the connection of a `berthctl logs --boot -1`.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from init.formats import events
 from init.formats.logfile import FOLDER, FORMER_KEPT, file_name, parse
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -43,7 +44,7 @@ def answer(folder: str, boot: int, count: int, name: str | None) -> Iterator[dic
     if name is not None and file_name(name) not in there:
         yield _failure("name", f"there is no log of {name} in boot -{boot}", f"there are: {', '.join(there)}")
         return
-    yield {"format": "berth.logs/1"}
+    yield {"format": events.FORMAT}
     lines: list[dict[str, object]] = []
     for each in there if name is None else [file_name(name)]:
         lines += _tail(_lines(place, each), count)

@@ -130,7 +130,7 @@ def processes(supervisor: Supervisor, memory: Mapping[str, int], now: float) -> 
 
 
 def log_line(line: Line) -> dict[str, object]:
-    """Return one line of `berth.logs/1`."""
+    """Return one line of what `berthctl logs --json` prints."""
     return {"time": stamp(line.time), "t": round(line.t, 6), "name": line.name, "text": line.text}
 
 

@@ -144,7 +144,7 @@ class Reporter:
         if name is not None and name not in known:
             client.fail("name", f"there is no log of {name}", f"there are: {', '.join(sorted(known))}")
             return
-        client.send({"format": "berth.logs/1"})
+        client.send({"format": events.FORMAT})
         for line in self._of.logs.ring.newest(count, name):
             client.send(answers.log_line(line))
         if not request.get("follow"):

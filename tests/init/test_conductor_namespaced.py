@@ -186,6 +186,9 @@ def test_boot_look_and_power_off(boot):
     assert 5 < len(screen) <= 24
     assert "web" in guest.berthctl("ps").stdout.decode()
     assert "hello from web" in guest.berthctl("logs", "web").stdout.decode()
+    head, *lines = map(json.loads, guest.berthctl("logs", "web", "--json").stdout.splitlines())
+    assert head == {"format": events.FORMAT}
+    assert {"time", "t", "name", "text"} == set(lines[0])
     assert "container.healthy" in guest.berthctl("events").stdout.decode()
     assert guest.ask("timeline")["marks"]
 

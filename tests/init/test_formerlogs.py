@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from init.berthctl.formerlogs import answer
+from init.formats import events
 from init.formats.logfile import FORMER_KEPT, parse
 from init.pid1.formerboots import put_away
 
@@ -51,7 +52,7 @@ def test_all_services_in_the_order_of_the_boot(tmp_path: Path) -> None:
         init_log=f"{STAMP} 2.0 two words\nhalf a li",
     )
     head, *lines = answer(folder, 1, 3, None)
-    assert head == {"format": "berth.logs/1"}
+    assert head == {"format": events.FORMAT}
     assert [(line["name"], line["text"]) for line in lines] == [("init", "two words"), ("web", "three"), ("web", "f")]
     assert [line["text"] for line in answer(folder, 1, 9, "web") if "text" in line] == ["one", "three", "f"]
     assert list(answer(folder, 1, 0, None)) == [head]
