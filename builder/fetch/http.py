@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 17  # bytes
 _LONGEST_SAID = 200  # letters of a server's own words
+_MOST_DIGITS = 18  # of a length in bytes; what is longer is nonsense
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -40,7 +41,8 @@ class Limits:
     """Bounds of one request. Times are in seconds, `window_bytes` in bytes.
 
     A transfer is broken off when within `window` fewer than `window_bytes` came: a server that trickles would
-    otherwise hold a build for ever. An answer's headers have to be whole within `silence`.
+    otherwise hold a build for ever. An answer's headers have to be whole within `silence`, and so has what stands
+    before, between and behind the chunks of a body that comes in chunks.
     """
 
     connect: float = 15.0
@@ -171,8 +173,11 @@ class Client:
             response.close()
             if not (location.isascii() and location.isprintable()):
                 raise Refused(f"{shown(origin)}: redirected to an address that cannot be read")
-            target = urljoin(url, location)
-            problem = allowed_target(origin, target)
+            try:
+                target = urljoin(url, location)
+                problem = allowed_target(origin, target)
+            except ValueError:  # a bracket that is not closed, for one
+                raise Refused(f"{shown(origin)}: redirected to an address that cannot be read") from None
             if problem:
                 raise Refused(f"{shown(origin)}: redirected to {shown(target)}: {problem}")
             url = target
@@ -196,13 +201,13 @@ class Client:
 
     def _copy(self, response: requests.Response, write: Callable[[bytes], object], limit: int, *, exact: bool) -> None:
         name = shown(response.url)
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) > limit:
+        announced = _number(response.headers.get("Content-Length", ""))
+        if announced is not None and announced > limit:
             raise Refused(
                 f"{name}: the server wants to send {announced} bytes where at most {limit} are right"
                 + _web_page(response)
             )
-        if exact and announced.isdigit() and int(announced) < limit:
+        if exact and announced is not None and announced < limit:
             raise Refused(f"{name}: the server has {announced} bytes where {limit} are right" + _web_page(response))
         left = limit
         mark, came = time.monotonic(), 0
@@ -217,7 +222,7 @@ class Client:
                 if came < self.limits.window_bytes:
                     raise Interrupted(f"{name}: only {came} bytes came within {now - mark:.0f} s")
                 mark, came = now, 0
-        if announced.isdigit() and limit - left != int(announced):
+        if announced is not None and limit - left != announced:
             raise Interrupted(f"{name}: the connection ended after {limit - left} of {announced} bytes")
 
 
@@ -228,8 +233,12 @@ def _web_page(response: requests.Response) -> str:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    return _number(response.headers.get("Retry-After", ""))
+
+
+def _number(text: str) -> int | None:
+    """Return the number that a header states, or None: `isdigit` takes ² too, and `int` not any number of digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _innermost(error: BaseException) -> str:
@@ -265,10 +274,10 @@ class _Session(requests.Session):
 
 
 class _Deadline:
-    """Shuts a socket whose answer's headers are not whole in time; a time-out per `recv` does not see a trickle."""
+    """Shuts a socket from which one thing is not whole in time; a time-out per `recv` does not see a trickle."""
 
-    def __init__(self, connection: HTTPConnection, seconds: float) -> None:
-        self._socket = connection.sock
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._socket = sock
         self._over = False
         self._timer = threading.Timer(seconds, self._shut)
         self._timer.daemon = True
@@ -284,18 +293,33 @@ class _Deadline:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         if self._over:
-            raise TimeoutError("the answer's headers were not whole in time")
+            raise TimeoutError("the answer was not whole in time")
 
 
 def _connection_classes(seconds: float) -> dict[str, type[HTTPConnectionPool]]:
+    class Answer(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(sock, *arguments, **keywords)
+            self._socket = sock
+
+        def read1(self, n: int = -1) -> bytes:
+            # One `recv` reads from a plain body. Of chunks the length's line and, behind the last one, any number of
+            # trailer lines are read before `read1` returns.
+            with _Deadline(self._socket, seconds) if self.chunked else contextlib.nullcontext():
+                return super().read1(n)
+
     class Plain(HTTPConnection):
+        response_class = Answer
+
         def getresponse(self) -> Any:
-            with _Deadline(self, seconds):
+            with _Deadline(self.sock, seconds):
                 return super().getresponse()
 
     class Secure(HTTPSConnection):
+        response_class = Answer
+
         def getresponse(self) -> Any:
-            with _Deadline(self, seconds):
+            with _Deadline(self.sock, seconds):
                 return super().getresponse()
 
     class PlainPool(HTTPConnectionPool):

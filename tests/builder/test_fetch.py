@@ -146,6 +146,21 @@ def test_misbehaviour_is_told_and_leaves_nothing_in_the_store(
     assert not store.has(NAME)
 
 
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        fake.trailers_never_end,
+        fake.trickles_behind_a_chunk(b"0\r\n", b"A: b\r\n"),
+        fake.trickles_behind_a_chunk(b"1;", b"x"),
+    ],
+)
+def test_chunks_whose_end_never_comes(mirror: FakeMirror, store: Store, behaviour) -> None:
+    mirror.misbehave("file", behaviour)
+    with Client(IMPATIENT) as client, pytest.raises(Interrupted, match="no answer in time"):
+        client.get(mirror.url("file"), limit=10**6)
+    assert download(mirror, store, limits=IMPATIENT) == len(BODY)  # what has come whole is taken
+
+
 def test_a_web_page_that_is_too_long_is_called_one(mirror: FakeMirror) -> None:
     mirror.misbehave("file", fake.web_page)
     with Client() as client, pytest.raises(Refused, match="log-in portal"):
@@ -370,6 +385,12 @@ def test_a_disk_that_fills_is_not_taken_for_the_network(mirror: FakeMirror, stor
         (b"", "closed without an answer"),
         (b"HTTP/1.1 404 no\xff\x1b[31m\r\nContent-Length: 0\r\n\r\n", "answers 404 no??[31m"),
         (b"HTTP/1.1 302 x\r\nLocation: http://\xff\x1b[3/\r\nContent-Length: 0\r\n\r\n", "cannot be read"),
+        (b"HTTP/1.1 302 x\r\nLocation: http://[x/\r\nContent-Length: 0\r\n\r\n", "cannot be read"),
+        (b"HTTP/1.1 302 x\r\nLocation: http://[::1%25/\r\nContent-Length: 0\r\n\r\n", "cannot be read"),
+        (b"HTTP/1.1 503 x\r\nRetry-After: \xb2\r\nContent-Length: 0\r\n\r\n", "answers 503"),
+        (b"HTTP/1.1 503 x\r\nRetry-After: " + b"9" * 5000 + b"\r\nContent-Length: 0\r\n\r\n", "answers 503"),
+        (b"HTTP/1.1 200 x\r\nContent-Length: \xb2\r\n\r\n" + b"x" * 1001, "larger than the 1000 bytes"),
+        (b"HTTP/1.1 200 x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n" + b"x" * 1001, "larger than the 1000"),
     ],
 )
 def test_a_server_that_talks_no_http_is_called_so_and_its_bytes_are_not_shown(answer: bytes, said: str) -> None:

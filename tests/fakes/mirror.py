@@ -275,6 +275,35 @@ def chunked(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.wfile.write(b"0\r\n\r\n")
 
 
+def _begin_chunks(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n")
+
+
+def trailers_never_end(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    _begin_chunks(handler, body)
+    handler.wfile.write(b"0\r\n")
+    while not _released(handler).is_set():
+        handler.wfile.write(b"A: b\r\n")
+
+
+def trickles_behind_a_chunk(start: bytes, piece: bytes) -> Behaviour:
+    """Behind the only chunk send `start`, and then `piece` again and again, for longer than a test waits."""
+
+    def behaviour(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        _begin_chunks(handler, body)
+        handler.wfile.write(start)
+        for _ in range(600):
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            if _released(handler).wait(0.05):
+                return
+
+    return behaviour
+
+
 def never_ends(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     handler.send_response(200)
     handler.send_header("Connection", "close")
