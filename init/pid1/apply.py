@@ -70,6 +70,7 @@ class Applier:
         self._problems: dict[str, str] = {}
         self._numbers: dict[str, int] = {}  # of every container that there was in this boot
         self.on_change: Callable[[], None] = lambda: None
+        loop.on_aside = self._on_aside
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -83,8 +84,7 @@ class Applier:
         except Exception as error:
             self.problem(f"{what}: {_words(error)}", about=what)
             return False
-        if self._problems.pop(what, None) is not None:
-            self._loop.soon("change", self.on_change)
+        self._solved(what)
         return True
 
     def insist(self, what: str, act: Callable[[], object], pause: float = AGAIN) -> None:
@@ -98,6 +98,17 @@ class Applier:
         self.say(text)
         self._problems[about or text] = text
         self._loop.soon("change", self.on_change)
+
+    def _solved(self, about: str) -> None:
+        if self._problems.pop(about, None) is not None:
+            self._loop.soon("change", self.on_change)
+
+    def _on_aside(self, descriptor: int, text: str) -> None:
+        about = f"descriptor {descriptor}"
+        if text:
+            self.problem(text, about)
+        else:
+            self._solved(about)
 
     def perform(self, stage: Stage, machine: Machine) -> None:
         """Do a stage's work."""

@@ -128,7 +128,7 @@ class Conductor:
         self.passage = Passage(system, self.loop, lambda text: self.logs.say("init", text), lambda: self.descent.is_up)
         self.faults = Faults(self.console, self.logs)
         self.configuring = Configuring(self)
-        self.control = Control(system, self.loop, self.reporter.answer)
+        self.control = Control(system, self.loop, self.reporter.answer, self.say)
         self._config: ConfigChild | None = None
         self._seed_disk = SeedDisk(system, self.loop, early, self.applier.problem, self._find_sources)
         self._seed = SeedNetwork(system, self.loop, self.performer, self.logs)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 from init.formats.bare import deque
+from init.pid1.listener import Listener
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -155,11 +156,17 @@ class Control:
     """Listens, and hands each request that may be made to `answer(client, request)`."""
 
     def __init__(
-        self, system: System, loop: Loop, answer: Callable[[Client, Mapping[str, object]], None], path: str = PATH
+        self,
+        system: System,
+        loop: Loop,
+        answer: Callable[[Client, Mapping[str, object]], None],
+        say: Callable[[str], None],
+        path: str = PATH,
     ) -> None:
         self.system = system
         self._loop = loop
         self._answer = answer
+        self._say = say
         self._path = path
         self._clients: dict[int, Client] = {}
         self._writable: dict[int, bool] = {}
@@ -170,14 +177,9 @@ class Control:
         self.system.make_folder(self._path.rpartition("/")[0])
         if self._listening is None:
             self._listening = self.system.listen_local(self._path, 0o666)  # who may do what is asked of the kernel
-        listening = self._listening
-        self._loop.watch(listening, "control socket", lambda: self._accept(listening))
+        Listener(self.system, self._loop, "control socket", self._listening, take=self._take, say=self._say).begin()
 
-    def _accept(self, listening: int) -> None:
-        try:
-            descriptor, _ = self.system.accept(listening)
-        except BlockingIOError:
-            return
+    def _take(self, descriptor: int, _: str) -> None:
         try:
             client = Client(self, descriptor, self.system.peer(descriptor))
             self._clients[descriptor] = client

@@ -1,8 +1,9 @@
 """The loop of PID 1: descriptors, timers, and the last net.
 
 Whatever happens in a handler, the loop goes on. An exception is caught here, told to `on_fault` (under a net of its
-own), and forgotten; a descriptor's handler that raises `PATIENCE` times in a row is disarmed, for it would spin. This
-is the one place in PID 1 that catches everything: if it didn't, the kernel would panic.
+own), and forgotten; a descriptor's handler that raises `PATIENCE` times in a row would spin, so it is set aside for a
+while, longer each time, never for ever, and `on_aside` hears of it. This is the one place in PID 1 that catches
+everything: if it didn't, the kernel would panic.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from init.pid1.system import System
 
-PATIENCE = 5  # exceptions in a row before a descriptor's handler is disarmed
+PATIENCE = 5  # exceptions in a row before a descriptor's handler is set aside
+ASIDE = 10.0  # seconds for which it is, doubling with each exception that follows
+DOUBLINGS_MOST = 5
 IDLE_MOST = 5.0  # seconds that one wait lasts at most
 BURST = 256  # things to do at once before descriptors and timers are looked at again
 
@@ -27,24 +30,52 @@ class Loop:
     def __init__(self, system: System, on_fault: Callable[[str, BaseException], None]) -> None:
         self._system = system
         self._on_fault = on_fault
-        self._handlers: dict[int, tuple[str, Callable[[], None]]] = {}
+        self._handlers: dict[int, tuple[str, Callable[[], None], bool]] = {}
+        self._resting: dict[int, tuple[str, Callable[[], None], bool]] = {}
         self._faults: dict[int, int] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._soon: deque[tuple[str, Callable[[], None]]] = deque()
         self._wait_faults = 0
         self.finished = False
+        # A descriptor, and what is wrong with its handler: empty once it works again, or is no longer wanted.
+        self.on_aside: Callable[[int, str], None] = lambda _descriptor, _text: None
 
     def watch(self, descriptor: int, name: str, handler: Callable[[], None], *, writable: bool = False) -> None:
         """Call `handler` whenever a descriptor has news. Raise OSError when it can't be waited for."""
         self._system.watch(descriptor, writable=writable)
-        self._handlers[descriptor] = (name, handler)
-        self._faults.pop(descriptor, None)
+        self._wake(descriptor)
+        self._handlers[descriptor] = (name, handler, writable)
+        self._forgive(descriptor)
 
     def unwatch(self, descriptor: int) -> None:
         """Forget a descriptor; before it is closed."""
+        self._wake(descriptor)
+        self._forgive(descriptor)
         if self._handlers.pop(descriptor, None) is not None:
-            self._faults.pop(descriptor, None)
             self._system.unwatch(descriptor)
+
+    def rest(self, descriptor: int, seconds: float) -> None:
+        """Don't wait for a descriptor for so long. Who watches or unwatches it meanwhile has the last word."""
+        entry = self._handlers.pop(descriptor, None)
+        if entry is not None:
+            self._resting[descriptor] = entry
+            self.after(f"rest {descriptor}", seconds, lambda: self._again(descriptor, seconds))
+            self.guard(f"{entry[0]}: rest", lambda: self._system.unwatch(descriptor))
+
+    def _again(self, descriptor: int, seconds: float) -> None:
+        name, _, writable = self._resting[descriptor]
+        if self.guard(f"{name}: again", lambda: self._system.watch(descriptor, writable=writable)):
+            self._handlers[descriptor] = self._resting.pop(descriptor)
+        else:
+            self.after(f"rest {descriptor}", seconds, lambda: self._again(descriptor, seconds))
+
+    def _wake(self, descriptor: int) -> None:
+        if self._resting.pop(descriptor, None) is not None:
+            self.cancel(f"rest {descriptor}")
+
+    def _forgive(self, descriptor: int) -> None:
+        if self._faults.pop(descriptor, 0) >= PATIENCE:
+            self.guard("aside", lambda: self.on_aside(descriptor, ""))
 
     def after(self, key: str, seconds: float, handler: Callable[[], None]) -> None:
         """Call `handler` once, `seconds` from now, in place of the timer of the same key."""
@@ -120,15 +151,17 @@ class Loop:
         entry = self._handlers.get(descriptor)
         if entry is None:  # an earlier handler of this round took it away
             return
-        name, handler = entry
+        name, handler, _ = entry
         if self.guard(name, handler):
-            self._faults.pop(descriptor, None)
+            self._forgive(descriptor)
             return
         count = self._faults.get(descriptor, 0) + 1
         self._faults[descriptor] = count
         if count >= PATIENCE and self._handlers.get(descriptor) is entry:
-            self.guard(f"{name}: disarmed", lambda: self.unwatch(descriptor))
-            self._tell(name, RuntimeError(f"disarmed after {count} exceptions in a row"))
+            seconds = ASIDE * 2 ** min(count - PATIENCE, DOUBLINGS_MOST)
+            text = f"{name}: failed {count} times in a row, again in {seconds:g} s; see berthctl logs init"
+            self.rest(descriptor, seconds)
+            self.guard("aside", lambda: self.on_aside(descriptor, text))
 
     def _run_timers(self) -> None:
         now = self._system.now()

@@ -10,6 +10,7 @@ from init.formats.service import Readiness, Restart, Service
 from init.formats.sha256 import sha256
 from init.pid1 import cgroups
 from init.pid1.lifecycle import State
+from init.pid1.listener import Listener
 from init.pid1.perform import BASE_ENVIRONMENT
 from init.pid1.scripts import KEY_SERVICE
 from init.pid1.system import Spawn
@@ -33,6 +34,7 @@ KEY = f"{KEY_FOLDER}/ssh_host_ed25519_key"
 PRIVILEGE_SEPARATION = "/run/sshd"  # sshd(8): empty, root's own; without it no connection is served
 CONNECTIONS_MOST = 32
 PER_ADDRESS_MOST = 8
+AGAIN = 5.0  # seconds until a host key that could not be read is read again
 
 
 def key_service() -> Service:
@@ -80,16 +82,24 @@ class SshDoor:
     def serve(self) -> None:
         """There is a host key: take connections."""
         if self._listening is not None:
-            self._loop.watch(self._listening, "ssh", self._accept)
+            Listener(self._system, self._loop, "ssh", self._listening, take=self._take, say=self._say).begin()
 
     def look(self) -> None:
-        """Serve once the host key has been made, and say its fingerprint. Raise OSError where it can't be read."""
+        """Serve once the host key has been made, and say its fingerprint."""
         key = self._performer.supervisor.services.get(KEY_SERVICE)
         if key is None or self._told or key.state is not State.DONE:
             return
         self._told = True
-        self.serve()
-        public = self._system.read(f"{KEY}.pub", 1 << 16).decode("utf-8", "replace")
+        self._begin()
+
+    def _begin(self) -> None:
+        try:
+            self.serve()
+            public = self._system.read(f"{KEY}.pub", 1 << 16).decode("utf-8", "replace")
+        except OSError as error:
+            self._say(f"ssh: {error.strerror or error}; tried again in {AGAIN:g} s")
+            self._loop.after("ssh host key", AGAIN, self._begin)
+            return
         self._say(f"ssh host key: {fingerprint(public)} (ed25519)")
 
     def close(self) -> None:
@@ -99,13 +109,7 @@ class SshDoor:
             self._loop.unwatch(listening)
             self._system.close(listening)
 
-    def _accept(self) -> None:
-        if self._listening is None:
-            return
-        try:
-            connection, address = self._system.accept(self._listening)
-        except BlockingIOError:
-            return
+    def _take(self, connection: int, address: str) -> None:
         try:
             if self._is_full(address):
                 self._logs.say(NAME, f"{address}: refused, there are {len(self._open)} connections")

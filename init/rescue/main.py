@@ -43,7 +43,7 @@ class Rescue:
         parts = (
             ("host name", lambda: self._kernel.set_hostname(machine.hostname)),
             ("accounts", lambda: lifeline.write_etc(self._kernel, machine, self._release)),
-            ("control socket", Control(self._kernel, self._loop, self._answer).open),
+            ("control socket", Control(self._kernel, self._loop, self._answer, say).open),
             ("network", self._net.begin),
             ("ssh", self._door.open),
             ("reaping", self._reap),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 from fakes import machine
@@ -26,7 +28,8 @@ class Desk:
         self.faults: list[str] = []
         self.loop = Loop(self.system, lambda where, error: self.faults.append(f"{where}: {error}"))
         self.clients: list[Client] = []
-        self.control = Control(self.system, self.loop, self.answer)
+        self.said: list[str] = []
+        self.control = Control(self.system, self.loop, self.answer, self.said.append)
         self.control.open()
 
     def answer(self, client: Client, request) -> None:
@@ -56,6 +59,26 @@ def test_a_request_is_answered_and_the_connection_closed():
     connection = desk.send(b'{"verb": "status"}\n')
     assert answer(connection) == {"verb": "status"}
     assert connection.closed
+
+
+def test_where_the_kernel_has_no_room_for_a_connection_it_waits_and_that_is_said_once():
+    desk = Desk()
+    accept, refused = desk.system.accept, []
+
+    def full(descriptor: int):
+        if len(refused) < 20:
+            refused.append(descriptor)
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        return accept(descriptor)
+
+    desk.system.accept = full  # type: ignore[method-assign]
+    begun, connection = desk.system.seconds, desk.send(b'{"verb": "status"}\n')
+    while not connection.closed:
+        desk.loop.turn()
+    assert answer(connection) == {"verb": "status"}
+    assert desk.said == ["control socket: a connection can't be taken now: Too many open files in system"]
+    assert desk.faults == []
+    assert 20 <= desk.system.seconds - begun < 25, "one try a second"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fakes.running import RunningSystem, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from init.pid1.loop import PATIENCE, Loop
+from init.pid1.loop import ASIDE, DOUBLINGS_MOST, PATIENCE, Loop
 
 FAULTS = (
     RuntimeError("r"),
@@ -34,18 +34,87 @@ def turns(loop: Loop, count: int) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
-def test_a_handler_that_always_raises_is_disarmed(fault):
+def test_a_handler_that_always_raises_is_set_aside_and_tried_ever_more_slowly(fault):
     system, loop, told = make()
+    aside: list[str] = []
+    loop.on_aside = lambda _descriptor, text: aside.append(text)
     reading, _ = system.make_pipe()
     system.pipes[0].data = b"x"
+    at: list[float] = []
 
     def handler() -> None:
+        at.append(system.seconds)
         raise fault
 
     loop.watch(reading, "bad", handler)
-    turns(loop, PATIENCE + 3)
-    assert told == [f"bad: {type(fault).__name__}"] * PATIENCE + ["bad: RuntimeError"]
+    turns(loop, PATIENCE)
+    assert told == [f"bad: {type(fault).__name__}"] * PATIENCE
     assert reading not in system.watched
+    assert aside == ["bad: failed 5 times in a row, again in 10 s; see berthctl logs init"]
+    while len(at) < PATIENCE + 8:
+        loop.turn()
+    pauses = [after - before for before, after in zip(at[PATIENCE - 1 :], at[PATIENCE:], strict=False)]
+    assert pauses == pytest.approx([ASIDE * 2 ** min(n, DOUBLINGS_MOST) for n in range(8)], rel=1e-3)
+
+
+def test_a_handler_that_was_set_aside_works_again_and_that_is_told():
+    system, loop, _ = make()
+    aside: list[str] = []
+    loop.on_aside = lambda _descriptor, text: aside.append(text)
+    reading, _ = system.make_pipe()
+    system.pipes[0].data = b"x"
+    calls: list[int] = []
+
+    def handler() -> None:
+        calls.append(1)
+        if len(calls) <= PATIENCE + 1:
+            raise RuntimeError
+
+    loop.watch(reading, "bad", handler)
+    while len(calls) < PATIENCE + 5:
+        loop.turn()
+    assert [bool(text) for text in aside] == [True, True, False]
+
+
+@pytest.mark.parametrize("once_more", [True, False])
+def test_who_was_set_aside_may_be_forgotten_or_wanted_anew(once_more):
+    system, loop, _ = make()
+    aside: list[str] = []
+    loop.on_aside = lambda _descriptor, text: aside.append(text)
+    reading, _ = system.make_pipe()
+    system.pipes[0].data = b"x"
+    loop.watch(reading, "bad", lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+    turns(loop, PATIENCE)
+    seen: list[int] = []
+    if once_more:
+        loop.watch(reading, "good", lambda: seen.append(1))
+    else:
+        loop.unwatch(reading)
+    turns(loop, 20)
+    assert bool(seen) is once_more
+    assert aside[-1] == ""
+
+
+def test_watching_again_is_tried_until_it_can_be():
+    system, loop, told = make()
+    reading, _ = system.make_pipe()
+    system.pipes[0].data = b"x"
+    seen: list[int] = []
+    loop.watch(reading, "pipe", lambda: seen.append(1))
+    watch, refused = system.watch, []
+
+    def full(descriptor: int, *, writable: bool = False) -> None:
+        if len(refused) < 2:
+            refused.append(descriptor)
+            raise OSError(12, "no memory")
+        watch(descriptor, writable=writable)
+
+    loop.rest(reading, 3.0)
+    system.watch = full  # type: ignore[method-assign]
+    turns(loop, 5)
+    assert told == ["pipe: again: OSError"] * 2
+    assert seen
+    assert system.seconds >= 9.0
 
 
 def test_one_that_recovers_is_kept():
