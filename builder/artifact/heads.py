@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from typing import BinaryIO
 
 from builder.errors import InputError
@@ -57,17 +58,27 @@ def _qcow2(head: bytes) -> str | None:
     return None
 
 
-def _gpt(file: BinaryIO) -> str | None:
-    primary = _at(file, gpt.SECTOR, _TABLE)
-    size = file.seek(0, io.SEEK_END)
-    backup = _at(file, size - _TABLE, _TABLE) if size > _TABLE else b""
+def read_table(read_at: Callable[[int, int], bytes], size: int) -> tuple[gpt.Table, bool]:
+    """Return the partition table of a disk of `size` bytes, and whether that is the backup, for the primary is damaged.
+
+    `read_at` takes offset and count in bytes. Raises ValueError where both are damaged.
+    """
+    primary = read_at(gpt.SECTOR, _TABLE)
     try:
-        gpt.decode(primary[: gpt.SECTOR], primary[gpt.SECTOR :])
+        return gpt.decode(primary[: gpt.SECTOR], primary[gpt.SECTOR :]), False
     except ValueError as error:
+        backup = read_at(size - _TABLE, _TABLE) if size > _TABLE else b""
         try:
-            gpt.decode(backup[gpt.ARRAY_BYTES :], backup[: gpt.ARRAY_BYTES])
+            return gpt.decode(backup[gpt.ARRAY_BYTES :], backup[: gpt.ARRAY_BYTES]), True
         except ValueError:
-            return f"{error}, and there is no sound backup at its end"
+            raise ValueError(f"{error}, and there is no sound backup at its end") from error
+
+
+def _gpt(file: BinaryIO) -> str | None:
+    try:
+        read_table(lambda offset, count: _at(file, offset, count), file.seek(0, io.SEEK_END))
+    except ValueError as error:
+        return str(error)
     return None
 
 

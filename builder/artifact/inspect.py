@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from builder.artifact import bundle, fat, iso, iso9660, qcow2, raw
+from builder.artifact.heads import read_table
 from builder.artifact.manifest import Manifest
 from builder.artifact.whole import check_whole
 from builder.errors import BuildError, InputError, Place
@@ -42,6 +43,9 @@ class Inspection:
     size: int
     manifest: Manifest | None
     partitions: tuple[tuple[str, int], ...] = ()  # names and bytes, of disks
+    table: str | None = (
+        None  # which of a disk's partition tables was read: `primary`, or `backup` where that is damaged
+    )
     order: str | None = None
     slots: tuple[tuple[str, SlotFacts], ...] = ()
     files: tuple[tuple[str, int], ...] = field(default=())  # of ISOs and bundles
@@ -55,6 +59,7 @@ class Inspection:
             "path": str(self.path.resolve()),
             "size": self.size,
             "partitions": [{"name": name, "size": size} for name, size in self.partitions],
+            "table": self.table,
             "order": self.order,
             "slots": {
                 name: {"root_hash": slot.root_hash, "tries": slot.tries, "good": slot.good} for name, slot in self.slots
@@ -146,7 +151,8 @@ def _recognise(path: Path, file: BinaryIO) -> Inspection:
         return _iso(path, file, size)
     if head[:4] == qcow2.MAGIC:
         return _disk("qcow2", path, qcow2.Reader(file), size)
-    if head[512:520] == gpt.SIGNATURE:
+    file.seek(max(0, size - disk.SECTOR))
+    if gpt.SIGNATURE in (head[512:520], file.read(len(gpt.SIGNATURE))):
         return _disk("raw", path, _File(file), size)
     if head[257:262] == b"ustar":
         return _bundle(path, file, size)
@@ -191,7 +197,7 @@ def _bundle(path: Path, file: BinaryIO, size: int) -> Inspection:
 
 
 def _disk(kind: str, path: Path, image: _Image, size: int) -> Inspection:
-    table = gpt.decode(image.read_at(disk.SECTOR, disk.SECTOR), image.read_at(2 * disk.SECTOR, gpt.ARRAY_BYTES))
+    table, by_backup = read_table(image.read_at, image.size)
     if any(table.named(disk.record_name(copy)) is None for copy in (0, 1)):
         raise InputError(f"{path} is a disk, but not Berth's", hint=_HINT)
     record = bootrecord.current((_record(image, table, 0), _record(image, table, 1)))
@@ -207,6 +213,7 @@ def _disk(kind: str, path: Path, image: _Image, size: int) -> Inspection:
         partitions=tuple(
             (entry.name, (entry.last - entry.first + 1) * disk.SECTOR) for _, entry in sorted(table.entries.items())
         ),
+        table="backup" if by_backup else "primary",
         order="".join(record.order) if record else None,
         slots=slots,
     )

@@ -12,8 +12,8 @@ import struct
 from typing import BinaryIO
 
 from builder.errors import InputError
+from init.formats import gpt
 
-_SECTOR = 512
 _ISO_DESCRIPTOR = 16 * 2048
 _OFFSET = 0x00FF_FFFF_FFFF_FE00  # of a table's entry; the other bits are flags
 _MOST_TABLES = 1 << 16
@@ -42,10 +42,10 @@ def _needed(file: BinaryIO) -> int:
         return int(blocks * block)
     if head[:4] == b"QFI\xfb":
         return _qcow2(file, head)
-    if head[_SECTOR : _SECTOR + 8] == b"EFI PART" and len(head) == 1024:
-        (backup,) = struct.unpack_from("<Q", head, _SECTOR + 32)
-        return int((backup + 1) * _SECTOR)
-    return 0
+    try:
+        return gpt.decode(head[gpt.SECTOR :], _at(file, 2 * gpt.SECTOR, gpt.ARRAY_BYTES)).sectors * gpt.SECTOR
+    except ValueError:  # no disk, or one whose primary table is damaged, and tells nothing
+        return 0
 
 
 def _qcow2(file: BinaryIO, head: bytes) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from builder.artifact.inspect import Inspection, inspect
-from builder.artifact.manifest import Manifest
+from builder.artifact.manifest import Manifest, entry_fields
 from builder.cli.context import Context
 from builder.cli.watch import show_bytes
 from builder.errors import InputError
+from builder.rootfs.entry import Entry
 
 EXAMPLES = """\
   berth inspect build/out/podman/podman.iso           version, packages by size, what the recipe's rules saved
@@ -24,22 +25,26 @@ _SHOWN = 15
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("image", metavar="IMAGE", type=Path, help="an ISO, raw, qcow2, bundle or manifest")
-    parser.add_argument("--files", metavar="PATH", help="list files below PATH ('' for all)")
+    parser.add_argument("--files", metavar="PATH", help="list files below PATH ('' for all); --json: as `entries`")
     parser.add_argument("--all", action="store_true", help="all packages, not only the largest")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Read the artifact and print what was found."""
     found = inspect(arguments.image)
+    entries = None if arguments.files is None else below(found, arguments.files.strip("/"))
     if context.as_json:
-        print(json.dumps(found.to_json()))
+        listed = {} if entries is None else {"entries": [entry_fields(entry) for entry in entries]}
+        print(json.dumps(found.to_json() | listed))
         return 0
-    if arguments.files is not None:
-        show_files(found, arguments.files.strip("/"))
+    if entries is not None:
+        show_files(entries)
         return 0
     print(f"{found.path}: {found.kind}, {show_bytes(found.size)}")
     for name, size in (*found.files, *found.partitions):
         print(f"  {name:24} {show_bytes(size):>9}")
+    if found.table == "backup":
+        print("  the first partition table is damaged: this was read by the one at the end")
     for name, slot in found.slots:
         state = "" if slot.tries is None else f", {slot.tries} tries, {'good' if slot.good else 'not confirmed yet'}"
         print(f"  slot {name}: root {str(slot.root_hash)[:16]}…{state}")
@@ -69,19 +74,24 @@ def show_manifest(manifest: Manifest, *, everything: bool) -> None:
         print(f"  {saved.pattern:40} {show_bytes(saved.size):>9}  {saved.reason}")
 
 
-def show_files(found: Inspection, below: str) -> None:
-    """Print one line a file: mode, owner, size, where from, path. Raise InputError where there is none."""
+def below(found: Inspection, folder: str) -> list[Entry]:
+    """Return what the image holds at `folder` and below ('': all of it). Raise InputError where there is nothing."""
     if found.manifest is None:
         raise InputError(
             f"{found.path} carries no manifest of what is in its slots",
             hint="give the .manifest.json that was built with it",
         )
     entries = found.manifest.entries
-    shown = [entry for entry in entries if not below or entry.path == below or entry.path.startswith(below + "/")]
+    shown = [entry for entry in entries if not folder or entry.path == folder or entry.path.startswith(folder + "/")]
     if not shown:
-        folder = nearest_folder(below, {entry.path for entry in entries})
-        raise InputError(f"{found.path} holds no /{below}", hint=f"berth inspect {found.path} --files '{folder}'")
-    for entry in shown:
+        nearest = nearest_folder(folder, {entry.path for entry in entries})
+        raise InputError(f"{found.path} holds no /{folder}", hint=f"berth inspect {found.path} --files '{nearest}'")
+    return shown
+
+
+def show_files(entries: Iterable[Entry]) -> None:
+    """Print one line a file: mode, owner, size, where from, path."""
+    for entry in entries:
         arrow = f" -> {entry.target}" if entry.target else ""
         facts = f"{entry.kind.value:5} {entry.mode:04o} {entry.uid}:{entry.gid:<5} {entry.size:>10}"
         print(f"{facts} {entry.origin:24} /{entry.path}{arrow}")

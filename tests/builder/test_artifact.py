@@ -17,6 +17,7 @@ from builder.artifact.contents import Contents, contents_of
 from builder.artifact.manifest import Manifest
 from builder.cli import diff
 from builder.cli import inspect as inspect_verb
+from builder.cli.main import main
 from builder.errors import BuildError, InputError
 from builder.grub import core
 from builder.image.slot import SlotImage
@@ -24,6 +25,7 @@ from builder.lock.model import Lock, LockedPackage, LockedPart, LockedRelease
 from builder.recipe import load
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.exclude import Saved
+from init.formats import bootrecord, disk, gpt
 from init.formats.release import Release
 
 RELEASE = Release(
@@ -283,6 +285,56 @@ def test_what_is_no_image_is_said_to_be_none(data: bytes, tmp_path: Path) -> Non
     assert str(caught.value.place) == str(path)
     with pytest.raises(InputError, match="cannot be read"):
         inspect.inspect(tmp_path / "absent")
+
+
+# Bytes of the first partition table: all of its header, a byte of where the backup is, a byte of the entries.
+TORN = {"header": slice(512, 1024), "length": slice(550, 551), "array": slice(1024, 1025)}
+
+
+@pytest.mark.parametrize("torn", TORN.values(), ids=list(TORN))
+def test_a_disk_is_told_by_its_backup_as_the_machine_reads_it(
+    torn: slice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "disk.raw"
+    write_disk(path)
+    whole = inspect.inspect(path)
+    assert (whole.kind, whole.order, whole.table) == ("raw", "ab", "primary")
+    data = bytearray(path.read_bytes())
+    data[torn] = bytes(byte ^ 0xFF for byte in data[torn])
+    path.write_bytes(data)
+    assert inspect.inspect(path) == replace(whole, table="backup")
+    found = qcow2.write_qcow2(raw=path, out=tmp_path / "disk.qcow2")
+    assert inspect.inspect(found.path) == replace(whole, kind="qcow2", path=found.path, size=found.size, table="backup")
+    assert main(["inspect", str(path)]) == 0
+    assert "the first partition table is damaged" in capsys.readouterr().out
+    data[-512:] = bytes(512)
+    path.write_bytes(data)
+    with pytest.raises(InputError):
+        inspect.inspect(path)
+
+
+def write_disk(path: Path) -> None:
+    """Write a disk that holds the two copies of a boot record and nothing else."""
+    sectors, size = 2048, bootrecord.COPY_BYTES // gpt.SECTOR
+    guid = "11111111-2222-4333-8444-55555555555"
+    entries = {
+        number: gpt.Entry(
+            type_guid=f"{guid}0",
+            guid=f"{guid}{number}",
+            first=first,
+            last=first + size - 1,
+            name=disk.record_name(copy),
+        )
+        for copy, (number, first) in enumerate(((1, 64), (2, 128)))
+    }
+    table = gpt.encode(gpt.Table(disk_guid=f"{guid}9", sectors=sectors, entries=entries))
+    data = bytearray(sectors * gpt.SECTOR)
+    data[: gpt.SECTOR + len(table.primary)] = table.protective_mbr + table.primary
+    data[-len(table.backup) :] = table.backup
+    for entry in entries.values():
+        start = entry.first * gpt.SECTOR
+        data[start : start + bootrecord.COPY_BYTES] = bootrecord.encode(bootrecord.fresh("a"))
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import struct
 
 import pytest
+from fakes import heads
 
 from builder.artifact.whole import check_whole
 from builder.errors import InputError
@@ -16,13 +17,6 @@ def iso(blocks: int, size: int) -> bytes:
     data[0x8000:0x8006] = b"\1CD001"
     struct.pack_into("<I", data, 0x8000 + 80, blocks)
     struct.pack_into("<H", data, 0x8000 + 128, 2048)
-    return bytes(data)
-
-
-def gpt(last: int, size: int) -> bytes:
-    data = bytearray(size)
-    data[512:520] = b"EFI PART"
-    struct.pack_into("<Q", data, 512 + 32, last)
     return bytes(data)
 
 
@@ -38,7 +32,7 @@ def qcow2(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("whole", "size"), [(iso(40, 40 * 2048), 40 * 2048), (gpt(99, 51200), 51200), (qcow2(0x40000), 0x40000)]
+    ("whole", "size"), [(iso(40, 40 * 2048), 40 * 2048), (heads.raw(100), 51200), (qcow2(0x40000), 0x40000)]
 )
 def test_a_byte_less_is_too_little(whole: bytes, size: int) -> None:
     file = io.BytesIO(whole)
@@ -51,3 +45,10 @@ def test_a_byte_less_is_too_little(whole: bytes, size: int) -> None:
 def test_other_files_pass() -> None:
     check_whole(io.BytesIO(b"#!/bin/sh\n"))
     check_whole(io.BytesIO())
+
+
+def test_a_damaged_partition_table_is_not_believed() -> None:
+    """The disk is known by its backup then; a size that the damage made up says nothing."""
+    disk = bytearray(heads.raw(100))
+    disk[512 + 38] = 1
+    check_whole(io.BytesIO(disk))

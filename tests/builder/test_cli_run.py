@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -150,6 +151,12 @@ def test_an_image_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_files_that_are_not_there_are_said(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(bundle), "--files", "/usr/lib"]) == 0
     assert capsys.readouterr().out.endswith("/usr/lib\n")
+    assert main(["inspect", str(bundle), "--files", "/usr/lib", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "bundle"
+    assert [entry["path"] for entry in found["entries"]] == ["usr/lib"]
+    assert main(["inspect", str(bundle), "--json"]) == 0
+    assert "entries" not in json.loads(capsys.readouterr().out)
     assert main(["inspect", str(bundle), "--files", "/usr/lib/none/x"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
