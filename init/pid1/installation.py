@@ -1,7 +1,8 @@
 """Installing from the live ISO: the installer is a child, whose words become events and answers to `berthctl install`.
 
 Unattended (`berth.install`) it runs in the place of the config's services: what is meant for the installed machine must
-not run here first. Where nothing was installed, they start after all, and the live system goes on.
+not run here first. Where nothing was installed, they start after all, and the live system goes on. An installer has
+as long as it needs while anything moves: one that waits for a dead drive is given up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 
 from init.formats import events, release
-from init.pid1 import cgroups
+from init.pid1 import cgroups, leave
 from init.pid1.system import Spawn
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -31,6 +32,9 @@ THEN = ("poweroff", "reboot", "stay")
 _PROGRAM = ("/usr/bin/python3", "-I", "-B", release.APP_PATH, "install")
 _ENVIRONMENT = (("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8"))
 _LINE_MOST = 1 << 16  # bytes
+STILL_MOST = 300.0  # seconds in which no disk does anything; the kernel itself tries a SCSI command for 180 s
+_LOOK = 10.0  # seconds between looks whether anything moves
+_SIGKILL = 9
 _EVENTS = {
     "planned": events.INSTALL_PLANNED,
     "done": events.INSTALL_DONE,
@@ -68,6 +72,8 @@ class Installation:
         self._then = "stay"
         self._reading: int | None = None
         self._rest = b""
+        self._heard = 0  # bytes
+        self._pid: int | None = None
         self._status: int | None = None
         self._last = ""
         self.running = False
@@ -131,7 +137,9 @@ class Installation:
                 stdout=writing,
                 stderr=self._logs.pipe(NAME),
             )
-            self._performer.expect(self._system.spawn(spawn), self._ended)
+            self._pid = pid = self._system.spawn(spawn)
+            self._performer.expect(pid, lambda status: self._ended(pid, status))
+            self._watch_over(STILL_MOST, ())
         except OSError as error:
             self._close()
             self._failed(f"the installer could not be started: {error}")
@@ -153,6 +161,7 @@ class Installation:
             data = self._system.read_from(self._reading, _LINE_MOST)
         except BlockingIOError:
             return
+        self._heard += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._on_line(line)
@@ -178,9 +187,23 @@ class Installation:
         if self._client is not None:
             self._client.send(value)
 
-    def _ended(self, status: int) -> None:
-        self._status = status
-        self._look()
+    def _ended(self, pid: int, status: int) -> None:
+        if pid == self._pid:  # else it was given up
+            self._status = status
+            self._look()
+
+    def _watch_over(self, left: float, before: object) -> None:
+        """Give the installer up where nothing has moved for too long: it waits for a drive, and nothing ends that."""
+        now = (leave.moved(self._system), self._heard)
+        left = STILL_MOST if now != before else left - _LOOK
+        if left > 0:
+            self._loop.after(NAME, _LOOK, lambda: self._watch_over(left, now))
+            return
+        pid, self._pid = self._pid, None
+        if pid is not None:
+            self._loop.guard(NAME, lambda: self._system.signal(pid, _SIGKILL))
+        self._loop.guard(NAME, self._close)
+        self._failed(f"the drive does not answer: for {STILL_MOST / 60:g} minutes no disk has done anything")
 
     def _close(self) -> None:
         reading, self._reading = self._reading, None
@@ -207,6 +230,7 @@ class Installation:
 
     def _finish(self) -> None:
         self.running = False
+        self._loop.cancel(NAME)
         client, self._client = self._client, None
         if client is not None:
             client.finish()

@@ -29,15 +29,18 @@ REFUSED = {"state": "refused", "disk": None, "serial": None, "reason": "no disk 
 
 
 class Life:
-    """A boot of the ISO (or of an installed disk) whose installer says `said`; after 100 s somebody powers it off."""
+    """A boot of the ISO (or of an installed disk) whose installer says `said`; it is powered off after `off` seconds.
+
+    A `stuck` installer never ends, whatever signal it gets; a disk does something each minute up to `moves_until`.
+    """
 
     def __init__(
         self, *said: dict[str, object], install: Install | None = None, status: int = 0, iso: bool = True,
-        asks: Sequence[dict[str, object]] = (),
+        asks: Sequence[dict[str, object]] = (), stuck: bool = False, moves_until: float = 0.0, off: float = 100.0,
     ) -> None:  # fmt: skip
         output = "".join(json.dumps(one) + "\n" for one in said).encode()
         self.system = system = running(
-            machine.from_iso() if iso else machine.installed(), self._programs(output, status)
+            machine.from_iso() if iso else machine.installed(), self._programs(output, status, stuck=stuck)
         )
         root = system.filesystems["/dev/loop0" if iso else "/dev/vda7"]
         root[DEFAULT_MACHINE_PATH] = json.dumps(
@@ -54,14 +57,24 @@ class Life:
         announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
         for number, request in enumerate(asks):
             system.at(40.0 + number, lambda request=request: self._ask(request))  # type: ignore[misc]
-        system.at(100.0, lambda: system.raise_signal(12))  # SIGUSR2
+        system.filesystems["proc"]["/diskstats"] = self._diskstats(0)
+        for number in range(int(moves_until // 60)):
+            line = self._diskstats(number + 1)
+            system.at(60.0 * (number + 1), lambda line=line: system.tree.put("/proc/diskstats", line))  # type: ignore[misc]
+        system.at(off, lambda: system.raise_signal(12))  # SIGUSR2
         halves.run(system, announcer)
 
     def _fields(self) -> dict[str, object]:
         return {"containers": CONFIGURED.containers, "health": CONFIGURED.health}
 
-    def _programs(self, output: bytes, status: int):
+    @staticmethod
+    def _diskstats(count: int) -> bytes:
+        return b"254 0 vda 1 0 8 1 %d 0 %d 9 1 9 9 0 0 0 0 0 0\n" % (count, 8 * count)
+
+    def _programs(self, output: bytes, status: int, *, stuck: bool):
         def of(argv: Sequence[str]) -> Program:
+            if "install" in argv and stuck:
+                return Program(output=output, ignores=(2, 9, 15))
             if "install" in argv:
                 return Program(seconds=9.9, output=output, status=status)
             if {"container", "run"} <= set(argv):
@@ -129,6 +142,22 @@ def test_where_nothing_was_installed_the_live_system_goes_on(said: tuple, status
     assert life.named(events.CONTAINER_HEALTHY)
     assert life.system.powered == "poweroff"
     assert "installation" not in life.why
+
+
+@pytest.mark.parametrize("moves_until", [0.0, 900.0])
+def test_an_installer_that_waits_for_a_dead_drive_is_given_up(moves_until: float) -> None:
+    life = Life(PLANNED, install=Install(disk="only-empty"), stuck=True, moves_until=moves_until, off=2000.0)
+    [refused] = life.named(events.INSTALL_REFUSED)
+    assert refused["reason"] == "the drive does not answer: for 5 minutes no disk has done anything"
+    assert moves_until + 300 <= refused["t"] < moves_until + 400
+    assert life.named(events.CONTAINER_HEALTHY)
+    assert life.named(events.HEALTH_PASSED)
+
+
+def test_by_hand_it_is_given_up_too_and_the_next_may_try() -> None:
+    request = {"verb": "install", "disk": "only-empty"}
+    life = Life(PLANNED, asks=[request], stuck=True, off=1000.0)
+    assert life.answers()[-1]["state"] == "refused"
 
 
 def test_stay_goes_on_too() -> None:
