@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PLACE = "/slot"
 KEPT = "/var/lib/berth"  # of state, shown at the same place in `PLACE`
+OWN = "\2"  # sshd writes no such byte: it escapes what is not printable
 _MAPPING = "berth-rescue"
 _PYTHON = "/usr/bin/python3"
 _BOUND = ("/dev", "/proc", "/sys", "/run")
@@ -129,7 +130,10 @@ def speaking(spawn: Spawn, writing: int) -> Spawn:
 
 
 def program(slot: str, own: str, record: str, why: str) -> Spawn:
-    """Return the start of the program in the borrowed root that opens the way in. Its lines are for people."""
+    """Return the start of the program in the borrowed root that opens the way in.
+
+    Its lines are for people. Those that it says itself begin with `OWN`, those that others log there don't.
+    """
     words = (_PYTHON, "-I", "-B", APP_PATH, "rescue", "--slot", slot, "--own", own, "--record", record)
     return Spawn(
         argv=(*words, "--reason", why),

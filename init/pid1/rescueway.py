@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 AGAIN = 10.0  # seconds until the program is started again
 LINE_MOST = 4096  # bytes
-KEPT_MOST = 20  # lines for `status`
+TAIL_MOST = 20  # lines that `status` says of what sshd and others logged
+OWN_MOST = 20  # and of what the program itself told
 FROM_MEDIUM = (
     "started from an install medium: no disk is touched, and this console is the only way in;"
     " `rescue retry` starts the live system"
@@ -36,7 +37,9 @@ class WayIn:
         self._next = 0.0  # when the program may be started
         self._reading: int | None = None
         self._splitter = Splitter(LINE_MOST)
-        self.lines: list[str] = []
+        self._known: list[str] = []
+        self._own: dict[str, str] = {}  # by a line's first two words: of each card the newest address
+        self._tail: list[str] = []
 
     def look(self) -> None:
         """Begin, once the disk that booted is there. Raise OSError."""
@@ -64,8 +67,28 @@ class WayIn:
             self._tell(problem)
         self.tend()
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What `status` says: what is known of the disk and of the way in, then the newest of the log."""
+        return (*self._known, *self._own.values(), *self._tail)
+
     def _tell(self, text: str) -> None:
-        self.lines = [*self.lines, text][-KEPT_MOST:]
+        self._known.append(text)
+        self._say(text)
+
+    def _on_line(self, line: str) -> None:
+        if line.startswith(borrow.OWN):
+            self._tell_way(line.removeprefix(borrow.OWN))
+        else:
+            self._tail = [*self._tail, line][-TAIL_MOST:]
+            self._say(line)
+
+    def _tell_way(self, text: str) -> None:
+        about = " ".join(text.split()[:2])
+        self._own.pop(about, None)
+        self._own[about] = text
+        while len(self._own) > OWN_MOST:
+            del self._own[next(iter(self._own))]
         self._say(text)
 
     @property
@@ -81,7 +104,7 @@ class WayIn:
             if pid == self._pid:
                 self._pid = None
                 self._next = self._system.now() + AGAIN
-                self._tell(f"the way in ended with {status}; it begins again in {AGAIN:g} s")
+                self._tell_way(f"the way in ended with {status}; it begins again in {AGAIN:g} s")
         if self._pid is None and self._system.now() >= self._next:
             self._next = self._system.now() + AGAIN
             self._start(self._borrowed)
@@ -109,11 +132,11 @@ class WayIn:
             self._close()
             return
         for line in self._splitter.feed(data):
-            self._tell(line)
+            self._on_line(line)
 
     def _close(self) -> None:
         for line in self._splitter.finish():
-            self._tell(line)
+            self._on_line(line)
         reading, self._reading = self._reading, None
         if reading is not None:
             self._system.close(reading)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from init.formats import release
-from init.pid1 import rescuedisk
+from init.pid1 import borrow, rescuedisk
 from init.pid1.control import Client, Control
 from init.pid1.linux.kernel import Kernel
 from init.pid1.loop import Loop
@@ -114,7 +114,7 @@ class Rescue:
 
 def say(text: str) -> None:
     """Tell people one thing, by PID 1's mouth."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{borrow.OWN}{text}\n")
     sys.stdout.flush()
 
 

@@ -15,7 +15,8 @@ from init.formats.bootrecord import Record, SlotState
 from init.pid1 import early, rescue, rescuedisk
 
 GONE = Record(sequence=1, order=("a", "b"), a=SlotState(tries=0, good=True), b=SlotState())
-SAID = b"network: eth0 10.0.2.15/24\nssh: port 22\n"
+SAID = b"\2network: eth0 10.0.2.15/24\n\2ssh: port 22\n"
+LOGGED = b"".join(b"Connection from 10.0.2.2 port %d\n" % port for port in range(50000, 50060))
 
 
 class Events:
@@ -85,6 +86,32 @@ def test_what_rescue_knows_is_said() -> None:
     assert "/slot" in system.mounted
     assert system.mounted["/run/berth/state"][1] == "ext4"
     assert system.mounted["/slot/run/berth/state"] == ("/run/berth/state", "bind")
+
+
+def test_what_status_owes_is_not_pushed_out_by_the_log_of_sshd() -> None:
+    renewed = b"".join(b"\2network: eth0 10.0.2.%d/24\n" % last for last in range(100, 140))
+    system = in_rescue(program=Program(output=SAID + LOGGED + renewed, seconds=FOREVER))
+    result = early.run(system, Events())
+    inside = rescue.Rescue(system, Events(), result)
+    inside.enter()
+    for _ in range(5):
+        inside.step(2.0)
+    before = len(system.said)
+    system.typed.append(b"status\n")
+    inside.step(2.0)
+    said = system.said[before:].decode()
+    for owed in (
+        "rescue: neither slot has a try left",
+        "slot a: confirmed, 0 tries left",
+        "slot b: not confirmed, 0 tries left",
+        "the root of slot a verifies",
+        "network: eth0 10.0.2.139/24",
+        "ssh: port 22",
+        "Connection from 10.0.2.2 port 50059",
+    ):
+        assert said.count(owed) == 2, "on two consoles"
+    assert "10.0.2.138/24" not in said
+    assert "port 50000" not in said
 
 
 def test_a_way_in_that_ends_begins_again() -> None:
