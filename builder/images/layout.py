@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
+import lzma
 import tarfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from builder.errors import BuildError, InputError, VerificationError
+from builder.images.document import Document, read_document
 from builder.images.image import Content, Image, Layer
 from builder.images.tarlayer import read_layer
 
@@ -67,23 +69,20 @@ def read_layout(path: Path, digest: str, *, name: str, store: Content, architect
     BuildError for what cannot become part of a slot.
     """
     with _opened(path, name) as source:
-        reader = _Reader(source, name)
-        manifest = reader.manifest(digest, architecture)
-        try:
-            document = json.loads(manifest)
-            config_descriptor, layer_descriptors = document["config"], document["layers"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise VerificationError(f"the image {name}: its manifest cannot be understood: {error}") from error
-        config = reader.small(config_descriptor)
-        diff_ids = _diff_ids(config, name)
-        if len(diff_ids) != len(layer_descriptors):
-            count = len(layer_descriptors)
-            raise VerificationError(f"the image {name} has {count} layers but {len(diff_ids)} diff_ids")
+        reader = _Reader(source, path, name)
+        manifest, fields = reader.manifest(digest, architecture)
+        described = fields.child("config")
+        config = reader.small(described)
+        settings = read_document(config, reader.where(described.text("digest")))
+        diff_ids = [text.removeprefix("sha256:") for text in settings.child("rootfs").texts("diff_ids")]
+        blobs = [layer.text("digest") for layer in fields.children("layers")]
+        if len(diff_ids) != len(blobs):
+            raise VerificationError(f"the image {name} has {len(blobs)} layers but {len(diff_ids)} diff_ids")
         layers: list[Layer] = []
-        for descriptor, diff_id in zip(layer_descriptors, diff_ids, strict=True):
-            with reader.stream(descriptor) as stream:
+        for blob, diff_id in zip(blobs, diff_ids, strict=True):
+            with reader.stream(blob) as stream:
                 layers.append(read_layer(stream, diff_id, below=layers, image=name, content=store))
-    return Image(name=name, layers=tuple(layers), config=config, manifest=manifest, created=_created(config))
+    return Image(name=name, layers=tuple(layers), config=config, manifest=manifest, created=_created(settings))
 
 
 @contextmanager
@@ -103,37 +102,47 @@ def _opened(path: Path, name: str) -> Iterator[_Source]:
         raise InputError(f"the image {name}: {path} is neither a folder nor a tar file: {error}", hint=_HINT) from error
     except OSError as error:
         raise InputError(f"the image {name}: {path} cannot be read: {error.strerror or error}", hint=_HINT) from error
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(
+            f"the image {name}: {path} is damaged or cut off: {error}",
+            hint="copy it again, or make it anew with `skopeo copy docker://IMAGE oci-archive:PATH`",
+        ) from error
 
 
 class _Reader:
-    def __init__(self, source: _Source, name: str) -> None:
+    def __init__(self, source: _Source, path: Path, name: str) -> None:
         self._source = source
+        self._path = path
         self._name = name
 
-    def manifest(self, digest: str, architecture: str) -> bytes:
-        """Return the manifest's bytes, through an index where `digest` names one."""
+    def where(self, digest: str) -> str:
+        """Say which file of the layout is meant."""
+        return f"the image {self._name}: {digest} of {self._path}"
+
+    def manifest(self, digest: str, architecture: str) -> tuple[bytes, Document]:
+        """Return the manifest's bytes and what they say, through an index where `digest` names one."""
         for _ in range(3):  # an index may hold an index
             data = self._blob(digest, None)
-            document = _object(data, self._name)
-            if "manifests" not in document or document.get("mediaType") not in (*_INDEXES, None):
-                return data
-            digest = self._choose(document["manifests"], architecture)
+            document = read_document(data, self.where(digest))
+            if "manifests" not in document.fields or document.fields.get("mediaType") not in (*_INDEXES, None):
+                return data, document
+            digest = self._choose(document.children("manifests"), architecture)
         raise VerificationError(f"the image {self._name}: indexes stand in indexes too deep")
 
-    def _choose(self, manifests: list[dict[str, Any]], architecture: str) -> str:
+    def _choose(self, manifests: Sequence[Document], architecture: str) -> str:
         there = []
         for descriptor in manifests:
-            platform = descriptor.get("platform", {})
+            platform = descriptor.optional("platform").fields
             there.append(str(platform.get("architecture")))
             if platform.get("os", "linux") == "linux" and platform.get("architecture", architecture) == architecture:
-                return str(descriptor["digest"])
+                return descriptor.text("digest")
         raise BuildError(f"the image {self._name} is not there for {architecture}, only for {', '.join(there)}")
 
-    def small(self, descriptor: dict[str, Any]) -> bytes:
+    def small(self, descriptor: Document) -> bytes:
         """Return a blob that is held in memory."""
-        return self._blob(descriptor["digest"], descriptor.get("size"))
+        return self._blob(descriptor.text("digest"), descriptor.fields.get("size"))
 
-    def _blob(self, digest: str, size: int | None) -> bytes:
+    def _blob(self, digest: str, size: object) -> bytes:
         with self._source.open(_blob_path(digest, self._name)) as stream:
             data = stream.read(_SMALL + 1)
         if len(data) > _SMALL or (size is not None and len(data) != size):
@@ -143,9 +152,8 @@ class _Reader:
         return data
 
     @contextmanager
-    def stream(self, descriptor: dict[str, Any]) -> Iterator[BinaryIO]:
+    def stream(self, digest: str) -> Iterator[BinaryIO]:
         """Give a layer's bytes, compressed or not; verified before the first one is given."""
-        digest = str(descriptor["digest"])
         with self._source.open(_blob_path(digest, self._name)) as stream:
             if f"sha256:{_sha256(stream)}" != digest:
                 raise VerificationError(f"the image {self._name}: {digest} has other content than its name says")
@@ -160,8 +168,8 @@ def _sha256(stream: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _blob_path(digest: object, name: str) -> str:
-    algorithm, _, value = str(digest).partition(":")
+def _blob_path(digest: str, name: str) -> str:
+    algorithm, _, value = digest.partition(":")
     if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
         raise VerificationError(
             f"the image {name}: `{digest}` is no digest that is known here", hint="`sha256:` and 64 hex digits"
@@ -169,29 +177,12 @@ def _blob_path(digest: object, name: str) -> str:
     return f"blobs/sha256/{value}"
 
 
-def _object(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise VerificationError(f"the image {name}: its manifest is no JSON") from error
-    if not isinstance(document, dict):
-        raise VerificationError(f"the image {name}: its manifest is no JSON object")
-    return document
-
-
-def _diff_ids(config: bytes, name: str) -> list[str]:
-    try:
-        return [str(digest).removeprefix("sha256:") for digest in _object(config, name)["rootfs"]["diff_ids"]]
-    except (KeyError, TypeError) as error:
-        raise VerificationError(f"the image {name}: its configuration names no layers") from error
-
-
-def _created(config: bytes) -> int:
+def _created(settings: Document) -> int:
     """Return the image's own date; 0 where it has none. Only shown to people."""
     import datetime  # noqa: PLC0415 - rarely needed
 
     try:
-        text = str(json.loads(config)["created"])[:19]
+        text = str(settings.fields.get("created"))[:19]
         return int(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp())
-    except (KeyError, ValueError):
+    except ValueError:
         return 0

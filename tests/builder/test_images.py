@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import random
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -292,3 +293,64 @@ def test_what_is_no_layout_is_the_users_mistake(tmp_path: Path, store: Store) ->
             read_layout(path, digest, name="x", store=store)
     with pytest.raises(VerificationError):
         read_layout(tmp_path, "sha256:../../etc/passwd", name="x", store=store)
+
+
+def blob(folder: Path, data: bytes) -> str:
+    (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(data).hexdigest()
+    (folder / "blobs/sha256" / name).write_bytes(data)
+    return f"sha256:{name}"
+
+
+NO_MANIFESTS = [
+    b'{"config": {}, "layers": []}',
+    b'{"config": [], "layers": []}',
+    b'{"config": null, "layers": []}',
+    b'{"config": {"digest": 7}, "layers": []}',
+    b'{"config": {"digest": "CONFIG"}}',
+    b'{"config": {"digest": "CONFIG"}, "layers": {}}',
+    b'{"config": {"digest": "CONFIG"}, "layers": [[]]}',
+    b'{"config": {"digest": "CONFIG"}, "layers": [{}]}',
+    b'{"config": {"digest": "EMPTY"}, "layers": []}',
+    b'{"config": {"digest": "LETTERS"}, "layers": []}',
+    b'{"manifests": [{"platform": null}]}',
+    b'{"manifests": [{"platform": []}]}',
+    b'{"manifests": [{}]}',
+    b'{"manifests": [7]}',
+    b'{"manifests": {}}',
+    b"[]",
+    b"[" * 100_000,
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("manifest", NO_MANIFESTS, ids=lambda manifest: manifest[:60].decode("latin-1"))
+def test_a_manifest_that_is_none_is_told_with_its_file(tmp_path: Path, store: Store, manifest: bytes) -> None:
+    configs = {
+        b"CONFIG": b'{"rootfs": {"diff_ids": []}}',
+        b"EMPTY": b"{}",
+        b"LETTERS": b'{"rootfs": {"diff_ids": "ab"}}',
+    }
+    for word, data in configs.items():
+        manifest = manifest.replace(word, blob(tmp_path / "oci", data).encode())
+    digest = blob(tmp_path / "oci", manifest)
+    with pytest.raises(VerificationError) as caught:
+        read_layout(tmp_path / "oci", digest, name="x", store=store)
+    assert f"of {tmp_path / 'oci'}" in caught.value.message
+
+
+@pytest.mark.parametrize("packing", ["gz", "xz", "bz2"])
+def test_a_layout_that_is_cut_off_or_altered_is_told_with_its_file(tmp_path: Path, store: Store, packing: str) -> None:
+    digest = layout(tmp_path / "oci", tar(member("a", data=random.Random(1).randbytes(200_000))), compress=False)
+    path = tmp_path / f"oci.tar.{packing}"
+    with tarfile.open(path, f"w:{packing}") as archive:  # type: ignore[call-overload]
+        archive.add(tmp_path / "oci", arcname=".")
+    whole = path.read_bytes()
+    assert read_layout(path, digest, name="x", store=store).name == "x"
+    for at in (30, 1000, len(whole) // 2):
+        for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) * 40 + whole[at + 40 :]):
+            path.write_bytes(data)
+            with pytest.raises((InputError, VerificationError)) as caught:
+                read_layout(path, digest, name="x", store=store)
+            # gzip has its sum at the end alone: before it, the digest finds what is altered
+            assert str(path) in caught.value.message or isinstance(caught.value, VerificationError)
