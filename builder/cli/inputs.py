@@ -14,7 +14,7 @@ from builder.fetch.packages import missing_packages, offline_error
 from builder.fetch.snapshots import find_snapshots
 from builder.lock.apt import AptSolver
 from builder.lock.archive import Source
-from builder.lock.ensure import ensure_packages
+from builder.lock.ensure import ensure_packages, lock_in_force
 from builder.lock.file import read_lock
 from builder.lock.recipe import check_fits
 from builder.lock.select import for_build
@@ -25,6 +25,7 @@ from builder.writable import require_writable
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from builder.cli.context import Context
     from builder.lock.model import Lock
@@ -142,10 +143,7 @@ def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lo
     try:
         tree = ready_tools(context, network)
     except OfflineError as error:
-        if network.heal:
-            error.hint = f"with a network: {_as_asked(recipe, network).to_fetch()}"
-            raise
-        raise _all_that_lacks(recipe, context) from error
+        raise _all_that_lacks(recipe, context, network) from error
     return tree, ready_lock(recipe, tree, context, network)
 
 
@@ -153,12 +151,22 @@ def _as_asked(recipe: Recipe, network: Network) -> Asked:
     return asked_for(recipe, *(["--heal"] if network.heal else []))
 
 
-def _all_that_lacks(recipe: Recipe, context: Context) -> OfflineError:
-    lock = locked(asked_for(recipe))
-    require_fit(recipe, lock)
-    locks = (locked(_tools()), for_build(lock, recipe.build.kernel))
-    lacking = [(each, missing_packages(each, context.store, context.progress)) for each in locks]
-    return offline_error(*(each for each in lacking if each[1]), cure=asked_for(recipe).to_fetch())
+def _heal_into(context: Context, network: Network, name: str) -> Path | None:
+    return context.build_root / "locks" / f"{name}.lock" if network.heal else None
+
+
+def _all_that_lacks(recipe: Recipe, context: Context, network: Network) -> OfflineError:
+    asked = _as_asked(recipe, network)
+    require_fit(recipe, locked(asked))
+    tools, own = (
+        lock_in_force(locked(each), each.lock, _heal_into(context, network, name))
+        for each, name in ((_tools(), "tools"), (asked, recipe.name))
+    )
+    lacking = [
+        (each, missing_packages(each, context.store, context.progress))
+        for each in (tools, for_build(own, recipe.build.kernel))
+    ]
+    return offline_error(*(each for each in lacking if each[1]), cure=asked.to_fetch())
 
 
 def ready_tools(context: Context, network: Network) -> Tools:
@@ -173,7 +181,7 @@ def ready_tools(context: Context, network: Network) -> Tools:
 
     lock = ensure_packages(
         asked.lock, open_source(context, network), asked=asked, select=missing,
-        heal_into=context.build_root / "locks" / "tools.lock" if network.heal else None,
+        heal_into=_heal_into(context, network, "tools"),
     )  # fmt: skip
     return tools_tree(lock, context.store, root, context.progress)
 
@@ -195,6 +203,6 @@ def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network)
     return ensure_packages(
         asked.lock, open_source(context, network), asked=asked,
         select=lambda lock: for_build(lock, build.kernel),
-        heal_into=context.build_root / "locks" / f"{recipe.name}.lock" if network.heal else None,
+        heal_into=_heal_into(context, network, recipe.name),
         solver=lambda: AptSolver(tools, context.store, build.architecture),
     )  # fmt: skip

@@ -70,6 +70,13 @@ def ensure_packages(
     )
 
 
+def lock_in_force(lock: Lock, path: Path, heal_into: Path | None) -> Lock:
+    """Return what stands for `lock` of `path` where nobody is asked: what an earlier run healed from it, or itself."""
+    if heal_into is None:
+        return lock
+    return _healed_before(heal_into, hashlib.sha256(path.read_bytes()).hexdigest()) or lock
+
+
 def _healed_before(heal_into: Path, digest: str) -> Lock | None:
     """Return the lock that an earlier run healed, if it stands for the very lock that is asked for."""
     if not heal_into.exists():

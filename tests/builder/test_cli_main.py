@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 from builder.cli import main as cli
 from builder.cli.explain import all_codes
 from builder.errors import BerthError, FetchError
-from builder.lock.file import read_lock
+from builder.lock.file import read_lock, write_lock
 from builder.lock.select import for_build
 from builder.recipe import load
 
@@ -188,14 +190,36 @@ def test_a_failure_without_a_verb_is_told_as_every_other(
     assert "a mistake in Berth itself" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["build", "fetch"])
-def test_offline_all_that_lacks_is_named_at_once(tmp_path: Path, verb: str) -> None:
-    done = berth(verb, "--offline", "minimal", cwd=tmp_path, BERTH_CACHE=str(tmp_path / "cache"))
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (("build", "minimal"), "berth fetch minimal"),
+        (("fetch", "minimal"), "berth fetch minimal"),
+        (("build", "--heal", "minimal"), "berth fetch minimal --heal"),
+    ],
+)
+@pytest.mark.parametrize("healed", [False, True])
+def test_offline_all_that_lacks_is_named_at_once(
+    tmp_path: Path, words: tuple[str, ...], cure: str, healed: bool
+) -> None:
+    """With `--heal` the locks are meant that an earlier run healed."""
+    locks = {name: ROOT / f"recipes/{name}.lock" for name in ("minimal", "tools")}
+    recipe, tools = (read_lock(path) for path in locks.values())
+    if healed:
+        fresh = {}
+        for name, path in locks.items():
+            lock = read_lock(path)
+            packages = (replace(lock.packages[0], version="99:healed"), *lock.packages[1:])
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            fresh[name] = replace(lock, packages=packages, healed_from=digest)
+            write_lock(fresh[name], tmp_path / f"build/locks/{name}.lock")
+        if "--heal" in words:
+            recipe, tools = fresh.values()
+    done = berth(words[0], "--offline", *words[1:], cwd=tmp_path, BERTH_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
-    recipe, tools = (read_lock(ROOT / f"recipes/{name}.lock") for name in ("minimal", "tools"))
     for package in (*tools.packages, *for_build(recipe, "full").packages):
         assert f"  {package.name} {package.version} ({package.size} bytes, SHA-256 {package.sha256})" in done.stderr
-    assert done.stderr.splitlines()[-1] == "  try: with a network: berth fetch minimal"
+    assert done.stderr.splitlines()[-1] == f"  try: with a network: {cure}"
 
 
 @pytest.fixture
