@@ -62,7 +62,8 @@ _MORE = {
         "has no key of yours in its config, or its host key is another than the known one. A machine without a disk "
         "makes a new host key at each boot; its console shows the fingerprint, `--fingerprint` takes it."
     ),
-    "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions.",
+    "tool": "A program of the tools tree failed; its last words are shown. `berth tools` lists versions, and unpacks "
+    "the tree anew where a file of it is damaged.",
 }
 
 FINDINGS = {

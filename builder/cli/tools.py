@@ -8,6 +8,7 @@ import sys
 
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, working_tools
+from builder.tools.tree import discard_damaged
 
 EXAMPLES = """\
   berth tools              list the packages of the tools tree, with versions
@@ -22,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print what is in the tools tree, unpacking it first where needed."""
+    discard_damaged(context.build_root / "tools", context.progress)
     tools = working_tools(context, network_of(arguments))
     if context.as_json:
         packages = [{"name": name, "version": version} for name, version in tools.versions()]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from builder.lock.model import LockedPackage
 
 _TAIL = 2000  # characters of a failed program's last words that are shown
+_NOT_LOADED = 127  # status of ld.so(8) for what it cannot load
+MEND = "run `berth tools`: it unpacks the tree anew where a file is damaged or gone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +38,7 @@ class Tools:
         if not path.exists():
             raise ToolError(
                 f"the tools tree has no {relative}",
-                hint="run `berth tools` to unpack it anew, or `berth lock tools --update` where a package moved it",
+                hint=f"{MEND}, or `berth lock tools --update` where a package moved it",
             )
         return path
 
@@ -46,7 +48,10 @@ class Tools:
             path = self.root / folder / tool
             if path.is_file():
                 return path
-        raise ToolError(f"the tools tree has no program `{tool}`", hint="its package is missing in recipes/tools.yaml")
+        raise ToolError(
+            f"the tools tree has no program `{tool}`",
+            hint=f"{MEND}, or add its package to recipes/tools.yaml where that lacks it",
+        )
 
     def library_path(self) -> str:
         """Return the folders that the loader searches, joined by colons."""
@@ -100,10 +105,12 @@ class Tools:
         except OSError as error:
             raise ToolError(
                 f"`{tool}` of the tools tree cannot be started: {error.strerror}",
-                hint="the tools tree holds programs for x86-64 Linux: build on such a machine",
+                hint=f"{MEND}; its programs are for x86-64 Linux: build on such a machine",
             ) from error
         if done.returncode:
-            raise ToolError(failure(tool, arguments, done.returncode, done.stderr or done.stdout))
+            # The loader's own status, or killed: a damaged program may be why.
+            hint = MEND if done.returncode == _NOT_LOADED or done.returncode < 0 else None
+            raise ToolError(failure(tool, arguments, done.returncode, done.stderr or done.stdout), hint=hint)
         output: bytes = done.stdout
         return output
 

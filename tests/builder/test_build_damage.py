@@ -163,6 +163,23 @@ def test_a_damaged_image_of_an_earlier_build_is_named_and_made_again(built: Clon
     assert_equal(right(built), built.out)
 
 
+def test_a_damaged_tool_is_told_with_its_cure_which_mends_it(built: Clone):
+    [tree] = (built.root / "build" / "tools").iterdir()
+    program = tree / "usr" / "bin" / "mkfs.erofs"
+    program.unlink()
+    program.touch(0o755)
+    built.forget()
+    done = built.berth(*BUILD)
+    assert done.returncode == 1
+    assert "mkfs.erofs" in done.stderr
+    assert "\n  try: run `berth tools`" in done.stderr
+    done = built.berth("tools", "--offline", "--json")
+    assert done.returncode == 0, done.stderr
+    assert str(program) in done.stderr
+    built.build(*TINY)
+    assert_equal(right(built), built.out)
+
+
 @pytest.mark.parametrize("kind", ["iso", "manifest.json"])
 def test_a_damaged_or_deleted_artifact_is_made_again(built: Clone, kind: str):
     built.build(*TINY)

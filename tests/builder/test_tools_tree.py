@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fakes import debs
 from fakes.debs import file, folder, hard, link
 
-from builder.errors import BuildError
+from builder.errors import BuildError, ToolError
 from builder.fetch.store import Store
 from builder.progress import SilentProgress
-from builder.tools.tree import _unpack_one, tools_tree
+from builder.tools import listing
+from builder.tools.call import Tools
+from builder.tools.tree import _unpack_one, discard_damaged, tools_tree
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 60  # seconds
 
 
 @pytest.fixture
@@ -75,7 +86,8 @@ def test_a_whole_tree_is_unpacked(store: Store, tmp_path: Path) -> None:
     root = unpacked(
         store, tmp_path, ("a", debs.deb("a", file("./bin/a", b"a", 0o755))), ("b", debs.deb("b", file("./etc/b", b"b")))
     )
-    assert sorted(str(path.relative_to(root)) for path in root.rglob("*")) == ["usr", "usr/bin", "usr/bin/a"]
+    found = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    assert found == [listing.NAME, "usr", "usr/bin", "usr/bin/a"]
 
 
 def _one_by_one(store: Store, root: Path, *packages: tuple[str, bytes]) -> None:
@@ -91,3 +103,113 @@ def test_of_documentation_only_copyright_texts_are_unpacked(store: Store, tmp_pa
     )
     root = unpacked(store, tmp_path, ("a", debs.deb("a", *brought)))
     assert [path.name for path in (root / "usr/share/doc/a").iterdir()] == ["copyright"]
+
+
+def test_a_tree_is_on_the_disk_before_it_has_its_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "work" / "tools"
+    synced: list[set[str]] = []
+    really = os.sync
+
+    def sync() -> None:
+        synced.append({str(path.relative_to(folder)).partition("/")[2] for path in folder.rglob("*")})
+        assert [path for path in folder.iterdir() if path.name[0] != "."] == []
+        really()
+
+    monkeypatch.setattr(os, "sync", sync)
+    root = unpacked(store, tmp_path, ("a", debs.deb("a", file("./bin/a", b"a", 0o755))))
+    assert [sorted(each) for each in synced] == [["", listing.NAME, "usr", "usr/bin", "usr/bin/a"]]
+    assert root.is_dir()
+
+
+def _edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (lambda root: _edit(root / "usr/bin/a", lambda _: b""), "usr/bin/a"),
+        (lambda root: _edit(root / "usr/bin/a", lambda data: bytes([data[0] ^ 1, *data[1:]])), "usr/bin/a"),
+        (lambda root: (root / "usr/bin/a").chmod(0o644), "usr/bin/a"),
+        (lambda root: (root / "usr/bin/a").unlink(), "usr/bin/a"),
+        (lambda root: shutil.rmtree(root / "usr/bin"), "usr/bin"),
+        (lambda root: (root / "usr/lib/l").unlink(), "usr/lib/l"),
+        (lambda root: (root / "usr/bin/b").write_bytes(b"b"), "usr/bin/b"),
+        (lambda root: (root / listing.NAME).unlink(), listing.NAME),
+        (lambda root: _edit(root / listing.NAME, lambda data: data[:-1]), listing.NAME),
+        (lambda root: _edit(root / listing.NAME, lambda _: b""), listing.NAME),
+    ],
+)
+def test_a_damaged_tree_is_taken_away_and_unpacked_anew(
+    store: Store, tmp_path: Path, harm: Callable[[Path], object], named: str
+) -> None:
+    package = ("a", debs.deb("a", file("./bin/a", b"abc", 0o755), link("./lib/l", "/bin/a")))
+    root = unpacked(store, tmp_path, package)
+    discard_damaged(root.parent, SilentProgress())
+    assert listing.damage(root) is None
+    harm(root)
+    found = listing.damage(root)
+    assert found is not None
+    assert found.startswith(named)
+    discard_damaged(root.parent, SilentProgress())
+    assert list(root.parent.iterdir()) == []
+    assert unpacked(store, tmp_path, package) == root
+    assert listing.damage(root) is None
+
+
+UNPACK = """
+import os, sys
+from pathlib import Path
+from fakes import debs
+from builder.fetch.store import Store
+from builder.progress import SilentProgress
+from builder.tools.tree import tools_tree
+here = Path(sys.argv[1])
+store = Store(here / "store")
+packages = [debs.locked(store, name, debs.deb(name, debs.file(f"./bin/{name}", b"x"))) for name in ("one", "two")]
+slow = store.path(packages[1].sha256)
+slow.unlink()
+os.mkfifo(slow)
+try:
+    tools_tree(debs.lock(*packages), store, here / "tools", SilentProgress())
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_one_process_unpacks_and_the_others_are_idle(tmp_path: Path, number: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", UNPACK, str(tmp_path)], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+    )  # fmt: skip
+    end = time.monotonic() + DEADLINE
+    while not any((tmp_path / "tools").glob(".unpacking*/usr/bin/one")):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=DEADLINE)
+    assert said == ""
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    if number == signal.SIGINT:
+        assert list((tmp_path / "tools").iterdir()) == []
+
+
+@pytest.mark.parametrize("script", ["exit 127", "kill -SEGV $$", None])
+def test_a_program_that_may_be_damaged_is_told_with_the_cure(tmp_path: Path, script: str | None) -> None:
+    """What the loader says of an empty program, what a half-written one does; and a loader that is empty itself."""
+    loader, program = tmp_path / "usr/lib64/ld-linux-x86-64.so.2", tmp_path / "usr/bin/a"
+    for path in (loader, program):
+        path.parent.mkdir(parents=True)
+    program.touch()
+    loader.write_text(f"#!/bin/sh\n{script}\n" if script else "")
+    loader.chmod(0o755)
+    with pytest.raises(ToolError) as raised:
+        Tools(root=tmp_path, key="k").run("a")
+    assert "run `berth tools`" in (raised.value.hint or "")
+    with pytest.raises(ToolError, match="no program `b`") as raised:
+        Tools(root=tmp_path, key="k").run("b")
+    assert "run `berth tools`" in (raised.value.hint or "")
