@@ -50,7 +50,7 @@ def find_mirrors(
     if words:
         return _from_words(words, "BERTH_MIRROR")
     path = config or config_path(variables)
-    words = _from_config(path)
+    words = _from_config(path) if path else []
     if words:
         return _from_words(words, str(path))
     found = read_sources(apt)
@@ -66,11 +66,14 @@ def no_mirror(need: str = "") -> FetchError:
     return FetchError(f"{why}no Debian mirror is known: this host's apt sources name none", hint=_HOW)
 
 
-def config_path(variables: dict[str, str]) -> Path:
-    """Return where the user's config is."""
+def config_path(variables: dict[str, str]) -> Path | None:
+    """Return where the user's config is; None for a user without a home, who has none."""
     base = variables.get("XDG_CONFIG_HOME", "")
-    home = Path(variables["HOME"]) if variables.get("HOME") else Path.home()
-    return (Path(base) if base.startswith("/") else home / ".config") / "berth" / "config.yaml"
+    try:
+        home = Path(variables["HOME"]) if variables.get("HOME") else Path.home()
+        return (Path(base) if base.startswith("/") else home / ".config") / "berth" / "config.yaml"
+    except RuntimeError:
+        return None
 
 
 def _from_words(words: list[str], origin: str) -> Mirrors:

@@ -66,13 +66,23 @@ class BlobDamaged(VerificationError):
 
 
 def default_root() -> Path:
-    """Return where the store is: `$BERTH_CACHE`, else `$XDG_CACHE_HOME/berth`, else `~/.cache/berth`."""
+    """Return where the store is: `$BERTH_CACHE`, else `$XDG_CACHE_HOME/berth`, else `~/.cache/berth`.
+
+    Raises BerthError where that needs the home of somebody who has none, such as a container's user without a name.
+    """
     chosen = os.environ.get("BERTH_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG rules: a relative path in the variable is to be ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "berth"
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        # The XDG rules: a relative path in the variable is to be ignored.
+        return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "berth"
+    except RuntimeError:
+        whose = f"BERTH_CACHE is {chosen}, and that user" if chosen else f"HOME is not set, and the user {os.getuid()}"
+        raise BerthError(
+            f"there is no place for the store: {whose} has no home folder on this computer",
+            hint="set BERTH_CACHE to a folder that you may write to, such as BERTH_CACHE=/var/tmp/berth",
+        ) from None
 
 
 class Store:

@@ -1,5 +1,6 @@
 """Which mirror is asked, and what is taken from apt's sources."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_the_order(tmp_path: Path) -> None:
     mirrors = found(tmp_path)
     assert (mirrors.main, mirrors.security) == ("http://one.example/debian", "http://sec.example/debian-security")
     assert mirrors.url("security", "dists/x") == "http://sec.example/debian-security/dists/x"
+
+
+def test_a_user_without_a_home_has_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # nobody's
+    apt(tmp_path, debian_sources=DEB822)
+    assert find_mirrors(environment={}, apt=tmp_path / "apt").main == "http://one.example/debian"
 
 
 @pytest.mark.parametrize("value", ["http://a.example/d http://b.example/s", "http://a.example/d,http://b.example/s"])

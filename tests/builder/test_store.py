@@ -209,6 +209,21 @@ def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_root() == Path("/home/me/.cache/berth")
 
 
+@pytest.mark.parametrize("chosen", [None, "~nosuchuser/x"])
+def test_a_user_without_a_home_is_told_to_choose(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
+    for name in ("BERTH_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv("BERTH_CACHE", chosen)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # nobody's
+    with pytest.raises(BerthError, match="there is no place for the store") as caught:
+        default_root()
+    assert "BERTH_CACHE=" in (caught.value.hint or "")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    if not chosen:
+        assert default_root() == Path("/xdg/berth")
+
+
 def test_upkeep(store: Store) -> None:
     old, kept, fresh = store.put(b"old"), store.put(b"kept"), store.put(b"fresh")
     long_ago = time.time() - 40 * 86400
