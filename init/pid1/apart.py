@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from init.pid1.loop import Loop
-    from init.pid1.system import System
+    from init.pid1.system import Early, System
 
 ANSWER_MOST = 4096  # bytes
 _SIGKILL = 9
@@ -89,7 +89,7 @@ class Child:
 
 
 def within(
-    system: System,
+    system: Early,
     seconds: float,
     work: Callable[[], bytes],
     *,
@@ -124,14 +124,14 @@ def within(
         _close(system, reading)
 
 
-def _ready(system: System, reading: int, seconds: float) -> bool:
+def _ready(system: Early, reading: int, seconds: float) -> bool:
     try:
         return bool(system.wait_readable([reading], seconds))
     except OSError:  # asked again, until the time is up
         return False
 
 
-def _close(system: System, descriptor: int) -> None:
+def _close(system: Early, descriptor: int) -> None:
     try:
         system.close(descriptor)
     except OSError:

@@ -93,6 +93,19 @@ def partition(devices: tuple[BlockDevice, ...], disk: str, number: int) -> Block
     return None
 
 
+def moved(system: Early) -> tuple[tuple[str, ...], ...]:
+    """Return what the disks have done so far: reads, writes, sectors written and flushes that ended.
+
+    Documentation/admin-guide/iostats.rst. What is under way counts for nothing: it may be so for ever.
+    """
+    try:
+        text = system.read("/proc/diskstats", 1 << 20).decode("utf-8", "replace")
+    except OSError:
+        return ()
+    lines = [line.split() for line in text.splitlines()]
+    return tuple((words[2], words[3], words[7], words[9], *words[18:19]) for words in lines if len(words) > 9)
+
+
 def awaited(system: Early) -> tuple[str, ...]:
     """Return the devices that announced storage and whose disk hasn't come yet. Raise OSError."""
     return (*_usb_awaited(system), *_scsi_awaited(system))

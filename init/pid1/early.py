@@ -12,8 +12,8 @@ import sys
 from init.formats import cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
+from init.pid1 import apart, disks, forerun, identity, mounts, reset, root, settings, state, watchdog
 from init.pid1 import devices as device_modules
-from init.pid1 import disks, forerun, identity, mounts, reset, root, settings, state, watchdog
 from init.pid1.earlyresult import EarlyResult
 from init.pid1.messages import Messages
 from init.pid1.record import BootRecord
@@ -38,7 +38,11 @@ SYSROOT = "/sysroot"
 MOUNTING = "mounting the root"
 WAIT_SECONDS = 20.0
 """How long a root may take to appear. A slow USB stick takes 5 to 10 seconds."""
+ANSWER_SECONDS = 60.0
+"""How long where a disk has not answered yet: the kernel gives one that fails half a minute, and tries again."""
 _FEED_SECONDS = 10.0
+_RECORD_SECONDS = 5.0
+"""How long a disk has for the reason of a reboot: the reboot matters more."""
 _STORAGE_SECONDS = 5.0
 """How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
 
@@ -120,7 +124,6 @@ class _Boot:
         self._events.emit("init.started")
         self.step = "reading the kernel command line"
         self._line = cmdline.parse(system.read("/proc/cmdline", 65536).decode("utf-8", "replace"))
-        self.attempt("catching Ctrl-Alt-Del", system.catch_ctrl_alt_del)
         self._plug_in()
         if self._line.rescue and self._previous is None:
             raise _NoRootError(_ASKED.get(self._line.parameters.get("berth.reason", ""), _ASKED[""]))
@@ -156,24 +159,40 @@ class _Boot:
         assert uevents is not None
         self.step = "looking for the root"
         search = root.Search(self._line)
-        deadline = system.now() + WAIT_SECONDS
-        while True:
-            found = search.look(system)
-            if found is not None:
-                return found
-            left = deadline - system.now()
-            if left <= 0 or search.hopeless is not None:
-                break
-            if self._watchdog is not None:
-                system.feed_watchdog(self._watchdog)
-            if system.wait_readable([uevents], min(left, _FEED_SECONDS)):
-                self._take_news(search)
+        begun, patience = system.now(), WAIT_SECONDS
+        try:
+            while True:
+                found = search.look(system)
+                if found is not None:
+                    return found
+                if search.asking.waiting and patience == WAIT_SECONDS and system.now() - begun > WAIT_SECONDS:
+                    patience = ANSWER_SECONDS
+                    self._messages.say(f"no root yet, and a disk that does not answer: {ANSWER_SECONDS:.0f} s for it")
+                left = begun + patience - system.now()
+                if left <= 0 or search.hopeless is not None:
+                    break
+                self._watch_early()
+                ready = system.wait_readable([uevents, *search.asking.waiting], min(left + 0.001, _FEED_SECONDS))
+                if uevents in ready:
+                    self._take_news(search)
+        finally:
+            search.asking.end(system)
         for line in search.explain():
             self._messages.say(line)
         self._messages.say(f"drivers: {' '.join(devices.loaded) or 'none'}")
         if search.hopeless is not None:
             raise _NoRootError(f"no root: {search.hopeless}")
-        raise _NoRootError(f"no root was found within {WAIT_SECONDS:.0f} s")
+        raise _NoRootError(f"no root was found within {patience:.0f} s")
+
+    def _watch_early(self) -> None:
+        """Open a watchdog in hardware as soon as its driver has one, and feed it: a hang here ends, too."""
+        try:
+            if self._watchdog is None:
+                self._watchdog = watchdog.open_hardware(self._system)
+            else:
+                self._system.feed_watchdog(self._watchdog)
+        except OSError:
+            return  # tried again at the next look, and told once the root is there
 
     def _take_news(self, search: root.Search | None) -> None:
         assert self._devices is not None
@@ -235,7 +254,9 @@ class _Boot:
         for path, target in mounts.LINKS:
             self.attempt(f"linking {path}", mounts.link(system, path, target))
         self.attempt("filling /etc", lambda: system.fill_tree(settings.FACTORY_ETC, "/etc"))
+        self._feed()
         self.attempt("reading the root's module tables", self._plug_in_again)
+        self._feed()
         self.attempt("waiting for storage", self._await_storage)
         unwatched = self._watch()
         if unwatched is not None:
@@ -247,7 +268,13 @@ class _Boot:
             self._messages.keep(self._devices.problems)
         self.attempt("bringing up the loopback interface", lambda: system.set_link("lo", up=True))
         self.attempt("naming the machine", lambda: system.set_hostname(settings.HOSTNAME))
+        if self._watchdog is not None:
+            self.attempt("setting the watchdog", self._watch_closely)
         self._messages.close_consoles()
+
+    def _watch_closely(self) -> None:
+        assert self._watchdog is not None
+        self._watchdog = self._system.set_watchdog(self._watchdog, watchdog.SECONDS)
 
     def _forerun(self) -> None:
         devices, release = self._devices, self._release
@@ -297,7 +324,7 @@ class _Boot:
         system = self._system
         self.step = "mounting state"
         self._feed()
-        self._state = state.mount_state(system, self._found)
+        self._state = state.mount_state(system, self._found, state.Meanwhile(say=self._messages.say, alive=self._feed))
         self._feed()
         if self._state.problem:
             self.note(self._state.problem)
@@ -371,7 +398,11 @@ class _Boot:
                 self._record = root.records_without_root(self._system, self._line.record)
         except Exception as error:  # whatever is wrong: the reboot must come
             self._messages.say(f"the boot record was not found: {error}")
+        apart.within(self._system, _RECORD_SECONDS, lambda: self._left(kind, detail))
+
+    def _left(self, kind: str, detail: str) -> bytes:
         self._enter("initramfs", kind, detail)
+        return b"done"
 
     def result(self, outcome: str, reason: str) -> EarlyResult:
         """Return what became of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from init.pid1 import apart, identity, mounts
+from init.pid1 import apart, disks, identity, mounts
 from init.pid1.system import SYNC_SECONDS
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -66,7 +66,7 @@ def leave(
     """
 
     def patiently(work: Callable[[], bytes], seconds: float) -> bytes | None:
-        return apart.within(system, seconds, work, progress=lambda: moved(system), alive=alive)
+        return apart.within(system, seconds, work, progress=lambda: disks.moved(system), alive=alive)
 
     if on_disk:
         kept = patiently(lambda: _keep(system), PATIENCE)
@@ -116,19 +116,6 @@ def _sync(system: System, say: Callable[[str], None]) -> bool:
     if not written:
         say(f"a disk has not taken all that is for it within {SYNC_SECONDS:g} s: going on with what does")
     return written
-
-
-def moved(system: System) -> tuple[tuple[str, ...], ...]:
-    """Return what the disks have done so far: reads, writes, sectors written and flushes that ended.
-
-    Documentation/admin-guide/iostats.rst. What is under way counts for nothing: it may be so for ever.
-    """
-    try:
-        text = system.read("/proc/diskstats", 1 << 20).decode("utf-8", "replace")
-    except OSError:
-        return ()
-    lines = [line.split() for line in text.splitlines()]
-    return tuple((words[2], words[3], words[7], words[9], *words[18:19]) for words in lines if len(words) > 9)
 
 
 def _unmounted(system: System, place: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from init.formats import bootimage, bootrecord, cmdline, disk, envblock
 from init.formats.bootrecord import SLOTS
-from init.pid1 import disks
+from init.pid1 import answering, disks
 from init.pid1.record import BootRecord
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -44,9 +44,9 @@ class RootPlace:
 def find(system: Early, record: str | None) -> RescueDisk | None:
     """Return the disk whose `record-0` has this GUID; None where it isn't there (yet). Raise OSError.
 
-    Another disk that can't be read is no hindrance.
+    Another disk that can't be read, or does not answer, is no hindrance.
     """
-    devices = disks.present(system)
+    devices = answering.present(system)
     for device in devices:
         if record is None or device.number is not None:
             continue

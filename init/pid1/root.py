@@ -14,7 +14,8 @@ from errno import ENODEV
 
 from init.formats.disk import SECTOR, record_name, root_name
 from init.formats.verity import SUPERBLOCK_BYTES, Superblock, has_root, parse_superblock
-from init.pid1 import disks, mounts, verity
+from init.pid1 import answering, disks, mounts, verity
+from init.pid1.answering import Answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +47,16 @@ class Found:
 
 
 class Search:
-    """Looks at each device once per change, until one has the root. Failures are noted, never raised."""
+    """Looks at each device once per change, until one has the root. Failures are noted, never raised.
+
+    PID 1 reads only disks that have answered (`answering`): with one that is mute a stick may still come.
+    """
 
     def __init__(self, command_line: CommandLine) -> None:
         self._line = command_line
         self._refused: dict[str, str] = {}
         self._tried: set[str] = set()
+        self.asking = Answering()
         self.seen: tuple[BlockDevice, ...] = ()
         self.hopeless: str | None = None  # the slot's partition is there and holds another image: no waiting helps
 
@@ -69,8 +74,12 @@ class Search:
         except OSError as error:
             self._refused["/sys/class/block"] = f"can't be read: {error.strerror}"
             return None
+        self.asking.ask(system, dict.fromkeys(device.disk for device in self.seen))
         for device in self.seen:
             if device.path in self._tried:
+                continue
+            if device.disk not in self.asking:
+                self._refused[device.path] = "does not answer"
                 continue
             self._tried.add(device.path)
             try:
@@ -85,6 +94,7 @@ class Search:
     def forget(self, name: str) -> None:
         """Look at a device again: it has changed (a disc was put in, partitions came)."""
         self._tried.discard(f"/dev/{name}")
+        self.asking.forget(name)
 
     def _look_at(self, system: Early, device: BlockDevice) -> Found | None:
         match self.media:
@@ -216,7 +226,7 @@ def record_partitions(system: Early, found: Found | None) -> tuple[str, ...]:
 
 def records_without_root(system: Early, record: str) -> tuple[str, ...]:
     """Return the same where the disk is there and its root is not what it has to be; raise OSError."""
-    for device in disks.present(system):
+    for device in answering.present(system):
         table = disks.read_table(system, device.path) if device.number is None else None
         if table is not None and disks.is_booted(table, record):
             return _records(system, device.name, table)[0]

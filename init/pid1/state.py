@@ -13,13 +13,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from errno import EIO
 
 from init.formats import disk, gpt
 from init.formats.service import Readiness, Restart, Service
-from init.pid1 import disks, mounts
+from init.pid1 import apart, disks, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from init.pid1.root import Found
     from init.pid1.system import Early
 
@@ -45,7 +48,8 @@ _MARK_AT = disk.MAKING_SECTOR * disk.SECTOR
 _MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state")
 _CHECK = ("/usr/sbin/e2fsck", "-p")
 _MOUNTED = mounts.NO_ACCESS_TIME  # set-uid programs and devices of containers live here: no nosuid, no nodev
-_SECONDS = 50  # below the watchdog's time-out: nobody feeds it meanwhile
+_STILL = 120.0  # seconds in which no disk moves: then what works on state has hung
+_DAYS = 7 * 86400.0  # seconds that it may take as long as a disk moves: a large one that has to be checked takes hours
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +60,14 @@ class StateMount:
     device: str | None
     fresh: bool  # made in this boot
     problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meanwhile:
+    """Whom long work tells: people by `say`, the watchdog each second by `alive`."""
+
+    say: Callable[[str], object] = lambda _: None
+    alive: Callable[[], object] = lambda: None
 
 
 NO_STATE = StateMount(kind="none", device=None, fresh=False, problem=None)
@@ -144,12 +156,12 @@ def growth_of(system: Early, found: Found | None, partition: str | None) -> Grow
     return plan_growth(found.table, found.disk, partition, system.device_size(found.disk))
 
 
-def mount_state(system: Early, found: Found | None) -> StateMount:
+def mount_state(system: Early, found: Found | None, meanwhile: Meanwhile) -> StateMount:
     """Mount state at `PLACE`, from disk or from memory. Never raises OSError: `problem` says what happened."""
     try:
         partition = find_partition(system, found)
         if partition is not None:
-            return _from_disk(system, found, partition)
+            return _from_disk(system, found, partition, meanwhile)
         expected = found is not None and found.media == "disk"
         problem = "the disk has no state partition: what is written is lost at power-off" if expected else None
     except OSError as error:
@@ -157,7 +169,7 @@ def mount_state(system: Early, found: Found | None) -> StateMount:
     return _in_memory(system, problem)
 
 
-def _from_disk(system: Early, found: Found | None, partition: str) -> StateMount:
+def _from_disk(system: Early, found: Found | None, partition: str, meanwhile: Meanwhile) -> StateMount:
     size = system.device_size(partition)
     first = system.read_blocks(partition, 0, _MIB)
     last = system.read_blocks(partition, max(0, size - _MIB), _MIB)
@@ -167,14 +179,15 @@ def _from_disk(system: Early, found: Found | None, partition: str) -> StateMount
         growth = growth_of(system, found, partition)
         if growth is not None:
             grow_partition(system, growth)
-        _make(system, partition, mark)
+        _make(system, partition, mark, meanwhile)
     step = mounts.MountStep(source=partition, target=PLACE, kind="ext4", flags=_MOUNTED, data="errors=remount-ro")
     try:
         mounts.perform(system, step)
     except OSError as error:
-        result = system.run((*_CHECK, partition), seconds=_SECONDS)
-        if result.status not in (0, 1):  # 1: errors were corrected
-            raise OSError(error.errno, f"{error.strerror}; e2fsck -p: status {result.status}") from error
+        meanwhile.say(f"state on {partition} is checked and mended: on a large disk this takes its time")
+        status, _ = _run(system, (*_CHECK, partition), meanwhile)
+        if status not in ("0", "1"):  # 1: errors were corrected
+            raise OSError(error.errno, f"{error.strerror}; e2fsck -p: status {status}") from error
         mounts.perform(system, step)
     return StateMount(kind="ext4", device=partition, fresh=fresh, problem=None)
 
@@ -211,20 +224,31 @@ def _mark(system: Early, found: Found | None) -> _Mark | None:
     return _Mark(device=device, data=disk.making_mark(named[1].guid)) if device is not None and named else None
 
 
-def _make(system: Early, partition: str, mark: _Mark | None) -> None:
+def _make(system: Early, partition: str, mark: _Mark | None, meanwhile: Meanwhile) -> None:
     """Make ext4. Where the power goes on the way, the mark says so: what is half there is neither blank nor mounts."""
     if mark is not None:
         mark.set(system)
-    _must_work(system, (*_MAKE, partition))
+    status, said = _run(system, (*_MAKE, partition), meanwhile)
+    if status != "0":
+        raise OSError(EIO, f"{_MAKE[0]} ended with {status}: {said}")
     if mark is not None:
         mark.take_away(system)
 
 
-def _must_work(system: Early, argv: tuple[str, ...]) -> None:
-    result = system.run(argv, seconds=_SECONDS)
-    if result.status != 0:
-        said = result.output.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise OSError(5, f"{argv[0]} ended with {result.status}: {said}")
+def _run(system: Early, argv: tuple[str, ...], meanwhile: Meanwhile) -> tuple[str, str]:
+    """Run a program on state for as long as a disk moves; return its status and its last line. Raise OSError."""
+
+    def work() -> bytes:
+        result = system.run(argv, seconds=_DAYS)
+        return (
+            f"{result.status} {result.output.decode('utf-8', 'replace').strip().rpartition(chr(10))[2][:1000]}".encode()
+        )
+
+    answer = apart.within(system, _STILL, work, progress=lambda: disks.moved(system), alive=meanwhile.alive)
+    if answer is None:
+        raise OSError(EIO, f"{argv[0]} did not end: it can't be started, or its disk does not answer")
+    status, _, said = answer.decode("utf-8", "replace").partition(" ")
+    return status, said
 
 
 def _in_memory(system: Early, problem: str | None) -> StateMount:

@@ -242,6 +242,9 @@ class Power(Protocol):
     def feed_watchdog(self, watchdog: Watchdog) -> None:
         """Put off the reset by the watchdog's time-out."""
 
+    def set_watchdog(self, watchdog: Watchdog, seconds: int) -> Watchdog:
+        """Set another time-out; return the watchdog with the one that the driver took."""
+
     def close_watchdog(self, watchdog: Watchdog) -> None:
         """Disarm it (the magic close), where the driver allows."""
 
@@ -255,13 +258,19 @@ class ChildResult:
 
 
 class Children(Protocol):
-    """Short programs that the early half waits for. The running half has `Processes`."""
+    """Short programs that are waited for, and work in children. The running half has `Processes`, too."""
 
     def run(self, argv: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> ChildResult:
         """Run a program to its end or kill it after `seconds`; OSError when it can't be started."""
 
     def aside(self, work: Callable[[], object]) -> None:
         """Do work in a child that nobody waits for and that nobody hears of; OSError when there can be none."""
+
+    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
+        """Do work that may never end in a child; return its pid, and where its answer is read, which never waits.
+
+        The answer has at most 4096 bytes and comes whole; a child whose work raises ends without one.
+        """
 
 
 class Early(Files, Descriptors, Mounts, Blocks, Devices, Clock, Network, Power, Children, Protocol):
@@ -305,12 +314,6 @@ class Processes(Protocol):
 
     def has_children(self) -> bool:
         """Tell whether any child is left, ended or not; for PID 1 that is: any other process."""
-
-    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
-        """Do work that may never end in a child; return its pid, and where its answer is read, which never waits.
-
-        The answer has at most 4096 bytes and comes whole; a child whose work raises ends without one.
-        """
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to one process."""

@@ -65,6 +65,7 @@ class Upkeep:
             self._reap()
 
         self.loop.watch(descriptor, "signals", on_signal)
+        self.system.catch_ctrl_alt_del()  # until now, and in rescue, it restarts at once: nothing could end in order
 
     def reap(self) -> None:
         """Ask who ended, also without a signal."""

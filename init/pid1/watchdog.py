@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from init.pid1.system import Early, Watchdog
 
 SECONDS = 60
-"""The time-out asked for: longer than any step of PID 1 may take, short enough for a fleet."""
+"""The time-out asked for once the loop runs: longer than any step of PID 1 may take, short enough for a fleet."""
+EARLY_SECONDS = 180
+"""Before that, where drivers' probes are waited for: the kernel gives a bad disk a minute and more."""
 
 _CURE = "nothing resets the machine when it hangs: restart it; if it says so again, `berthctl logs init` has more"
 _CLASS = "/sys/class/watchdog"
@@ -50,6 +52,12 @@ def has_fired(system: Early) -> bool:
     return False
 
 
+def open_hardware(system: Early) -> Watchdog | None:
+    """Open the first one in hardware; None where none is there yet. Raise OSError."""
+    found = _find(system, software=False)
+    return system.open_watchdog(found, EARLY_SECONDS) if found is not None else None
+
+
 def open_best(system: Early, devices: Devices, current: Watchdog | None) -> tuple[Watchdog | None, str | None]:
     """Open hardware, else `softdog`; with it comes a sentence about a better one that was to be had, None for none.
 
@@ -65,7 +73,7 @@ def open_best(system: Early, devices: Devices, current: Watchdog | None) -> tupl
             if current is not None:
                 system.close_watchdog(current)  # first: one that stays open and is not fed resets the machine
                 current = None
-            return system.open_watchdog(found, SECONDS), None
+            return system.open_watchdog(found, EARLY_SECONDS), None
     except OSError as error:
         problem = f"the watchdog in hardware can't be opened: {error.strerror}; {_CURE}"
     if current is not None:
@@ -74,7 +82,7 @@ def open_best(system: Early, devices: Devices, current: Watchdog | None) -> tupl
         known = devices.load(system, "softdog") or bool(devices.index.wanted("softdog"))
         found = _find(system, software=True)
         if found is not None:
-            return system.open_watchdog(found, SECONDS), problem
+            return system.open_watchdog(found, EARLY_SECONDS), problem
         why = next((told for told in reversed(devices.problems) if "softdog" in told), "it shows no device")
     except OSError as error:
         known, why = True, error.strerror or "it can't be read"

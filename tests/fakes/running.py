@@ -49,9 +49,6 @@ class RunningSystem(FakeSystem):
         self.differing: set[str] = set()  # files whose bytes are not those that are mapped
         self.freed: dict[int, tuple[tuple[int, int], ...]] = {}
         self.started_by_kernel: set[int] = set()  # where the file is mapped that nobody may write to
-        self.hangs: set[tuple[str, str]] = set()  # calls that never come back: name and first argument
-        self.stuck: list[str] = []  # those of them that PID 1 itself made
-        self.in_child = False
         self.work_apart = 0.02  # seconds that work in a child takes
         self.records: list[bytes] = []  # of the kernel's log, that nobody has read
 
@@ -78,12 +75,6 @@ class RunningSystem(FakeSystem):
         if len(self.calls) > CALLS_MOST:
             os.write(2, f"PID 1 is stuck; last: {[str(last) for last in self.calls[-8:]]}\n".encode())
             os._exit(70)
-        if (call.name, "".join(map(str, call.arguments[:1]))) in self.hangs:
-            if not self.in_child:
-                self.stuck.append(str(call))
-            if call.name == "unmount":  # the kernel takes the place away first, and writes then
-                self.mounted.pop(str(call.arguments[0]), None)
-            raise Stuck
         super().begin(call)
 
     def sync(self, seconds: float = SYNC_SECONDS) -> bool:

@@ -11,10 +11,12 @@ import errno
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from fakes.network import FakeNetwork
-from fakes.recording import recorded
+from fakes.processes import Stuck
+from fakes.recording import Call, recorded
 from fakes.tree import Link, Node, Tree, refuse
 
 from init.pid1.system import SYNC_SECONDS, ChildResult, FileStatus, TableRow, Uevent, Watchdog
@@ -50,6 +52,10 @@ class FakeSystem(FakeNetwork):
         self.addressed = []
         self.routes = []
         self.asides: list[Callable[[], object]] = []
+        self.hangs: set[tuple[str, str]] = set()  # calls that never come back: name and first argument
+        self.stuck: list[str] = []  # those of them that PID 1 itself made
+        self.in_child = False
+        self.answers: dict[int, bytes] = {}  # of work in children, by where they are read
         self.seconds = 2.0
         self.wall = 1_700_000_000.0
         self.hostname = "(none)"
@@ -60,6 +66,16 @@ class FakeSystem(FakeNetwork):
         self.keyboard = "/dev/console"  # where they type it
         self._descriptors: dict[int, str] = dict.fromkeys((0, 1, 2), "/dev/console")  # as the kernel opens them
         self._next = 3
+
+    def begin(self, call: Call) -> None:
+        """What hangs in a child costs nobody anything; what hangs in PID 1 is noted, and is the machine's end."""
+        if (call.name, "".join(map(str, call.arguments[:1]))) in self.hangs:
+            if not self.in_child:
+                self.stuck.append(str(call))
+            if call.name == "unmount":  # the kernel takes the place away first, and writes then
+                self.mounted.pop(str(call.arguments[0]), None)
+            raise Stuck
+        super().begin(call)
 
     # Files
 
@@ -178,9 +194,12 @@ class FakeSystem(FakeNetwork):
     @recorded
     def close(self, descriptor: int) -> None:
         self._descriptors.pop(descriptor, None)
+        self.answers.pop(descriptor, None)
 
     @recorded
     def read_from(self, descriptor: int, limit: int) -> bytes:
+        if descriptor in self.answers:
+            return self.answers.pop(descriptor)[:limit]
         if not self.typed or self._descriptors.get(descriptor) != self.keyboard:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return self.typed.pop(0)[:limit]
@@ -199,6 +218,9 @@ class FakeSystem(FakeNetwork):
         typing = [number for number in descriptors if self._descriptors.get(number) == self.keyboard]
         if typing and self.typed:
             return typing
+        answered = [number for number in descriptors if number in self.answers]
+        if answered:
+            return answered
         end = self.seconds + (3600.0 if seconds is None else seconds)
         if self.news and self.news[0][0] <= end:
             self.seconds = max(self.seconds, self.news[0][0])
@@ -370,6 +392,11 @@ class FakeSystem(FakeNetwork):
         assert watchdog in self.watchdogs
 
     @recorded
+    def set_watchdog(self, watchdog: Watchdog, seconds: int) -> Watchdog:
+        self.watchdogs[self.watchdogs.index(watchdog)] = changed = replace(watchdog, seconds=seconds)
+        return changed
+
+    @recorded
     def close_watchdog(self, watchdog: Watchdog) -> None:
         self.watchdogs.remove(watchdog)
 
@@ -387,3 +414,17 @@ class FakeSystem(FakeNetwork):
     @recorded
     def fork(self) -> None:
         pass
+
+    @recorded
+    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
+        reading = self._number("answer")
+        self.in_child = True
+        try:
+            self.answers[reading] = work()
+        except Stuck:
+            pass  # nothing will ever come
+        except Exception:
+            self.answers[reading] = b""
+        finally:
+            self.in_child = False
+        return 99, reading

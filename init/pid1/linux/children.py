@@ -59,6 +59,10 @@ class ChildCalls:
         finally:
             os._exit(0)  # whatever it raised: a second PID 1 must not come of it
 
+    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
+        """See `Children.apart`."""
+        return apart(work)
+
 
 def _await(pid: int, reading: int, deadline: float) -> ChildResult:
     """Read to the end of the output, which comes with the end of the program, or at the time limit."""
@@ -81,7 +85,7 @@ def _await(pid: int, reading: int, deadline: float) -> ChildResult:
 
 
 def apart(work: Callable[[], bytes]) -> tuple[int, int]:
-    """See `Processes.apart`."""
+    """See `Children.apart`."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(reading, False)
     try:

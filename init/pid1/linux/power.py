@@ -6,6 +6,7 @@ import fcntl
 import os
 import select
 import struct
+from dataclasses import replace
 
 from init.pid1.linux import children, libc
 from init.pid1.system import SYNC_SECONDS, Watchdog
@@ -64,6 +65,10 @@ class PowerCalls:
     def feed_watchdog(self, watchdog: Watchdog) -> None:
         """Put off the reset."""
         os.write(watchdog.descriptor, b"\0")
+
+    def set_watchdog(self, watchdog: Watchdog, seconds: int) -> Watchdog:
+        """Set another time-out."""
+        return replace(watchdog, seconds=_timeout(watchdog.descriptor, seconds))
 
     def close_watchdog(self, watchdog: Watchdog) -> None:
         """Disarm it."""

@@ -12,13 +12,11 @@ import os
 import resource
 
 from init.formats.bare import signal
-from init.pid1.linux import children, own
+from init.pid1.linux import own
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from init.pid1.system import Spawn
 
 CANNOT_START = 127
@@ -60,10 +58,6 @@ class ProcessCalls:
         except ChildProcessError:
             return False
         return True
-
-    def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
-        """See `Processes.apart`."""
-        return children.apart(work)
 
     def signal(self, pid: int, number: int) -> None:
         """See `Processes.signal`."""
