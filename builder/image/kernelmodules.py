@@ -100,9 +100,15 @@ CLASSES: tuple[DeviceClass, ...] = (
         ),
     ),
     DeviceClass(
-        name="keyboard",
-        reason="to type in rescue",
-        patterns=("drivers/hid/hid-generic", "drivers/hid/usbhid/usbhid", "drivers/input/serio/hyperv-keyboard"),
+        name="keyboard and power button",
+        reason="to type in rescue, and to leave it in order",
+        patterns=(
+            "drivers/hid/hid-generic",
+            "drivers/hid/usbhid/usbhid",
+            "drivers/input/serio/hyperv-keyboard",
+            "drivers/input/evdev",
+            "drivers/acpi/button",
+        ),
     ),
     DeviceClass(
         name="hyper-v",

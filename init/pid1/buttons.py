@@ -11,9 +11,19 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from init.pid1.loop import Loop
-    from init.pid1.system import System
+    from init.pid1.system import Early
+
+    class Watching(Protocol):
+        """The loop, or what stands for it in rescue."""
+
+        def watch(self, descriptor: int, name: str, handler: Callable[[], None]) -> None:
+            """Call `handler` whenever there is something to read."""
+
+        def unwatch(self, descriptor: int) -> None:
+            """Call it no more."""
+
 
 FOLDER = "/sys/class/input"
 EVENT_BYTES = 24
@@ -48,7 +58,7 @@ def pressed(data: bytes) -> bool:
 class Buttons:
     """Watches every input device with a power key; `look` again whenever an input device came."""
 
-    def __init__(self, system: System, loop: Loop, on_press: Callable[[], None]) -> None:
+    def __init__(self, system: Early, loop: Watching, on_press: Callable[[], None]) -> None:
         self._system = system
         self._loop = loop
         self._on_press = on_press

@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from init.pid1 import early, rescuedisk
+from init.pid1.buttons import Buttons
 from init.pid1.messages import Messages
 from init.pid1.rescueway import WayIn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from init.pid1.early import Events
     from init.pid1.earlyresult import EarlyResult
     from init.pid1.system import Early, System
@@ -24,6 +27,19 @@ _FRONT = ("berthctl", "rescue")  # people type the whole verb
 _TICK = 10.0
 _MOST_REFUSALS = 3  # in a row, then a console counts as gone
 _MOST_TYPED = 1024  # bytes of one line
+
+
+class _Listening:
+    """What `Buttons` needs of a loop."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Callable[[], None]] = {}
+
+    def watch(self, descriptor: int, name: str, handler: Callable[[], None]) -> None:  # noqa: ARG002 - as the loop's
+        self.handlers[descriptor] = handler
+
+    def unwatch(self, descriptor: int) -> None:
+        self.handlers.pop(descriptor, None)
 
 
 class Rescue:
@@ -37,6 +53,9 @@ class Rescue:
         self._way = WayIn(system, result, self._messages.say)
         self._typed: dict[int, bytes] = {}  # by console: a line's beginning
         self._refusals: dict[int, int] = {}
+        self._listening = _Listening()
+        self._buttons = Buttons(system, self._listening, self._press)
+        self._pressed = False
 
     def enter(self) -> None:
         """Say why, and bring up what can be."""
@@ -48,6 +67,7 @@ class Rescue:
                 self._system.set_link(link.name, up=True)
         except OSError as error:
             self._messages.say(f"the network stays down: {error.strerror}")
+        self._buttons.look()
         self._let_in()
 
     def _let_in(self) -> None:
@@ -79,11 +99,16 @@ class Rescue:
         if result.uevents is not None:
             waiting.append(result.uevents)
         waiting += self._way.descriptors
+        waiting += self._listening.handlers
         ready = system.wait_readable(waiting, seconds)
         if result.watchdog is not None:
             system.feed_watchdog(result.watchdog)
         self._way.hear(ready)
         self._way.tend()
+        for handler in [self._listening.handlers[one] for one in ready if one in self._listening.handlers]:
+            handler()
+        if self._pressed:
+            return self._end("poweroff", "power button")
         if result.uevents in ready and self._new_disk(result.uevents):
             return self._retry()
         for word in [word for console in listening if console in ready for word in self._words(console)]:
@@ -98,6 +123,8 @@ class Rescue:
         for event in news:
             if self._result.devices is not None:
                 self._result.devices.handle(self._system, event)
+        if any(event.variables.get("SUBSYSTEM") == "input" for event in news):
+            self._buttons.look()
         if not any(event.action == "add" and event.variables.get("SUBSYSTEM") == "block" for event in news):
             return False
         if self._result.command_line.rescue:  # it was asked for: nothing but the word `retry` leaves it
@@ -127,13 +154,22 @@ class Rescue:
             case "retry":
                 return self._retry()
             case "reboot" | "poweroff" as word:
-                self._messages.say(f"{word}, as was asked")
-                return replace(self._result, outcome=word)
+                return self._end(word, f"{word} by the console")
             case "status":
                 self._say_status()
             case _:
                 self._messages.say(f"words that help here: {WORDS}")
         return None
+
+    def _press(self) -> None:
+        self._pressed = True
+
+    def _end(self, how: str, why: str) -> EarlyResult:
+        """Go down in order: nothing that could be written to is mounted."""
+        self._messages.say(f"{how}, as was asked")
+        self._events.emit("shutdown.begun", why=why)
+        self._events.emit("shutdown.clean", state_unmounted=True)
+        return replace(self._result, outcome=how)
 
     def _try_again(self) -> EarlyResult | None:
         """Give the slots their tries back, and reboot into what GRUB then chooses."""
@@ -149,7 +185,7 @@ class Rescue:
             return None
         self._messages.say("every slot has its tries back: reboot")
         self._system.sync()
-        return replace(self._result, outcome="reboot")
+        return self._end("reboot", "reboot by rescue retry")
 
     def _retry(self) -> EarlyResult | None:
         self._messages.say("looking for the root again")

@@ -58,10 +58,29 @@ def test_a_medium_says_what_its_rescue_can_do_and_looks_at_no_disk() -> None:
     system.typed = [b"poweroff\r"]
     result, events = enter(system)
     assert result.outcome == "poweroff"
-    assert events.seen[-1] == ("rescue.entered", {"reason": "the kernel command line asks for rescue"})
+    assert events.seen[-3] == ("rescue.entered", {"reason": "the kernel command line asks for rescue"})
     assert b"this console is the only way in; `rescue retry` starts the live system" in system.said
     assert not [
         call for call in system.calls if call.name in ("mount", "read_blocks") and "/dev/sd" in str(call.arguments)
+    ]
+
+
+def test_the_power_button_ends_rescue_in_order() -> None:
+    """Also one whose driver comes once rescue has begun."""
+    system = stuck()
+
+    def bring(machine_: FakeSystem) -> Uevent:
+        keys = "/sys/class/input/event3/device/capabilities/key"
+        machine_.tree.fill({keys: b"%x 0\n" % (1 << (116 - 64)), "/dev/input/event3": b""})
+        machine_.keyboard, machine_.typed = "/dev/input/event3", [bytes(16) + b"\1\0" + b"\x74\0" + b"\1\0\0\0"]
+        return Uevent(action="add", path="/devices/input3", variables={"SUBSYSTEM": "input", "DEVNAME": "input/event3"})
+
+    system.news = [(500.0, bring)]
+    result, events = enter(system)
+    assert result.outcome == "poweroff"
+    assert events.seen[-2:] == [
+        ("shutdown.begun", {"why": "power button"}),
+        ("shutdown.clean", {"state_unmounted": True}),
     ]
 
 
