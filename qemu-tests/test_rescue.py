@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,15 @@ def test_rescue_lets_in_whom_the_last_good_config_names_and_tries_again(
         machine.wait(events.INIT_STARTED, after=after)
         machine.cut_power()
         assert 0 < platter.record().a.tries < 3, "they were all given back, and GRUB has taken of them"
+
+
+def test_berth_run_waits_for_rescue_and_leaves_it_by_the_power_button(built: Built) -> None:
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("berth"), "run", built(*CLOUD)["iso"], "--cpus", "1",
+            "--direct", "--append", "berth.rescue", "--until", events.RESCUE_ENTERED,
+        ],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert events.SHUTDOWN_CLEAN in done.stdout

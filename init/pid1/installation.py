@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from init.formats import events, release
-from init.pid1 import cgroups, leave
+from init.pid1 import cgroups, disks
 from init.pid1.system import Spawn
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -194,7 +194,7 @@ class Installation:
 
     def _watch_over(self, left: float, before: object) -> None:
         """Give the installer up where nothing has moved for too long: it waits for a drive, and nothing ends that."""
-        now = (leave.moved(self._system), self._heard)
+        now = (disks.moved(self._system), self._heard)
         left = STILL_MOST if now != before else left - _LOOK
         if left > 0:
             self._loop.after(NAME, _LOOK, lambda: self._watch_over(left, now))
