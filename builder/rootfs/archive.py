@@ -150,21 +150,30 @@ def expand(stream: BinaryIO, part: Part, bounds: Bounds) -> Iterator[bytes]:
     Memory stays at a few pieces whatever the member expands to.
     """
     suffix = part.name.partition(".tar")[2].lstrip(".")
+    what = f"its member {part.name!r}"
     source = _plain(stream, part)
-    allowed = bounds.expanded(part.size)
-    pieces = source if not suffix else _expanded(source, _decompressor(suffix), part.name, suffix)
+    return _bounded(source if not suffix else _expanded(source, suffix, what), part.size, bounds, what)
+
+
+def expand_xz(data: bytes, bounds: Bounds) -> bytes:
+    """Return what a small file packed by xz holds; raise BrokenArchive."""
+    return b"".join(_bounded(_expanded(iter((data,)), "xz", "it"), len(data), bounds, "it"))
+
+
+def _bounded(pieces: Iterator[bytes], size: int, bounds: Bounds, what: str) -> Iterator[bytes]:
+    allowed = bounds.expanded(size)
     total = 0
     for piece in pieces:
         total += len(piece)
         if total > allowed:
             raise BrokenArchive(
-                f"its member {part.name!r} of {part.size} bytes expands to more than {allowed}: "
-                "that is how a decompression bomb looks"
+                f"{what} of {size} bytes expands to more than {allowed}: that is how a decompression bomb looks"
             )
         yield piece
 
 
-def _expanded(source: Iterator[bytes], engine: _Decompressor, name: str, suffix: str) -> Iterator[bytes]:
+def _expanded(source: Iterator[bytes], suffix: str, what: str) -> Iterator[bytes]:
+    engine = _decompressor(suffix)
     data = b""
     try:
         while True:
@@ -181,9 +190,9 @@ def _expanded(source: Iterator[bytes], engine: _Decompressor, name: str, suffix:
             elif engine.needs_input:
                 data = next(source, b"")
                 if not data:
-                    raise BrokenArchive(f"its member {name!r} is cut off in the middle of a compressed stream")
+                    raise BrokenArchive(f"{what} is cut off in the middle of a compressed stream")
     except (lzma.LZMAError, zlib.error, zstd.ZstdError, EOFError, MemoryError) as error:
-        raise BrokenArchive(f"its member {name!r} cannot be decompressed: {error}") from error
+        raise BrokenArchive(f"{what} cannot be decompressed: {error}") from error
 
 
 class ByteStream:

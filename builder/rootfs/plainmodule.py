@@ -8,13 +8,12 @@ Why it is cut: docs/adr/0003-module-signatures.md.
 
 from __future__ import annotations
 
-import lzma
-
 from builder.errors import BuildError
-from builder.rootfs.archive import NOT_DEBIANS
+from builder.rootfs.archive import NOT_DEBIANS, Bounds, expand_xz
 
 MAGIC = b"~Module signature appended~\n"
 _STRUCT = 12
+_BOUNDS = Bounds(content=256 << 20)  # bytes; trixie's largest module, amdgpu, is one of 30 MB
 
 
 def without_signature(data: bytes) -> bytes:
@@ -36,9 +35,9 @@ def plain(path: str, data: bytes) -> bytes:
     """Return a module's plain bytes without signature. Raises BuildError for bytes that are no module."""
     try:
         if path.endswith(".xz"):
-            data = lzma.decompress(data)
+            data = expand_xz(data, _BOUNDS)
         module = without_signature(data)
-    except (lzma.LZMAError, ValueError) as error:
+    except ValueError as error:
         raise BuildError(f"kernel module {path}: {error}", hint=NOT_DEBIANS) from error
     if not module.startswith(b"\x7fELF"):
         raise BuildError(f"kernel module {path}: neither an ELF file nor one packed by xz", hint=NOT_DEBIANS)

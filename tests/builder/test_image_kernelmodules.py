@@ -123,6 +123,14 @@ def test_bytes_that_are_no_module_are_refused() -> None:
         plain("a.ko", b"text")
 
 
+def test_a_module_that_is_a_bomb_or_cut_off_is_refused() -> None:
+    bomb = lzma.compress(b"\x7fELF" + bytes(100 << 20), preset=0)
+    with pytest.raises(BuildError, match=r"kernel module a\.ko\.xz: .* decompression bomb"):
+        plain("a.ko.xz", bomb)
+    with pytest.raises(BuildError, match=r"kernel module a\.ko\.xz: it is cut off"):
+        plain("a.ko.xz", lzma.compress(b"\x7fELF" * 100)[:-1])
+
+
 @given(
     st.binary(max_size=50).filter(lambda data: not data.endswith(MAGIC)),
     st.lists(st.binary(max_size=20), max_size=3),
