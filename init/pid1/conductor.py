@@ -110,6 +110,7 @@ class Conductor:
             ask=self.ask,
             is_up=lambda: self.descent.is_up,
             on_devices=self._on_devices,
+            attempt=self.applier.attempt,
         )
         self.boot = boot.Boot(default=Machine())
         self.gate = gate.Gate(standing=gate.Standing.NONE)
@@ -178,7 +179,7 @@ class Conductor:
             ("returned slot", self.returned.look),
             ("default machine", self._read_default),
             ("reaping", self.upkeep.reap),
-            ("clock", self.upkeep.stamp_clock),
+            ("clock", self.upkeep.begin_clock),
         )
         self.announcer.attach(self.loop)
         self.announcer.listen(self._show_event)

@@ -35,10 +35,12 @@ class BootRecord:
         self.slot: Slot | None = "a" if slot == "a" else "b" if slot == "b" else None
         self._boot_id = boot_id
         self.present = len(partitions) == 2 and self.slot is not None
+        self.known: Record | None = None  # as it was last seen or put in force
 
     def read(self) -> Record | None:
         """Return the record in force; None where there is none or none is valid. Raise OSError."""
-        return bootrecord.current(self._copies()) if self.present else None
+        self.known = bootrecord.current(self._copies()) if self.present else None
+        return self.known
 
     def standing(self) -> Standing:
         """Say what the record says of the slot that runs; raise OSError where it can't be read."""
@@ -64,6 +66,7 @@ class BootRecord:
         except OSError:
             copies = self._copies()
             self._carry_out(bootrecord.plan_in_place(copies, wanted) or writes[1:], copies)
+        self.known = wanted
 
     def refill(self) -> None:
         """Boot gate passed."""

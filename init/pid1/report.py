@@ -10,6 +10,7 @@ from init.pid1 import answers, cgroups, lifecycle, reset, supervisor
 from init.pid1.console import page
 from init.pid1.handover import hand_over
 from init.pid1.logs import stamp
+from init.pid1.recordlook import RecordLook
 from init.pid1.state import PLACE
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
+    from init.formats.bootrecord import Record
     from init.pid1.apply import Applier
     from init.pid1.boot import Boot
     from init.pid1.configuring import Configuring
@@ -87,6 +89,7 @@ class Reporter:
 
     def __init__(self, whole: Whole) -> None:
         self._of = whole
+        self._look = RecordLook(whole.system, whole.loop, whole.record, whole.applier.attempt)
 
     # --- the control socket ------------------------------------------------------------------------------
 
@@ -94,8 +97,7 @@ class Reporter:
         """Answer one request that its sender may make."""
         match request["verb"]:
             case "status":
-                client.send(self.status())
-                client.finish()
+                self._look.ask(lambda record: self._status(client, record))
             case "ps":
                 client.send(self.processes())
                 client.finish()
@@ -203,13 +205,13 @@ class Reporter:
         client.finish()
         self._of.loop.soon("reset", lambda: self._of.ask("reboot", f"reset by berthctl, uid {client.peer.uid}"))
 
-    def status(self) -> dict[str, object]:
+    def _status(self, client: Client, record: Record | None) -> None:
+        client.send(self.status(record))
+        client.finish()
+
+    def status(self, record: Record | None) -> dict[str, object]:
         """Return `berth.status/1`."""
         of = self._of
-        try:
-            record = of.record.read()
-        except OSError:
-            record = None
         try:
             free: int | None = of.system.space(PLACE)[0]
         except OSError:

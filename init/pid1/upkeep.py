@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from init.formats.bare import signal
 from init.pid1 import identity
+from init.pid1.apart import Child
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -23,13 +24,18 @@ SIGNALS: dict[int, tuple[str, str]] = {
     signal.SIGPWR: ("poweroff", "power failure"),
 }
 REAP_EVERY = 5.0  # seconds: should a SIGCHLD ever be lost
+CLOCK_FIRST = 300.0  # by then the network's time is known, where there is any
 CLOCK_EVERY = 3600.0
+CLOCK_BOUND = 20.0  # until a disk that has not taken the time is told
+_CLOCK = "the time on state"
+_KEPT = b"kept"
 
 
 class Upkeep:
     """Each method begins one of these and lets it come again.
 
-    `on_devices` is called when devices came or went, `ask` when somebody wants the machine down.
+    `on_devices` is called when devices came or went, `ask` when somebody wants the machine down; `attempt` tells what
+    does not work until it does.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Upkeep:
         ask: Callable[[str, str], None],
         is_up: Callable[[], bool],
         on_devices: Callable[[], None],
+        attempt: Callable[[str, Callable[[], object]], bool],
     ) -> None:
         self.system = system
         self.loop = loop
@@ -51,6 +58,8 @@ class Upkeep:
         self._signals: int | None = None
         self._is_up = is_up
         self._on_devices = on_devices
+        self._attempt = attempt
+        self._stamping: Child | None = None
 
     def open_signals(self) -> None:
         """Hear of children that ended, and of who wants the machine down. Raise OSError; then it may be tried again."""
@@ -72,11 +81,34 @@ class Upkeep:
         self.loop.after("reap", REAP_EVERY, self.reap)
         self._reap()
 
-    def stamp_clock(self) -> None:
-        """Keep the time on state, for a machine without a clock of its own."""
-        self.loop.after("clock", CLOCK_EVERY, self.stamp_clock)
-        if self.early.state.kind == "ext4" and self._is_up():
+    def begin_clock(self) -> None:
+        """Keep the time on state now and then, for a machine without a clock of its own."""
+        if self.early.state.kind == "ext4":
+            self.loop.after("clock", CLOCK_FIRST, self._stamp_clock)
+
+    def _stamp_clock(self) -> None:
+        """A child writes: a disk that stalls must not hold the loop, for the watchdog is fed by it."""
+        self.loop.after("clock", CLOCK_EVERY, self._stamp_clock)
+        waits = self._stamping is not None and self._stamping.answer is None
+        if not waits and self._is_up():
+            self._stamping = Child(self.system, self.loop, _CLOCK, self._stamp, self._stamped)
+            self.loop.after(_CLOCK, CLOCK_BOUND, self._stalls)
+            self._stamping.start()
+
+    def _stamp(self) -> bytes:
+        try:
             identity.stamp_clock(self.system)
+        except OSError as error:
+            return f"{error.strerror}".encode()
+        return _KEPT
+
+    def _stalls(self) -> None:
+        self._attempt(_CLOCK, lambda: _fail("its disk does not answer"))
+
+    def _stamped(self) -> None:
+        self.loop.cancel(_CLOCK)
+        answer = (self._stamping.answer if self._stamping else None) or b"no child could write it"
+        self._attempt(_CLOCK, lambda: None if answer == _KEPT else _fail(answer.decode()))
 
     def feed(self) -> None:
         """Feed the watchdog, from the loop alone: if the loop stands, the machine is to be reset."""
@@ -104,3 +136,7 @@ class Upkeep:
             self._on_devices()
 
         self.loop.watch(descriptor, "devices", on_news)
+
+
+def _fail(why: str) -> None:
+    raise OSError(why)

@@ -22,7 +22,7 @@ from init.formats import bootrecord, events
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, User
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import halves, sources
+from init.pid1 import halves, identity, sources
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.sshd import fingerprint
@@ -117,15 +117,17 @@ class Life:
         does: Callable[[Sequence[str]], Program] = programs,
         configured: Machine = CONFIGURED,
         system: RunningSystem | None = None,
+        asks: Sequence[float] = (30.0, 40.0),  # twice: one that fails may be the one whose call failed
+        off: float = 60.0,
     ) -> None:
         system = system or make(fail_at=fail_at, fail_with=fail_with, does=does, configured=configured)
         self.system = system
         self.events: list[dict] = []
         self.clients: list[Connection | None] = []
-        for at in (30.0, 40.0):  # twice: one that fails may be the one whose call failed
+        for at in asks:
             system.at(at, self.ask)
-        system.at(60.0, lambda: system.raise_signal(signal.SIGUSR2))
-        system.at(200.0, lambda: system.raise_signal(signal.SIGUSR2))
+        for at in (off, off + 140.0):
+            system.at(at, lambda: system.raise_signal(signal.SIGUSR2))
         announcer = Announcer(system)
         announcer.listen(lambda _name, line: self.events.append(json.loads(line)))
         halves.run(system, announcer)
@@ -407,3 +409,66 @@ def test_a_door_that_fails_again_and_again_is_opened_again_and_health_tells_it_m
     meanwhile, after = life.answers
     assert (meanwhile["health"]["state"], meanwhile["health"]["reasons"]) == ("degraded", reasons)
     assert after["health"]["state"] == "healthy"
+
+
+RECORD = (("read_blocks", "/dev/vda3"), ("read_blocks", "/dev/vda4"))
+
+
+def stalling(*calls: tuple[str, str], at: float, until: float) -> RunningSystem:
+    """A machine whose disk takes these calls from `at` on, and answers none of those before `until`."""
+    system = make()
+    system.at(at, lambda: system.hangs.update(calls))
+    system.at(until, system.hangs.clear)
+    return system
+
+
+def test_a_disk_that_stalls_holds_up_no_answer_of_pid1():
+    life = Life(system=stalling(*RECORD, at=25.0, until=1000.0))
+    assert life.system.stuck == []
+    first, second = life.answers
+    assert first["slots"] == second["slots"] == {
+        "a": {"version": "1", "tries": 3, "good": True, "booted": True},
+        "b": {"version": None, "tries": 0, "good": False, "booted": False},
+    }  # fmt: skip
+    assert first["health"]["reasons"] == second["health"]["reasons"] == [
+        "reading the boot record: its disk does not answer, so what is told of the slots is what was last known"
+    ]  # fmt: skip
+
+
+def test_what_status_tells_of_the_slots_is_what_stands_on_the_disk():
+    system = make()
+
+    def written() -> None:
+        record = bootrecord.prefer(bootrecord.fresh("a", good=True), "b", good=False)
+        for part in ("vda3", "vda4"):
+            system.blocks[f"/dev/{part}"].write(0, bootrecord.encode(record))
+
+    system.at(35.0, written)
+    before, after = Life(system=system).answers
+    assert (before["order"], after["order"]) == ("ab", "ba")
+    assert after["slots"]["b"] == {"version": None, "tries": 3, "good": False, "booted": False}
+
+
+def test_many_who_ask_at_once_are_all_answered_and_one_child_reads_at_a_time():
+    life = Life(asks=[30.0] * 20)
+    assert len(life.answers) == 20
+    works = [call.arguments[0] for call in life.system.calls if call.name == "apart"]
+    assert [work.__qualname__ for work in works].count("RecordLook._work") == 2  # type: ignore[attr-defined]
+
+
+def test_a_disk_that_stalls_over_the_hourly_stamp_holds_up_nothing_and_health_tells_it():
+    stuck = ("replace", identity.CLOCK)
+    life = Life(system=stalling(stuck, at=25.0, until=9000.0), asks=[290.0, 400.0, 8000.0], off=9100.0)
+    assert life.system.stuck == []
+    before, meanwhile, later = (answer["health"]["reasons"] for answer in life.answers)
+    assert before == []
+    assert meanwhile == later == ["the time on state: its disk does not answer"]
+    begun = [call for call in life.system.calls if (call.name, call.arguments[:1]) == ("replace", (identity.CLOCK,))]
+    assert len(begun) == 2, "one child, and the way down: the hour's next one waits for it"
+
+
+def test_the_time_is_kept_on_state_each_hour():
+    life = Life(off=8000.0)
+    kept = [call for call in life.system.calls if (call.name, call.arguments[:1]) == ("replace", (identity.CLOCK,))]
+    assert len(kept) == 4, "after five minutes, twice an hour later, and at the end"
+    assert life.answers[-1]["health"]["state"] == "healthy"
