@@ -242,7 +242,7 @@ def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:
 def require_room(folder: Path, tree: Tree) -> None:
     """Raise BuildError where the images might not fit on the disk of `folder`, were nothing compressed.
 
-    mkfs.erofs 1.8 waits for ever for a worker that met a full disk, so it must not come to that.
+    That is told before minutes of work; what fills the disk meanwhile is noticed by `builder.tools.fulldisk`.
     """
     files = sum(entry.size + BLOCK for entry in tree.entries if entry.kind is Kind.FILE)
     needed, free = files + BESIDE_ROOT, shutil.disk_usage(folder).free

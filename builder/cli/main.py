@@ -137,7 +137,7 @@ def system_failure(error: OSError) -> BerthError:
     """Turn an error of the operating system into one for people."""
     name = f" ({error.filename})" if error.filename else ""
     hint = None
-    if error.errno == 28:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "free space, or point BERTH_CACHE and --out to a larger disk"
     return BerthError(f"{error.strerror or error}{name}", hint=hint)
 

@@ -26,8 +26,14 @@ _UNUSUAL = re.compile(r"[^A-Za-z0-9/_-]")  # letters that a regular expression o
 class Runner(Protocol):
     """What of the tools tree is needed here."""
 
-    def run(self, tool: str, *arguments: str, input: BinaryIO | None = None) -> bytes:  # noqa: A002 - its name there
-        """Run a tool and return what it printed; raise ToolError."""
+    def run(
+        self,
+        tool: str,
+        *arguments: str,
+        input: BinaryIO | None = None,  # noqa: A002 - its name there
+        output: Path | None = None,
+    ) -> bytes:
+        """Run a tool that writes `output` and return what it printed; raise ToolError, or OSError for a full disk."""
 
 
 def options(compression: Compression, *, uuid: UUID, epoch: int) -> list[str]:
@@ -101,7 +107,7 @@ def make(
     """Write an EROFS image of the tar stream that `write_tar` produces; its size is a multiple of 4 KiB.
 
     `names` are those of the files in the stream, as `hints` takes them, to find the hot ones.
-    Raises ToolError where mkfs fails, and whatever `write_tar` raises.
+    Raises ToolError where mkfs fails, OSError where the disk is full, and whatever `write_tar` raises.
     """
     arguments = options(compression, uuid=uuid, epoch=epoch)
     hot = hints(compression, names)
@@ -131,7 +137,7 @@ def make(
     producer.start()
     try:
         with os.fdopen(reader, "rb") as stream:
-            runner.run("mkfs.erofs", *arguments, input=stream)
+            runner.run("mkfs.erofs", *arguments, input=stream, output=image)
     finally:
         Path(f"{image}.hints").unlink(missing_ok=True)
         producer.join()

@@ -46,8 +46,14 @@ WORDS = (
 class Tools(Protocol):
     """What of the tools tree is needed here."""
 
-    def run(self, tool: str, *arguments: str, input: bytes | BinaryIO | None = None) -> bytes:  # noqa: A002 - its name there
-        """Run a tool and return what it printed; raise ToolError."""
+    def run(
+        self,
+        tool: str,
+        *arguments: str,
+        input: bytes | BinaryIO | None = None,  # noqa: A002 - its name there
+        output: Path | None = None,
+    ) -> bytes:
+        """Run a tool that writes `output` and return what it printed; raise ToolError, or OSError for a full disk."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from builder.errors import ToolError
+from builder.tools.fulldisk import attend, full
 
 if TYPE_CHECKING:
     from builder.lock.model import LockedPackage
@@ -90,29 +91,36 @@ class Tools:
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - subprocess' own word for it
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        output: Path | None = None,
     ) -> bytes:
-        """Run `tool` to its end and return its standard output; raise ToolError with its last words."""
-        stream: dict[str, object] = {"stdin": subprocess.DEVNULL}
-        if isinstance(input, bytes):
-            stream = {"input": input}
-        elif input is not None:
-            stream = {"stdin": input}
+        """Run `tool` to its end and return its standard output; raise ToolError with its last words.
+
+        `output` is the file that it writes, where it may not notice a full disk: then that is the OSError raised.
+        """
+        data, source = (input, subprocess.PIPE) if isinstance(input, bytes) else (None, input or subprocess.DEVNULL)
         try:
-            done = subprocess.run(  # type: ignore[call-overload]
-                self.argv(tool, *arguments), capture_output=True, check=False, cwd=cwd,
-                env=self.environment(env), umask=0o022, **stream,
+            process = subprocess.Popen(
+                self.argv(tool, *arguments), stdin=source,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, env=self.environment(env), umask=0o022,
             )  # fmt: skip
         except OSError as error:
             raise ToolError(
                 f"`{tool}` of the tools tree cannot be started: {error.strerror}",
                 hint=f"{MEND}; its programs are for x86-64 Linux: build on such a machine",
             ) from error
-        if done.returncode:
+        with process:
+            try:
+                out, err = attend(process, data, output) if output else process.communicate(data)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            if output and (full_disk := full(output)):
+                raise full_disk
             # The loader's own status, or killed: a damaged program may be why.
-            hint = MEND if done.returncode == _NOT_LOADED or done.returncode < 0 else None
-            raise ToolError(failure(tool, arguments, done.returncode, done.stderr or done.stdout), hint=hint)
-        output: bytes = done.stdout
-        return output
+            hint = MEND if process.returncode == _NOT_LOADED or process.returncode < 0 else None
+            raise ToolError(failure(tool, arguments, process.returncode, err or out), hint=hint)
+        return out
 
     def versions(self) -> tuple[tuple[str, str], ...]:
         """Return (package, version) of everything in the tree, sorted by name."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import os
 import random
 import re
+import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -294,6 +297,52 @@ def test_what_fails_while_the_tar_is_written_is_the_error(tmp_path: Path, tools:
 
     with pytest.raises(OSError, match="the disk is gone"):
         erofs.make(tmp_path / "x", tools, breaks, compression=Compression(), uuid=UUID(int=1), epoch=0)
+
+
+ON_A_SMALL_DISK = """
+import io, os, sys, tarfile
+from pathlib import Path
+from uuid import UUID
+from fakes import conditions
+from builder.image import erofs
+from builder.recipe.model import Compression
+from builder.tools.call import Tools
+tools, folder, files, size = Tools(root=Path(sys.argv[1]), key=""), Path(sys.argv[2]), *map(int, sys.argv[3:])
+conditions.enter_namespaces(conditions.CLONE_NEWNS)
+conditions.check(conditions.LIBC.mount(b"small", os.fsencode(folder), b"tmpfs", 0, b"size=8m"), "mount")
+def write_tar(out):
+    with tarfile.open(fileobj=out, mode="w|") as tar:
+        for number in range(files):
+            member = tarfile.TarInfo(str(number))
+            member.size = size
+            tar.addfile(member, io.BytesIO(os.urandom(size)))
+try:
+    erofs.make(folder / "root.img", tools, write_tar, compression=Compression(), uuid=UUID(int=1), epoch=0)
+except OSError as error:
+    print(error.errno, error.filename, os.listdir(folder))
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "size"),
+    [
+        (3000, 8192),  # mkfs.erofs waits for ever for the worker that met the end of the disk
+        (1, 20 << 20),  # it ends, and says that the archive were damaged
+    ],
+)
+def test_a_disk_that_fills_while_mkfs_runs_is_the_error(tmp_path: Path, tools: Tools, files: int, size: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_SMALL_DISK, str(tools.root), str(tmp_path), str(files), str(size)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+    )  # fmt: skip
+    try:
+        told, _ = process.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert told == f"{errno.ENOSPC} {tmp_path / 'root.img'} ['root.img']\n"
 
 
 def test_a_config_becomes_a_nocloud_disk(tmp_path: Path, tools: Tools) -> None:
