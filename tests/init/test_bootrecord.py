@@ -4,17 +4,19 @@ Invariants, as the names of the tests say them:
 - GRUB never boots a slot without the record in force afterwards having one try less for it.
 - At most three boots per slot happen between two refills, whatever single copy is damaged; then rescue.
 - A confirmed slot with tries comes back when the other one's are spent.
-- One interruption of one write never loses both copies: afterwards the old record is in force, or the new one.
+- One interruption of one write never loses both copies: afterwards the old record is in force, or the new one. Only
+  in place, where the other copy can't be written, it may: then what that one says is in force, or rescue comes.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import random
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,7 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from init.formats import bootrecord, disk, envblock
-from init.formats.bootrecord import COPY_BYTES, Record, SlotState, current, decide, decode, encode
+from init.formats.bootrecord import COPY_BYTES, Record, SlotState, Write, current, decide, decode, encode
+
+Pair = tuple[Record, tuple[bytes, bytes]]
+Pairs = Callable[[], Iterator[Pair]]
 
 STATES = [SlotState(tries=tries, good=good) for tries in range(4) for good in (False, True)]
 BODIES = [
@@ -43,7 +48,7 @@ def _poke(copy: bytes, offset: int, data: bytes) -> bytes:
 
 
 # Each turns a sound copy into a damaged one. `readable`/`writable`: what GRUB can still do with it.
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "sound": lambda copy: copy,
     "no header": lambda copy: bytes(disk.SECTOR) + copy[disk.SECTOR :],
     "header's name": lambda copy: _poke(copy, 2, b"X"),
@@ -75,17 +80,47 @@ NEIGHBOURS = {"older": replace(STALE, sequence=2), "equally new": replace(STALE,
 NEIGHBOUR_COPIES = {name: damaged(encode(record)) for name, record in NEIGHBOURS.items()}
 
 
-def pairs() -> Iterator[tuple[Record, tuple[bytes, bytes]]]:
-    """Every record as each copy, beside an older one and an equally new one, in all ways in which one is damaged.
+def one_damaged() -> Iterator[Pair]:
+    """Every record as each copy, beside an older one, in all ways in which at most one copy is damaged.
 
-    Both copies damaged, in every way, and each damage beside an equally new one: of the records of `SAMPLED`.
+    Beside an equally new one, too, which no write leaves behind: sound, or damaged, for the records of `SAMPLED`.
     """
     for body, age, index in itertools.product(BODIES, NEIGHBOURS, (0, 1)):
-        own, other = damaged(encode(body)), NEIGHBOUR_COPIES[age]
-        most = 2 if body in SAMPLED else 1 if age == "older" else 0  # how many of the two copies are damaged
-        for mine, theirs in itertools.product(DAMAGES, DAMAGES):
-            if (mine != "sound") + (theirs != "sound") <= most:
-                yield body, (own[mine], other[theirs]) if index == 0 else (other[theirs], own[mine])
+        most = 1 if age == "older" or body in SAMPLED else 0  # how many of the two copies are damaged
+        yield from _damaged_pairs(body, age, index, range(most + 1))
+
+
+def both_damaged() -> Iterator[Pair]:
+    """Every record as each copy, beside an older one, both damaged in every way; and what `one_damaged` leaves out.
+
+    Beside an equally new one both are damaged for the records of `SAMPLED` alone.
+    """
+    for body, age, index in itertools.product(BODIES, NEIGHBOURS, (0, 1)):
+        numbers = (2,) if age == "older" or body in SAMPLED else (1,)
+        yield from _damaged_pairs(body, age, index, numbers)
+
+
+def both_damaged_of_some() -> Iterator[Pair]:
+    """Both copies damaged in every way, for the records of `SAMPLED`."""
+    for body, age, index in itertools.product(SAMPLED, NEIGHBOURS, (0, 1)):
+        yield from _damaged_pairs(body, age, index, (2,))
+
+
+def _damaged_pairs(body: Record, age: str, index: int, numbers: Collection[int]) -> Iterator[Pair]:
+    """Give a record as copy `index` beside its neighbour, so many of the two damaged, in every way."""
+    own, other = _own_copies(body), NEIGHBOUR_COPIES[age]
+    for mine, theirs in itertools.product(DAMAGES, DAMAGES):
+        if (mine != "sound") + (theirs != "sound") in numbers:
+            yield body, (own[mine], other[theirs]) if index == 0 else (other[theirs], own[mine])
+
+
+@functools.cache
+def _own_copies(body: Record) -> dict[str, bytes]:
+    return damaged(encode(body))
+
+
+each_pair = pytest.mark.parametrize("pairs", [one_damaged, pytest.param(both_damaged, marks=pytest.mark.long)])
+each_of_some = pytest.mark.parametrize("pairs", [one_damaged, both_damaged_of_some])
 
 
 def test_the_pairs_are_what_they_are_said_to_be() -> None:
@@ -94,8 +129,12 @@ def test_the_pairs_are_what_they_are_said_to_be() -> None:
     assert {body.order for body in SAMPLED} == {("a", "b"), ("b", "a")}
     for neighbour in NEIGHBOURS.values():
         beside = {encode(neighbour)}
-        sound = [body for body, copies in pairs() if beside & set(copies) and encode(body) in copies]
+        sound = [body for body, copies in one_damaged() if beside & set(copies) and encode(body) in copies]
         assert {encode(body) for body in sound} == {encode(body) for body in BODIES}
+    ways = len(DAMAGES) - 1
+    assert sum(1 for _ in one_damaged()) == 2 * (len(BODIES) * (2 * ways + 2) + len(SAMPLED) * 2 * ways)
+    others = len(BODIES) - len(SAMPLED)
+    assert sum(1 for _ in both_damaged()) == 2 * ((len(BODIES) + len(SAMPLED)) * ways**2 + others * 2 * ways)
 
 
 def test_every_record_survives_being_written_and_read() -> None:
@@ -122,7 +161,8 @@ def test_a_damaged_copy_is_not_valid(damage: str) -> None:
             assert decode(copy) is None
 
 
-def test_never_boots_a_slot_uncounted() -> None:
+@each_pair
+def test_never_boots_a_slot_uncounted(pairs: Pairs) -> None:
     drives = [frozenset(), frozenset({0}), frozenset({1}), frozenset({0, 1})]
     for (_, copies), refused in itertools.product(pairs(), drives):
         before = current(copies)
@@ -138,7 +178,8 @@ def test_never_boots_a_slot_uncounted() -> None:
         assert after == decision.record
 
 
-def test_boots_the_first_slot_that_has_a_try_or_goes_to_rescue() -> None:
+@each_pair
+def test_boots_the_first_slot_that_has_a_try_or_goes_to_rescue(pairs: Pairs) -> None:
     for _, copies in pairs():
         before = current(copies)
         decision = decide(copies)
@@ -154,7 +195,8 @@ def test_boots_the_first_slot_that_has_a_try_or_goes_to_rescue() -> None:
             assert decision.slot == wanted
 
 
-def test_whatever_is_damaged_a_machine_that_never_confirms_ends_in_rescue() -> None:
+@each_pair
+def test_whatever_is_damaged_a_machine_that_never_confirms_ends_in_rescue(pairs: Pairs) -> None:
     for _, start in pairs():
         copies = start
         boots = {"a": 0, "b": 0}
@@ -227,6 +269,55 @@ def test_one_interrupted_write_leaves_the_old_record_or_the_new() -> None:
             assert replace(final, sequence=0) == replace(wanted, sequence=0)
 
 
+@pytest.mark.parametrize("bodies", [SAMPLED, pytest.param(BODIES, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_one_interrupted_write_beside_two_damaged_copies_leaves_a_record_that_stood_there(bodies: list[Record]) -> None:
+    """PID 1's plan where the copy in force is damaged, and can still be read: the other one is written first."""
+    for body, damage, index in itertools.product(bodies, DAMAGES, (0, 1)):
+        for mine, own in _own_copies(body).items():
+            if mine == "sound" or decode(own) is None:
+                continue
+            pair = [NEIGHBOUR_COPIES["older"][damage]] * 2
+            pair[index] = own
+            copies = (pair[0], pair[1])
+            for wanted in (bootrecord.prefer(body, "b", good=False), body):
+                assert_interrupted(copies, bootrecord.plan(copies, wanted), safe=True)
+
+
+@each_of_some
+def test_grubs_write_interrupted_leaves_a_record_that_stood_there(pairs: Pairs) -> None:
+    """In place, where the other copy can't be written, it is not safe: then what that one says, or rescue."""
+    for _, copies in pairs():
+        writes = decide(copies).writes
+        for write in writes:
+            beside = copies[1 - write.copy]
+            assert decode(beside) == current(copies) or not bootrecord.is_sound(beside)
+        assert_interrupted(copies, writes, safe=False)
+
+
+@each_of_some
+def test_a_write_in_place_interrupted_leaves_a_record_that_stood_there(pairs: Pairs) -> None:
+    for _, copies in pairs():
+        found = current(copies) or bootrecord.fresh("a")
+        assert_interrupted(copies, bootrecord.plan_in_place(copies, bootrecord.confirm(found, "b")), safe=False)
+
+
+def assert_interrupted(copies: tuple[bytes, bytes], writes: tuple[Write, ...], *, safe: bool) -> None:
+    """Interrupt each write in every way: in force is the record of before, the new one, or what the other copy says.
+
+    `safe`: never none, and never an older one. None is only where the other copy can't be read.
+    """
+    for write in writes:
+        beside, before, after = decode(copies[1 - write.copy]), current(copies), decode(write.data)
+        for state in interruptions(copies[write.copy], write.data):
+            found = current(bootrecord.applied(copies, (replace(write, data=state),)))
+            if safe or beside == before:
+                assert found in (before, after)
+            else:
+                assert found in (before, after, beside) or found is None is beside
+            assert found is not None or (beside is None and not safe)
+        copies = bootrecord.applied(copies, (write,))
+
+
 def test_grubs_write_interrupted_beside_a_sound_copy_leaves_a_record() -> None:
     for record in RECORDS:
         older = replace(STALE, sequence=(record.sequence + 2) % 3)
@@ -238,7 +329,8 @@ def test_grubs_write_interrupted_beside_a_sound_copy_leaves_a_record() -> None:
                     assert found in (record, decide(copies).record)
 
 
-def test_a_plan_makes_both_copies_sound_whatever_was_damaged() -> None:
+@each_pair
+def test_a_plan_makes_both_copies_sound_whatever_was_damaged(pairs: Pairs) -> None:
     for _, copies in pairs():
         wanted = current(copies) or bootrecord.fresh("a")
         after = bootrecord.applied(copies, bootrecord.plan(copies, wanted))
@@ -248,7 +340,8 @@ def test_a_plan_makes_both_copies_sound_whatever_was_damaged() -> None:
         assert replace(found, sequence=0) == replace(wanted, sequence=0)
 
 
-def test_a_copy_that_cannot_be_written_leaves_the_other_one_in_force() -> None:
+@each_pair
+def test_a_copy_that_cannot_be_written_leaves_the_other_one_in_force(pairs: Pairs) -> None:
     for _, copies in pairs():
         found = current(copies)
         if found is None:
