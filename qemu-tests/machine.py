@@ -236,7 +236,8 @@ class Machine:
 
     def _restarted_after_fault(self) -> bool:
         global retries  # noqa: PLW0603 - counted over the whole run, on purpose
-        if retries or not fault.died_of_it(self.console):
+        complaints = self._session.complaints if self._session else ()
+        if retries or not fault.died_of_it((*self.console, *complaints)):
             return False
         retries += 1
         self.start()

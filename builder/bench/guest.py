@@ -55,8 +55,8 @@ def once_more(measured: Callable[P, T]) -> Callable[P, T]:
 
 
 def look_for_fault(session: Session) -> None:
-    """Raise EmulatorFailed where the console tells of it: the guest would start again by itself, in a second time."""
-    if fault.died_of_it(session.console):
+    """Raise EmulatorFailed where console or QEMU tell of it: a guest that starts again by itself has a second time."""
+    if fault.died_of_it((*session.console, *session.complaints)):
         raise EmulatorFailed("\n".join(["the guest died of the emulator's known fault", *console_of(session)]))
 
 
@@ -111,7 +111,7 @@ class Watched:
                     self.mark(report.event["event"], at=report.at, kernel=_seconds(report.event.get("t")))
                 elif report.line is not None:
                     self.mark(f"line {report.line}", at=report.at)
-            if any(report.line is not None for report in reports):
+            if any(report.line is not None for report in reports) or not self.session.open:
                 look_for_fault(self.session)
             if not done() and not self.session.open:
                 raise GuestFailed(self._explain(f"QEMU ended before {what} came"))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from builder.emulate import accelerator, disks, nocloud, ports, timeline
+from builder.emulate import accelerator, disks, fault, nocloud, ports, timeline
 from builder.emulate.command import TERMINAL, Drive, Firmware, Guest, arguments
 from builder.emulate.image import detect
 from builder.emulate.plain import plain
@@ -72,6 +72,13 @@ def run(
             progress.note(f"{scheme}127.0.0.1:{forward.host}/ leads to port {forward.guest} of the guest")
         if terminal:
             progress.note("The guest's console follows. Ctrl-A X ends it; Ctrl-A C is QEMU's monitor.")
+        try:
+            with Session(guest, tools, attach=terminal) as session:
+                return _follow(session, options, progress, out, terminal=terminal)
+        except GuestFailed:
+            if terminal or options.json or not fault.died_of_it((*session.console, *session.complaints)):
+                raise
+            progress.note(fault.TOLD)
         with Session(guest, tools, attach=terminal) as session:
             return _follow(session, options, progress, out, terminal=terminal)
 

@@ -14,7 +14,7 @@ import pytest
 from fakes import heads
 from fakes.player import Player
 
-from builder.emulate import GuestFailed, Options, Until, disks, run
+from builder.emulate import GuestFailed, Options, Until, disks, fault, run
 from builder.emulate.command import Guest
 from builder.emulate.image import Kind, detect
 from builder.emulate.nocloud import instance_id
@@ -186,3 +186,40 @@ def test_a_bundle_cut_short_is_an_input_error(tmp_path: Path) -> None:
 def test_the_instance_id_follows_the_config() -> None:
     assert instance_id(b"") == "i-e3b0c44298fc1c14"
     assert instance_id(b"a") != instance_id(b"b")
+
+
+ABORT = (
+    "complain qemu-system-x86_64: system/physmem.c:2671: iotlb_to_section: Assertion"
+    " `section_index < d->map.sections_nb' failed.\nstatus 134"
+)
+
+
+class Players(Player):
+    """One script after the other, each for one start."""
+
+    def __init__(self, folder: Path, *scripts: str) -> None:
+        super().__init__(folder, "")
+        self.scripts = list(scripts)
+
+    def argv(self, tool: str, *arguments: str) -> list[str]:
+        if any(word.startswith("socket,") for word in arguments):
+            self.script = self.scripts.pop(0)
+        return super().argv(tool, *arguments)
+
+
+def test_a_machine_that_dies_of_the_emulators_fault_is_started_once_more_and_it_is_told(iso: Path) -> None:
+    told = Told()
+    options = Options(image=iso, until=Until(event="container.healthy"))
+    players = Players(iso.parent, ABORT, GOOD)
+    assert run(options, tools=players, progress=told, out=io.StringIO(), terminal=False) == 0
+    assert fault.TOLD in told.lines
+    players = Players(iso.parent, ABORT, ABORT)
+    with pytest.raises(GuestFailed, match="iotlb_to_section"):
+        run(options, tools=players, progress=told, out=io.StringIO(), terminal=False)
+
+
+def test_nothing_else_starts_it_again(iso: Path) -> None:
+    told = Told()
+    with pytest.raises(GuestFailed):
+        play("complain qemu-system-x86_64: out of memory\nstatus 1", iso, told=told)
+    assert fault.TOLD not in told.lines
