@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from contextlib import contextmanager
 
 from init.containers import archived
@@ -25,17 +26,29 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 _SMALL = 4 << 20  # bytes of a manifest or a configuration
+_UNREADABLE = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 
 
 @contextmanager
 def opened(path: str) -> Iterator[Found]:
     """Give the image in an archive. Its layers can be read as long as the context lasts. Raise ImageError."""
+    from lzma import LZMAError  # noqa: PLC0415 - who asks a registry imports this module, too
+
     try:
         with tarfile.open(path) as archive:
             yield _find(archive)
     except FileNotFoundError as error:
         raise ImageError(archived.gone(path)) from error
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (*_UNREADABLE, LZMAError) as error:
         raise ImageError(f"the archive {path} cannot be read: {error}") from error
 
 
@@ -85,7 +98,7 @@ def _from_layout(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) 
     for _ in range(4):
         if "manifests" not in document:
             break
-        digest = str(choose(document["manifests"])["digest"])
+        digest = choose(document["manifests"])
         document = json.loads(_verified(archive, members, digest))
     config = _verified(archive, members, str(document["config"]["digest"]))
     layers = []
@@ -118,13 +131,16 @@ def _from_docker(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) 
     return Found(digest=f"sha256:{hashlib.sha256(config).hexdigest()}", config=config, layers=tuple(layers))
 
 
-def choose(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the descriptor of this machine's architecture. Raise ImageError where an index has none."""
+def choose(manifests: Any) -> str:
+    """Return the digest of what an index holds for this machine's architecture. Raise ImageError if it has none."""
     there = []
-    for descriptor in manifests:
-        platform = descriptor.get("platform") or {}
-        name = f"{platform.get('os', 'linux')}/{platform.get('architecture', ARCHITECTURE)}"
-        if name == f"linux/{ARCHITECTURE}":
-            return descriptor
-        there.append(name)
+    try:
+        for descriptor in manifests:
+            platform = descriptor.get("platform") or {}
+            name = f"{platform.get('os', 'linux')}/{platform.get('architecture', ARCHITECTURE)}"
+            if name == f"linux/{ARCHITECTURE}":
+                return str(descriptor["digest"])
+            there.append(name)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ImageError("its index is of a kind that is not known here") from error
     raise ImageError(f"it is not there for linux/{ARCHITECTURE}, only for {', '.join(there) or 'nothing'}")

@@ -144,7 +144,7 @@ def _checked(found: Found) -> tuple[dict[str, Any], list[str]]:
     try:
         config = json.loads(found.config)
         diff_ids = [str(diff_id) for diff_id in config["rootfs"]["diff_ids"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ImageError(f"its configuration cannot be understood: {error}") from error
     architecture = config.get("architecture", ARCHITECTURE)
     if architecture != ARCHITECTURE or config.get("os", "linux") != "linux":

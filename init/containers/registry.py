@@ -65,7 +65,7 @@ class Client:
             document = _object(data)
             if "manifests" not in document:
                 break
-            data = self._manifest(str(choose(document["manifests"])["digest"]))
+            data = self._manifest(choose(document["manifests"]))
         try:
             config_digest = str(document["config"]["digest"])
             layers = tuple(self._layer(descriptor) for descriptor in document["layers"])
@@ -210,7 +210,7 @@ def _bounded(response: Any, digest: str | None) -> bytes:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError("the registry sends no JSON") from error
     if not isinstance(document, dict):
         raise ImageError("the registry sends no JSON object")
