@@ -154,10 +154,10 @@ def build(order: Order) -> Built:
 def _build(order: Order, inputs: str) -> Built:
     unpacked = build_tree(order.lock, order.recipe, order.store, order.progress, diversions_of)
     baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
-    saved = (*unpacked.saved, *unpacked.cut, *baked.saved)
-    order.progress.note(savings(saved))
     release = release_of(order.recipe, order.lock, inputs, unpacked.kernel_version)
-    tree = root_tree(order, unpacked, release, baked)
+    tree, staged = root_tree(order, unpacked, release, baked)
+    saved = (*unpacked.saved, *unpacked.cut, *baked.saved, *staged)
+    order.progress.note(savings(saved))
     slot = slot_image(order, tree, release)
     artifacts = write_artifacts(order, saved, tree, slot, release)
     return Built(
@@ -175,8 +175,8 @@ def savings(saved: Iterable[Saved]) -> str:
     return f"left out by {len(rules)} rules: {size / 1e6:.1f} MB in {files} files, most by {most}"
 
 
-def root_tree(order: Order, unpacked: Unpacked, release: Release, baked: Baked) -> Tree:
-    """Return the machine's whole root: packages, baked images, and what the stages make of them."""
+def root_tree(order: Order, unpacked: Unpacked, release: Release, baked: Baked) -> tuple[Tree, tuple[Saved, ...]]:
+    """Return the machine's whole root (packages, baked images, what stages make of them), and what stages left out."""
     machine = compile_machine(order.recipe)
     answers = [one for image, debs in baked.packages for one in answers_of_image(image, debs, order.recipe)]
     context = StageContext(
@@ -197,7 +197,7 @@ def root_tree(order: Order, unpacked: Unpacked, release: Release, baked: Baked) 
     tree, report = run_stages(unpacked, context)
     for excuse in idle_excuses(order.recipe, (*report.scripts, *answers)):
         order.progress.note(f"{excuse.place}: {excuse.package} excuses no maintainer script: it can go")
-    return tree
+    return tree, report.saved
 
 
 def slot_image(order: Order, tree: Tree, release: Release) -> SlotImage:

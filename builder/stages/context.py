@@ -10,6 +10,7 @@ from builder.lock.model import Lock
 from builder.progress import Progress, SilentProgress
 from builder.recipe.model import Recipe, ScriptExcuse
 from builder.rootfs.entry import Entry
+from builder.rootfs.exclude import Saved
 from init.formats.release import Release
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class ScriptAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageReport:
-    """What all stages did, in their order, and who answered for each maintainer script."""
+    """What all stages did, in their order, who answered for each maintainer script, and what stages left out."""
 
     stages: tuple[StageResult, ...]
     scripts: tuple[ScriptAnswer, ...]
+    saved: tuple[Saved, ...] = ()

@@ -12,15 +12,17 @@ from builder.rootfs.hardlinks import relink
 
 if TYPE_CHECKING:
     from builder.fetch.store import Store
+    from builder.rootfs.exclude import Saved
 
 
 class Draft:
-    """A tree that can be changed. `origin` of what is added is the stage's name."""
+    """A tree that can be changed. `origin` of what is added is the stage's name, `saved` what the stage left out."""
 
     def __init__(self, tree: Tree, store: Store, origin: str = "") -> None:
         self._nodes = tree.by_path()
         self._store = store
         self.origin = origin
+        self.saved: list[Saved] = []
 
     def __contains__(self, path: str) -> bool:
         return path in self._nodes

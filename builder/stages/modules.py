@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import BuildError
 from builder.rootfs import kept, plainmodule
 from builder.rootfs.entry import Entry, Kind
+from builder.rootfs.exclude import Saved
 from builder.rootfs.unpack import Unpacked
 from builder.stages.context import StageContext
 from builder.stages.draft import Draft
 
 # what /usr/lib/modules/VERSION holds beside the modules and that depmod reads
 _INPUTS = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
-# What nothing on the machine reads: input of depmod alone, and what only `modinfo` of built-in code and loading by a
-# symbol's name ask for (50 kB of a compressed image).
 _UNREAD = ("modules.builtin.modinfo", "modules.order", "modules.symbols", "modules.symbols.bin")
+_WHY = "tables for depmod, for modinfo of built-in code and for loading by a symbol's name"  # 50 kB, compressed
 
 
 def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa: ARG001 - every stage's shape
@@ -41,9 +42,7 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
     if known is None or not all(context.store.has(sha256) for _, sha256 in known.values()):
         known = _depmod(context, version, nodes)
         kept.save(context.store, "depmod", key, known)
-    for name in _UNREAD:
-        if f"{folder}/{name}" in draft:
-            draft.remove(f"{folder}/{name}")
+    leave_unread(draft, folder, {name: size for name, (size, _) in known.items()})
     for name, (size, sha256) in sorted(known.items()):
         if name in _UNREAD:
             continue
@@ -51,6 +50,19 @@ def run(draft: Draft, context: StageContext, unpacked: Unpacked) -> str:  # noqa
             Entry(path=f"{folder}/{name}", kind=Kind.FILE, mode=0o644, origin=draft.origin, size=size, sha256=sha256)
         )
     return f"{sum(1 for node in nodes if '.ko' in node.path)} modules of {version}"
+
+
+def leave_unread(draft: Draft, folder: str, made: Mapping[str, int]) -> None:
+    """Leave out what nothing on the machine reads: of what is there, and of depmod's `made` tables (name → bytes)."""
+    sizes = [made[name] for name in _UNREAD if name in made]
+    for name in _UNREAD:
+        node = draft.get(f"{folder}/{name}")
+        if node is not None:
+            sizes.append(node.size)
+            draft.remove(node.path)
+    if sizes:
+        pattern = f"/usr/lib/modules/*/modules.{{{','.join(name.removeprefix('modules.') for name in _UNREAD)}}}"
+        draft.saved.append(Saved(pattern=pattern, reason=_WHY, files=len(sizes), size=sum(sizes)))
 
 
 def plain(draft: Draft, node: Entry) -> Entry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from builder.rootfs.entry import Entry, Tree
+from builder.rootfs.exclude import Saved
 from builder.rootfs.unpack import Unpacked
 from builder.stages import (
     accounts,
@@ -54,16 +55,18 @@ def run_stages(unpacked: Unpacked, context: StageContext) -> tuple[Tree, StageRe
     answers = scripts.answers(unpacked, context)
     tree = unpacked.tree
     results: list[StageResult] = []
+    saved: list[Saved] = []
     task = context.progress.task("stages", total=len(STAGES), unit="stages")
     for name, stage in STAGES:
         draft = Draft(tree, context.store, name)
         note = stage(draft, context, unpacked)
+        saved += draft.saved
         after = draft.tree()
         results.append(_result(name, tree, after, note))
         tree = after
         task.advance(1)
     task.done()
-    return tree, StageReport(stages=tuple(results), scripts=answers)
+    return tree, StageReport(stages=tuple(results), scripts=answers, saved=tuple(saved))
 
 
 def _result(name: str, before: Tree, after: Tree, note: str) -> StageResult:

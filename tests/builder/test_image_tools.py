@@ -89,7 +89,7 @@ def packed(context: Context, tools: Tools, tmp_path_factory: pytest.TempPathFact
     baked = bake(recipe, lock, context.store, tools, SilentProgress())
 
     def tree_of(one: Release) -> Tree:
-        return root_tree(order, unpacked, one, baked)
+        return root_tree(order, unpacked, one, baked)[0]
 
     def view_of(one: Release) -> TreeView:
         return TreeView(tree_of(one), context.store)

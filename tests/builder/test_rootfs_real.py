@@ -117,6 +117,9 @@ def test_the_erofs_tool_takes_the_stream(staged, tools, tmp_path, name):
     with tarfile.open(tmp_path / "tree.tar") as archive:
         assert [member.name.removeprefix(".").strip("/") for member in archive] == [node.path for node in tree.entries]
     assert all(result.note for result in report.stages)
+    (tables,) = report.saved  # two that packages bring, two that depmod makes
+    assert (tables.files, tables.pattern.count(",")) == (4, 3)
+    assert tables.size > 100_000
 
 
 # Programs whose needs an image lacks on purpose: (path, what is missing) → why that is right. None so far.

@@ -423,6 +423,19 @@ class TestDraft:
 
 
 class TestModules:
+    def test_tables_that_nothing_reads_are_left_out_and_counted(self, store):
+        folder = "usr/lib/modules/6"
+        brought = [file(f"./{folder}/{name}", b"12345") for name in ("modules.order", "modules.builtin", "a.ko")]
+        draft = Draft(merge([debs.package(store, "k", *brought)]), store, "modules")
+        modules.leave_unread(draft, folder, {"modules.symbols": 70, "modules.dep": 900, "modules.symbols.bin": 800})
+        assert [node.path.rpartition("/")[2] for node in draft.below(folder)] == ["a.ko", "modules.builtin"]
+        (saved,) = draft.saved
+        assert (saved.files, saved.size) == (3, 5 + 70 + 800)
+        assert saved.pattern.startswith("/usr/lib/modules/*/")
+        assert "depmod" in saved.reason
+        modules.leave_unread(draft, folder, {"modules.dep": 900})
+        assert draft.saved == [saved]
+
     def test_modules_lie_plain_and_unsigned_where_the_recipe_cuts_their_signatures(self, store):
         code = b"\x7fELF module"
         signed = code + b"signature" + bytes(8) + (9).to_bytes(4, "big") + MAGIC
