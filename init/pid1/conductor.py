@@ -201,6 +201,7 @@ class Conductor:
             self.logs.say("init", message)
 
     def _keep_logs(self) -> None:
+        self.logs.on_lost = self.say
         if self.early.state.kind != "none":
             on_disk = self.early.state.kind == "ext4"
             self.applier.attempt("logs of the boot before", lambda: put_away(self.system, FOLDER))

@@ -139,7 +139,13 @@ class EtcWriter:
         return self._bytes(path).decode("utf-8", "replace")
 
     def _bytes(self, path: str) -> bytes:
-        try:
-            return self._system.read(path)
-        except OSError:
-            return b""
+        """Return what the image has there, if anything. The boot can't wait, so it is asked again at once."""
+        for again in (True, False):
+            try:
+                return self._system.read(path)
+            except FileNotFoundError:
+                return b""
+            except OSError as error:
+                if not again:
+                    self._applier.problem(f"{path} can't be read: {error.strerror}")
+        return b""

@@ -31,6 +31,8 @@ RING_MOST = 256 * 1024  # bytes of text in memory
 LAST_MOST = 300  # letters
 FILE_MOST_DISK = 4 << 20
 FILE_MOST_MEMORY = 128 << 10
+LOST_CALM = 60.0  # seconds after which it may be told again that lines are lost
+_LOST = "lost lines"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +102,7 @@ class Logs:
         self._loop = loop
         self.ring = Ring()
         self.lost = 0  # lines that could not be written to their file
+        self.on_lost: Callable[[str], None] = lambda _: None  # people hear that there are some
         self.last: dict[str, str] = {}  # each service's last line of its own, cut to `LAST_MOST`
         self._number = 0
         self._pipes: dict[tuple[str, str], tuple[int, int]] = {}
@@ -235,8 +238,14 @@ class Logs:
                 self._sizes[name] = 0
             self._system.append(path, data, 0o640)
             self._sizes[name] += len(data)
-        except OSError:
-            self.lost += len(lines)  # no room: what is in the ring has to do
+        except OSError as error:  # no room: what is in the ring has to do
+            before, self.lost = self.lost, self.lost + len(lines)
+            if not self._loop.armed(_LOST):  # armed before it is told: that is a line, too
+                self._loop.after(_LOST, LOST_CALM, lambda: self._look_lost(before))
+                self.on_lost(f"lines of the logs can't be kept: {error.strerror}")
+
+    def _look_lost(self, before: int) -> None:
+        self.on_lost(f"{self.lost - before} lines of the logs could not be kept; berthctl logs shows the newest")
 
 
 def _parts(text: str) -> list[str]:

@@ -245,7 +245,8 @@ class Performer:
     def _hand_down(self, folder: str) -> tuple[cgroups.Setting, ...]:
         try:
             available = self._system.read(f"{folder}/cgroup.controllers").decode("ascii", "replace")
-        except OSError:
+        except OSError as error:
+            self._logs.say("init", f"{folder}: limits can't be set, for its controllers can't be read: {error}")
             return ()
         return cgroups.hand_down(folder, available)
 

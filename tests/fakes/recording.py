@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -23,7 +23,10 @@ class Call:
 
     def __str__(self) -> str:
         words = [
-            *(value.__qualname__ if isinstance(value, FunctionType) else repr(value) for value in self.arguments),
+            *(
+                value.__qualname__ if isinstance(value, FunctionType | MethodType) else repr(value)
+                for value in self.arguments
+            ),
             *(f"{key}={value!r}" for key, value in self.named),
         ]
         return f"{self.name}({', '.join(words)})"

@@ -83,7 +83,7 @@ if {light}:
     assert sys.modules.pop("dataclasses").__name__ == "init.light"  # pytest needs the real ones
     assert sys.modules.pop("json").__name__ == "init.lightjson"
 import json
-from test_whole_life import Life
+from fakes.life import Life
 life = Life()
 print(json.dumps([life.names(), life.answers, [str(call) for call in life.system.calls]]))
 """

@@ -92,6 +92,33 @@ def test_a_full_disk_costs_the_file_not_the_line():
     assert system.tree.get(f"{FOLDER}/web.log").endswith(b"after\n")
 
 
+def test_lines_that_are_lost_are_told_once_a_minute_and_counted():
+    system, loop, store = make()
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        store.say("init", text)  # as PID 1 does, and the disk is still full
+
+    def full(path: str, data: bytes, mode: int = 0o644) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.on_lost = tell
+    store.keep_in(FOLDER, 1000)
+    system.append = full  # type: ignore[method-assign]
+    for _ in range(10):
+        store.say("web", "hello")
+    assert told == ["lines of the logs can't be kept: No space left on device"]
+    begun = system.seconds
+    del system.append
+    while len(told) == 1:
+        loop.turn()
+    assert told[1] == "11 lines of the logs could not be kept; berthctl logs shows the newest"
+    assert 59 < system.seconds - begun < 61
+    store.say("web", "there is room again")
+    assert len(told) == 2
+
+
 def test_a_name_is_never_a_path():
     system, _, store = make()
     store.keep_in(FOLDER, file_most=1000)
