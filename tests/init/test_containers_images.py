@@ -6,7 +6,9 @@ import base64
 import gzip
 import http.server
 import json
+import lzma
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -121,10 +123,17 @@ def test_an_archive_with_a_wrong_layer_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "images/partial") == []
 
 
+DAMAGED = tar(member("index.json", data=random.Random(4).randbytes(100_000)))
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"nonsense", tar(), tar(member("index.json", data=b"[]")), tar(member("index.json", data=b"{")),
-     tar(member("manifest.json", data=b"[{}]")), tar(member("manifest.json", data=b"[]"))],
+     tar(member("manifest.json", data=b"[{}]")), tar(member("manifest.json", data=b"[]")),
+     tar(member("index.json", data=b'{"manifests": [7]}')), tar(member("index.json", data=b'{"config": []}')),
+     tar(member("index.json", data=b"[" * 100_000)), tar(member("manifest.json", data=b"[7]")),
+     gzip.compress(DAMAGED)[:300], gzip.compress(DAMAGED)[:9000] + b"?" * 500,
+     lzma.compress(DAMAGED)[:300], lzma.compress(DAMAGED)[:9000] + b"?" * 500],
 )  # fmt: skip
 def test_what_is_no_archive_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "image.tar"
@@ -247,6 +256,29 @@ def test_what_goes_wrong_is_said(tmp_path: Path, shop: Shop, mode: str, fields: 
     shop.mode = mode
     with pytest.raises(ImageError, match=reason):
         fetch.fetch(order_from(shop, **fields), "crun", Images(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b'{"manifests": [7]}',
+        b'{"manifests": 7}',
+        b'{"manifests": [{}]}',
+        b'{"manifests": [{"platform": 7}]}',
+        b"[" * 100_000,
+    ],
+    ids=lambda manifest: manifest[:40].decode(),
+)
+def test_a_manifest_that_is_none_keeps_nobody_from_starting(tmp_path: Path, shop: Shop, manifest: bytes) -> None:
+    images = Images(str(tmp_path))
+    order = order_from(shop)
+    order = replace(order, container=replace(order.container, pull="always"))
+    fetch.fetch(order, "crun", images)
+    shop.blobs[shop.digest] = manifest
+    with pytest.raises(ImageError):
+        registry.Client(parse(order.container.image), order.registries).find()
+    fetch.fetch(order, "crun", images)
+    assert images.find(order.container.image) is not None
 
 
 def test_without_being_told_nothing_is_asked_in_the_clear(shop: Shop) -> None:
