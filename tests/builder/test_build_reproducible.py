@@ -49,6 +49,7 @@ def test_a_stranger_without_rights_network_and_host_tools_gets_the_same_bytes(nu
         clone = strange(nursery, folder, "minimal")
         assert_equal(first.out, clone.out)
         assert_same_owners_and_modes(first, clone)
+        # An ordinary user's other id is one in a namespace: from here the file is who runs the tests'.
         assert (clone.out / "minimal.iso").stat().st_uid == (NOBODY if os.geteuid() == 0 else os.getuid())
         assert_only_artifacts(clone)
 

@@ -24,7 +24,7 @@ from builder.lock.select import for_build
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("builder", "init", "recipes", "configs", "pyproject.toml")
-NOBODY = 65534
+NOBODY = 65533 if os.geteuid() == 65534 else 65534  # another user than who runs the tests
 KINDS = ("iso", "raw", "qcow2", "bundle", "spdx.json", "manifest.json")
 
 # `minimal` with the small kernel, not compressed at all, and without most modules: for tests that build many times.

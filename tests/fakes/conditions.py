@@ -57,14 +57,17 @@ def import_everything() -> None:
     multiprocessing.set_start_method("fork")  # the others start the interpreter anew
 
 
-def enter_namespaces(flags: int) -> None:
-    """Leave the host's mounts or network; who isn't root does so below a user namespace, as itself."""
-    user, group = os.geteuid(), os.getegid()
-    check(LIBC.unshare(flags if user == 0 else flags | CLONE_NEWUSER), "unshare")
-    if user:
+def enter_namespaces(flags: int, user: int | None = None) -> None:
+    """Leave the host's mounts or network; who isn't root does so below a user namespace, as itself or as `user`.
+
+    The other id is one within the namespace: seen from outside its files belong to who runs the tests.
+    """
+    own, group = os.geteuid(), os.getegid()
+    check(LIBC.unshare(flags if own == 0 else flags | CLONE_NEWUSER), "unshare")
+    if own:
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        Path("/proc/self/uid_map").write_text(f"{own if user is None else user} {own} 1")
+        Path("/proc/self/gid_map").write_text(f"{group if user is None else user} {group} 1")
     check(LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount")
 
 
@@ -94,13 +97,15 @@ def hide_host_tools() -> None:
 
 
 def drop_privileges(user: int) -> None:
-    """Become another user, without groups, capabilities or a way back."""
+    """Become another user, without groups, capabilities or a way back. Who isn't root became it with its namespaces."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
     header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
     check(LIBC.capset(header, nothing), "capset")
+    if {*os.getresuid(), *os.getresgid()} != {user}:
+        raise SystemExit("conditions: this is still the same user")
 
 
 def instruction(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -175,7 +180,8 @@ def apply(conditions: dict[str, Any]) -> None:
         content = conditions.get("content")
         small_disk(Path(conditions["small_disk"]), conditions["free"], Path(content) if content else None)
     if "user" in conditions:
-        enter_namespaces(CLONE_NEWNS | (CLONE_NEWNET if conditions.get("isolated") else 0))
+        flags = CLONE_NEWNS | (CLONE_NEWNET if conditions.get("isolated") else 0)
+        enter_namespaces(flags, conditions["user"])
         open_libraries(Path.cwd().parent / "python")
     if conditions.get("isolated"):
         hide_host_tools()
