@@ -8,10 +8,11 @@ import sys
 
 from builder.cli.context import Context
 from builder.cli.inputs import add_network, network_of, working_tools
+from builder.tools.programs import PROGRAMS
 from builder.tools.tree import discard_damaged
 
 EXAMPLES = """\
-  berth tools              list the packages of the tools tree, with versions
+  berth tools              list the programs that are started, and the other packages, with versions
   berth tools --json       the same for programs
 """
 
@@ -25,12 +26,25 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print what is in the tools tree, unpacking it first where needed."""
     discard_damaged(context.build_root / "tools", context.progress)
     tools = working_tools(context, network_of(arguments))
+    versions = dict(tools.versions())
+    programs = [(name, package, versions[package]) for name, package in PROGRAMS.items() if package in versions]
     if context.as_json:
-        packages = [{"name": name, "version": version} for name, version in tools.versions()]
-        print(json.dumps({"format": "berth.tools/1", "root": str(tools.root), "packages": packages}))
+        fact = {
+            "format": "berth.tools/1",
+            "root": str(tools.root),
+            "programs": [dict(zip(("name", "package", "version"), row, strict=True)) for row in programs],
+            "packages": [{"name": name, "version": version} for name, version in versions.items()],
+        }
+        print(json.dumps(fact))
         return 0
-    width = max(len(name) for name, _ in tools.versions())
-    for name, version in tools.versions():
-        print(f"{name:{width}}  {version}")
+    shown = {package for _, package, _ in programs}
+    others = [(name, version) for name, version in versions.items() if name not in shown]
+    width = max(len(name) for name in (*PROGRAMS, *versions))
+    print("programs that Berth starts:")
+    for name, package, version in programs:
+        print(f"  {name:{width}}  {version:30}  {package}")
+    print("\nother packages, for these programs and for tests:")
+    for name, version in others:
+        print(f"  {name:{width}}  {version}")
     print(f"unpacked in {tools.root}", file=sys.stderr)
     return 0
