@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from init.formats import events
+from init.formats import bootrecord, events
 from init.formats.logfile import LINES_MOST
 from init.pid1 import answers, cgroups, lifecycle, reset, supervisor
 from init.pid1.console import page
+from init.pid1.disklook import DiskLook
 from init.pid1.handover import hand_over
 from init.pid1.logs import stamp
-from init.pid1.recordlook import RecordLook
 from init.pid1.state import PLACE
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
+_RECORD = "reading the boot record"
 _SENTENCES = {
     events.CONFIG_APPLIED: "config from {source}",
     events.CONFIG_REFUSED: "config refused ({source}): {errors}; in force: {in_force}",
@@ -89,7 +90,7 @@ class Reporter:
 
     def __init__(self, whole: Whole) -> None:
         self._of = whole
-        self._look = RecordLook(whole.system, whole.loop, whole.record, whole.applier.attempt)
+        self._look = DiskLook(whole.system, whole.loop, _RECORD, self._read_record, self._tell_of_disk)
 
     # --- the control socket ------------------------------------------------------------------------------
 
@@ -97,7 +98,10 @@ class Reporter:
         """Answer one request that its sender may make."""
         match request["verb"]:
             case "status":
-                self._look.ask(lambda record: self._status(client, record))
+                if self._of.record.present:
+                    self._look.ask(lambda answer: self._status(client, answer))
+                else:
+                    self._status(client, b"")
             case "ps":
                 client.send(self.processes())
                 client.finish()
@@ -205,8 +209,24 @@ class Reporter:
         client.finish()
         self._of.loop.soon("reset", lambda: self._of.ask("reboot", f"reset by berthctl, uid {client.peer.uid}"))
 
-    def _status(self, client: Client, record: Record | None) -> None:
-        client.send(self.status(record))
+    def _read_record(self) -> bytes:
+        """In a child: read what the answer takes from the disk, its code, too."""
+        from init.formats import redact  # noqa: F401, PLC0415 - the initramfs can do without it
+
+        record = self._of.record.read()
+        return bootrecord.encode(record) if record is not None else b""
+
+    def _tell_of_disk(self, answers: bool) -> None:
+        def check() -> None:
+            if not answers:
+                raise OSError("its disk does not answer, so what is told of the slots is what was last known")
+
+        self._of.applier.attempt(_RECORD, check)
+
+    def _status(self, client: Client, answer: bytes | None) -> None:
+        if answer is not None:
+            self._of.record.known = bootrecord.decode(answer)
+        client.send(self.status(self._of.record.known))
         client.finish()
 
     def status(self, record: Record | None) -> dict[str, object]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from init.formats import bootrecord, events, release
 from init.pid1 import updatepolicy, updaterecord
+from init.pid1.disklook import DiskLook
 from init.pid1.gate import Standing
 from init.pid1.logs import stamp
 from init.pid1.system import Spawn
@@ -75,6 +76,7 @@ class Updates:
         self._machine: Machine | None = None
         self.kept = updaterecord.Kept(system)
         self._child = UpdaterChild(system, loop, performer=performer, logs=logs, hear=self._hear, ended=self._on_end)
+        self._look = DiskLook(system, loop, "reading the record of updates", self._read_apart)
         self._now: dict[str, object] = {}
         self._clients: list[Client] = []
         self._action = ""
@@ -110,8 +112,7 @@ class Updates:
             case "update-record", _:
                 self._change_record(client, request)
             case "update-show", "status" | "history":
-                client.send(self._report(action))
-                client.finish()
+                self._look.ask(lambda answer: self._show(client, action, answer))
             case "update", "check" | "apply":
                 problem = self.start(action, again=request.get("again") is True)
                 if problem is not None:
@@ -122,6 +123,18 @@ class Updates:
                 client.follow(lambda: self._clients.remove(client) if client in self._clients else None)
             case _:
                 client.fail("action", f"update can't {action}", "it can check, apply, status, history")
+
+    def _read_apart(self) -> bytes:
+        """In a child: whatever it reads, PID 1 then finds in memory."""
+        self._report("history")
+        return b"read"
+
+    def _show(self, client: Client, action: str, answer: bytes | None) -> None:
+        if answer is None:
+            client.fail("state", "the disk that state is on does not answer", "berthctl status; berthctl logs kernel")
+            return
+        client.send(self._report(action))
+        client.finish()
 
     def rollback(self, client: Client, *, reboot: bool) -> None:
         """Let the other slot boot next, if it is confirmed; give up a release in it that only waits for its boot."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from fakes.life import Life, make
 from fakes.running import RunningSystem
 
-from init.formats import bootrecord
+from init.formats import bootrecord, updates
 from init.pid1 import identity
+from init.pid1.control import PATH
 
 RECORD = (("read_blocks", "/dev/vda3"), ("read_blocks", "/dev/vda4"))
 
@@ -32,6 +35,17 @@ def test_a_disk_that_stalls_holds_up_no_answer_of_pid1():
     ]  # fmt: skip
 
 
+def test_who_asks_for_updates_does_not_wait_for_a_disk_that_stalls():
+    system, asked = stalling(("read", updates.PATH), at=15.0, until=1000.0), []
+    for at in (20.0, 20.1, 28.0, 35.0):
+        system.at(at, lambda: asked.append(system.connect(PATH, b'{"verb": "update-show", "action": "status"}\n')))
+    life = Life(system=system)
+    assert life.system.stuck == []
+    answers = [json.loads(client.answer) for client in asked]
+    assert [answer["message"] for answer in answers] == ["the disk that state is on does not answer"] * 4
+    assert len(life.answers) == 2
+
+
 def test_what_status_tells_of_the_slots_is_what_stands_on_the_disk():
     system = make()
 
@@ -50,7 +64,7 @@ def test_many_who_ask_at_once_are_all_answered_and_one_child_reads_at_a_time():
     life = Life(asks=[30.0] * 20)
     assert len(life.answers) == 20
     works = [call.arguments[0] for call in life.system.calls if call.name == "apart"]
-    assert [work.__qualname__ for work in works].count("RecordLook._work") == 2  # type: ignore[attr-defined]
+    assert [work.__qualname__ for work in works].count("Reporter._read_record") == 2  # type: ignore[attr-defined]
 
 
 def test_a_disk_that_stalls_over_the_hourly_stamp_holds_up_nothing_and_health_tells_it():
