@@ -18,7 +18,7 @@ from fakes.debs import file, folder, hard, link
 from builder.errors import BuildError, ToolError
 from builder.fetch.store import Store
 from builder.progress import SilentProgress
-from builder.tools import listing
+from builder.tools import listing, tree
 from builder.tools.call import Tools
 from builder.tools.tree import _unpack_one, discard_damaged, tools_tree
 
@@ -110,14 +110,14 @@ def test_a_tree_is_on_the_disk_before_it_has_its_name(
 ) -> None:
     folder = tmp_path / "work" / "tools"
     synced: list[set[str]] = []
-    really = os.sync
+    really = tree.sync_around
 
-    def sync() -> None:
+    def sync_around(place: Path) -> None:
         synced.append({str(path.relative_to(folder)).partition("/")[2] for path in folder.rglob("*")})
         assert [path for path in folder.iterdir() if path.name[0] != "."] == []
-        really()
+        really(place)
 
-    monkeypatch.setattr(os, "sync", sync)
+    monkeypatch.setattr(tree, "sync_around", sync_around)
     root = unpacked(store, tmp_path, ("a", debs.deb("a", file("./bin/a", b"a", 0o755))))
     assert [sorted(each) for each in synced] == [["", listing.NAME, "usr", "usr/bin", "usr/bin/a"]]
     assert root.is_dir()
