@@ -16,7 +16,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -50,9 +50,14 @@ class _Folder:
 class _Archive:
     """A layout as a tar file."""
 
-    def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive = archive
-        self._members = {member.name.removeprefix("./"): member for member in archive if member.isreg()}
+    def __init__(self, path: Path) -> None:
+        with ExitStack() as stack:
+            self._archive = stack.enter_context(tarfile.open(path))
+            self._members = {member.name.removeprefix("./"): member for member in self._archive if member.isreg()}
+            stack.pop_all()
+
+    def close(self) -> None:
+        self._archive.close()
 
     def open(self, path: str) -> BinaryIO:
         member = self._members.get(path)
@@ -91,8 +96,8 @@ def _opened(path: Path, name: str) -> Iterator[_Source]:
         if path.is_dir():
             yield _Folder(path)
             return
-        with tarfile.open(path) as archive:
-            yield _Archive(archive)
+        with closing(_archive(path, name)) as archive:
+            yield archive
     except FileNotFoundError as error:
         raise InputError(
             f"the image {name} is no complete OCI layout: {error.filename or error} is not there",
@@ -103,10 +108,21 @@ def _opened(path: Path, name: str) -> Iterator[_Source]:
     except OSError as error:
         raise InputError(f"the image {name}: {path} cannot be read: {error.strerror or error}", hint=_HINT) from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(
-            f"the image {name}: {path} is damaged or cut off: {error}",
-            hint="copy it again, or make it anew with `skopeo copy docker://IMAGE oci-archive:PATH`",
-        ) from error
+        raise _damaged(path, name, error) from error
+
+
+def _archive(path: Path, name: str) -> _Archive:
+    try:
+        return _Archive(path)
+    except (ValueError, OverflowError, RecursionError) as error:  # of numbers in a tar's headers
+        raise _damaged(path, name, error) from error
+
+
+def _damaged(path: Path, name: str, error: Exception) -> InputError:
+    return InputError(
+        f"the image {name}: {path} is damaged or cut off: {error}",
+        hint="copy it again, or make it anew with `skopeo copy docker://IMAGE oci-archive:PATH`",
+    )
 
 
 class _Reader:

@@ -38,6 +38,7 @@ _KINDS = {
     tarfile.FIFOTYPE: Kind.FIFO,
 }
 _XATTR = "SCHILY.xattr."
+_NO_TAR = (tarfile.TarError, ValueError, OverflowError, RecursionError)  # numbers that are none are ValueErrors
 
 
 class _Verified(io.RawIOBase):
@@ -73,7 +74,7 @@ def read_layer(stream: BinaryIO, diff_id: str, *, below: Sequence[Layer], image:
         nodes = _members(verified, below, image, content)
         while verified.read(1 << 20):
             pass  # what follows the archive's end belongs to its hash
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError) as error:
+    except (*_NO_TAR, EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError) as error:
         raise BuildError(f"a layer of the image {image} is damaged: {error}") from error
     if verified.digest.hexdigest() != diff_id:
         raise VerificationError(f"a layer of the image {image} is not the one that is named: sha256:{diff_id}")
