@@ -292,7 +292,7 @@ class Applier:
     def _containers(self, machine: Machine) -> tuple[Service, ...]:
         from init.containers import addresses, baked, engine_files, plan  # noqa: PLC0415 - the same
 
-        lists = [self._bytes(f"{IMAGES_PATH}/{path}") or b"[]" for path in BAKED_LISTS]
+        lists = [self._baked(f"{IMAGES_PATH}/{path}") for path in BAKED_LISTS]
         images = baked.parse(*lists)
         self._numbers = addresses.numbers((each.name for each in machine.containers), self._numbers)
         for path, data, mode in engine_files.engine_files(machine, self._release, self._numbers):
@@ -300,6 +300,13 @@ class Applier:
             self._system.replace(path, data, mode)
         services = plan.services(machine, self._release, images, self._numbers)
         return (*scripts.mounts(machine.mounts), *scripts.behind_mounts(machine, services))
+
+    def _baked(self, path: str) -> bytes:
+        """Raise OSError: without the list, what lies in the image would be fetched."""
+        try:
+            return self._system.read(path)
+        except FileNotFoundError:
+            return b"[]"
 
     def _runcmd(self, machine: Machine) -> tuple[Service, ...]:
         """Once per instance. The mark is set before: a script that reboots must not do so for ever."""

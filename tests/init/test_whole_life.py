@@ -225,3 +225,12 @@ def test_that_the_images_own_accounts_can_not_be_read_is_told():
     life = Life(system=system)
     assert life.answers[-1]["health"]["reasons"] == ["/usr/share/factory/etc/passwd can't be read: Input/output error"]
     assert b"berth:x:1000:1000" in life.system.tree.get("/etc/passwd"), "whom the config names can log in"
+
+
+def test_a_list_of_baked_images_that_can_not_be_read_is_read_again():
+    calls = Life().system.calls
+    number = next(n for n, call in enumerate(calls, start=1) if "overlay-images/images.json" in str(call))
+    life = Life(fail_at=number)
+    assert b"containers: " in life.system.said
+    assert events.CONTAINER_HEALTHY in life.names()
+    assert life.answers[-1]["health"]["state"] == "healthy"
