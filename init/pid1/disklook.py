@@ -22,7 +22,7 @@ BOUND = 3.0  # seconds that the disk has for its answer
 
 
 class DiskLook:
-    """Does `work` for whoever asks. `tell` hears each time whether the disk answered, before those who asked do."""
+    """Does `work` for whoever asks. `tell` hears each answer before those who asked do."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class DiskLook:
         loop: Loop,
         name: str,
         work: Callable[[], bytes],
-        tell: Callable[[bool], object] = lambda _: None,
+        tell: Callable[[bytes | None], object] = lambda _: None,
     ) -> None:
         self._system = system
         self._loop = loop
@@ -76,6 +76,6 @@ class DiskLook:
 
     def _answer(self, asked: list[Asked], answer: bytes | None) -> None:
         """Not at once: first health hears whether the disk answers."""
-        self._tell(answer is not None)
+        self._tell(answer)
         for then in asked:
             self._loop.soon(self._name, lambda then=then: then(answer))  # type: ignore[misc]

@@ -214,17 +214,18 @@ class Reporter:
         from init.formats import redact  # noqa: F401, PLC0415 - the initramfs can do without it
 
         record = self._of.record.read()
-        return bootrecord.encode(record) if record is not None else b""
+        return bootrecord.encode(record) if record is not None else b"none"
 
-    def _tell_of_disk(self, answers: bool) -> None:
+    def _tell_of_disk(self, answer: bytes | None) -> None:
         def check() -> None:
-            if not answers:
-                raise OSError("its disk does not answer, so what is told of the slots is what was last known")
+            if not answer:
+                why = "its disk does not answer" if answer is None else "it can't be read now"
+                raise OSError(f"{why}, so what is told of the slots is what was last known")
 
         self._of.applier.attempt(_RECORD, check)
 
     def _status(self, client: Client, answer: bytes | None) -> None:
-        if answer is not None:
+        if answer:
             self._of.record.known = bootrecord.decode(answer)
         client.send(self.status(self._of.record.known))
         client.finish()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from typing import NoReturn
 
+import pytest
 from fakes.life import Life, make
 from fakes.running import RunningSystem
 
@@ -33,6 +36,24 @@ def test_a_disk_that_stalls_holds_up_no_answer_of_pid1():
     assert first["health"]["reasons"] == second["health"]["reasons"] == [
         "reading the boot record: its disk does not answer, so what is told of the slots is what was last known"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", ["read_blocks", "apart"])
+def test_a_boot_record_that_can_not_be_read_leaves_what_was_known_and_is_a_reason(call):
+    system = make()
+
+    def refused(*_: object) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    system.at(25.0, lambda: setattr(system, call, refused))
+    system.at(35.0, lambda: delattr(system, call))
+    life = Life(system=system)
+    during, after = life.answers
+    assert during["slots"] == after["slots"] != {}
+    assert during["health"]["reasons"] == [
+        "reading the boot record: it can't be read now, so what is told of the slots is what was last known"
+    ]
+    assert after["health"]["state"] == "healthy"
 
 
 def test_who_asks_for_updates_does_not_wait_for_a_disk_that_stalls():
