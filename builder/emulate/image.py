@@ -97,5 +97,5 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
     try:
         with tarfile.open(path, "r:") as archive:
             return {member.name: (member.offset_data, member.size) for member in archive}
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # a header's number may be none
         raise InputError(f"damaged: {error}", hint=_AGAIN, place=Place(file=str(path))) from error

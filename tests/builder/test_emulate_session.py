@@ -143,7 +143,19 @@ def test_kinds_are_told_by_content(tmp_path: Path, iso: Path) -> None:
     assert detect(tmp_path).path == iso
 
 
-@pytest.mark.parametrize("content", [b"", b"text\n" * 100, bytes(70000), bytes(257) + b"ustar" + bytes(800)])
+def _with_holes(told: str) -> bytes:
+    """Return a tar whose member is said to have holes."""
+    member, out = tarfile.TarInfo("boot.img"), io.BytesIO()
+    member.pax_headers = {"GNU.sparse.map": told}
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text\n" * 100, bytes(70000), bytes(257) + b"ustar" + bytes(800), _with_holes("x"), _with_holes("9" * 5000)],
+)
 def test_what_is_no_image_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.iso"
     path.write_bytes(content)
