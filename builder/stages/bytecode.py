@@ -7,6 +7,7 @@ A trace still names file and line. A file that no Python of this version compile
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -82,9 +83,10 @@ def _compile(sources: Sequence[tuple[str, str]], context: StageContext) -> dict[
             for number, (path, sha256) in enumerate(sources)
         ]
         shares = [jobs[start::_SHARES] for start in range(_SHARES)]
-        running = [_start(share, context, scratch / f"share-{number}") for number, share in enumerate(shares)]
-        for process in running:
-            _finish(process)
+        with contextlib.ExitStack() as running:
+            started = [_start(share, context, scratch / f"share-{at}", running) for at, share in enumerate(shares)]
+            for process in started:
+                _finish(process)
         result: dict[str, tuple[int, str] | None] = {}
         for output, _, path in jobs:
             data = output.read_bytes() if output.exists() else b""
@@ -99,18 +101,24 @@ def _verified(context: StageContext, sha256: str) -> Path:
     return context.store.path(sha256)
 
 
-def _start(jobs: Sequence[tuple[Path, Path, str]], context: StageContext, listing: Path) -> subprocess.Popen[bytes]:
+def _start(
+    jobs: Sequence[tuple[Path, Path, str]], context: StageContext, listing: Path, running: contextlib.ExitStack
+) -> subprocess.Popen[bytes]:
+    """Start a compiler, which does not outlive `running`: of several one may fail, or Ctrl-C come."""
     # File names as the host has them: its locale may be another than the tools'.
     listing.write_bytes(os.fsencode("".join(f"{output}\t{source}\t/{path}\n" for output, source, path in jobs)))
     stream: IO[bytes]
     with listing.open("rb") as stream:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             # Without columns: a trace names the line, and only its `^^^^` need more.
             context.tools.argv(
                 _PYTHON, "-P", "-s", "-S", "-B", "-X", "utf8", "-X", "no_debug_ranges", str(compile_pyc.__file__)
             ),
             stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=context.tools.environment(),
         )  # fmt: skip
+    running.enter_context(process)
+    running.callback(process.kill)
+    return process
 
 
 def _finish(process: subprocess.Popen[bytes]) -> None:

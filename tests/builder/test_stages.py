@@ -2,6 +2,7 @@
 
 import hashlib
 import lzma
+import os
 import struct
 import subprocess
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from fakes import debs
 from fakes.debs import PLACE, Item, file, folder, hard, link
 
-from builder.errors import BuildError, RecipeError
+from builder.errors import BuildError, RecipeError, ToolError
 from builder.fetch.store import Store
 from builder.recipe.model import ExtraFile
 from builder.rootfs.entry import Entry, Kind
@@ -21,6 +22,7 @@ from builder.stages import (
     accounts,
     alternatives,
     busybox,
+    bytecode,
     cabundle,
     capabilities,
     copyrights,
@@ -420,6 +422,28 @@ class TestDraft:
         assert [node.path for node in tree.entries if node.path.startswith("a")] == ["a", "a/b", "a/b/c"]
         draft.file("a/b/c", "text")
         assert draft.get("a/b/c").sha256 == hashlib.sha256(b"text").hexdigest()
+
+
+class TestByteCode:
+    def test_where_one_compiler_fails_none_works_on(self, stage, store, tmp_path):
+        """The one fails once the other is at work, which it would be for ten minutes."""
+        loader, python = tmp_path / "usr/lib64/ld-linux-x86-64.so.2", tmp_path / "usr/bin/python3.13"
+        for path in (loader, python):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+        there = tmp_path / "there"
+        loader.write_text(
+            f"#!/bin/sh\nread -r line\ncase $line in\n"
+            f"*a.py) while ! [ -s '{there}' ]; do sleep 0.01; done; exit 3;;\n"
+            f"*) echo $$ > '{there}'; exec sleep 600;;\nesac\n"
+        )
+        loader.chmod(0o755)
+        folder = "./usr/lib/python3.13"
+        sources = debs.package(store, "p", file(f"{folder}/a.py", b"a = 1\n"), file(f"{folder}/b.py", b"b = 1\n"))
+        with pytest.raises(ToolError, match="ended with status 3"):
+            stage(bytecode, sources)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(there.read_text()), 0)
 
 
 class TestModules:
