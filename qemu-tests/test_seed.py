@@ -166,3 +166,18 @@ def test_a_disk_that_never_answers_keeps_neither_the_boot_nor_the_power_off(
         machine.wait(events.CONTAINER_HEALTHY)
         machine.power_off()
         machine.wait_for_line("a disk has not taken all that is for it")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_mute_from_the_start_keeps_neither_root_nor_power_off(
+    image: Path, tools: Tools, tmp_path: Path
+) -> None:
+    """The kernel waits for its partition table for ever, and whoever loads a module plainly, for the kernel."""
+    (tmp_path / "mute.img").write_bytes(bytes(8 << 20))
+    drive = f"if=none,id=mute,format=raw,file={tmp_path}/mute.img,throttling.bps-total=1"  # after a page nothing comes
+    words = ("-drive", drive, "-device", "virtio-blk-pci,drive=mute")
+    changed = lambda guest: replace(guest, extra=(*guest.extra, *words))  # noqa: E731
+    with Machine(image, tools=tools, folder=tmp_path, direct=True, changed=changed) as machine:
+        machine.wait_for_line("a driver waits for a device that has not answered it")
+        machine.wait(events.CONTAINER_HEALTHY)
+        machine.power_off()

@@ -34,7 +34,7 @@ class DeviceClass:
 
     Patterns are globs over paths below `kernel/` without `.ko…`; `*` stops at no slash. `folders` bring each module
     below them that answers to a device of a bus. A `needed` class must be in the kernel, built in or as a module, or no
-    root can be mounted.
+    root can be mounted. What goes `by_name` no device asks for while the root is sought: whoever wants it loads it.
     """
 
     name: str
@@ -42,6 +42,7 @@ class DeviceClass:
     patterns: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     needed: bool = False
+    by_name: bool = False
 
 
 CLASSES: tuple[DeviceClass, ...] = (
@@ -100,15 +101,15 @@ CLASSES: tuple[DeviceClass, ...] = (
         ),
     ),
     DeviceClass(
-        name="keyboard and power button",
-        reason="to type in rescue, and to leave it in order",
-        patterns=(
-            "drivers/hid/hid-generic",
-            "drivers/hid/usbhid/usbhid",
-            "drivers/input/serio/hyperv-keyboard",
-            "drivers/input/evdev",
-            "drivers/acpi/button",
-        ),
+        name="keyboard",
+        reason="to type in rescue",
+        patterns=("drivers/hid/hid-generic", "drivers/hid/usbhid/usbhid", "drivers/input/serio/hyperv-keyboard"),
+    ),
+    DeviceClass(
+        name="power button",
+        reason="to leave rescue in order",
+        patterns=("drivers/acpi/button", "drivers/input/evdev"),
+        by_name=True,
     ),
     DeviceClass(
         name="hyper-v",
@@ -221,7 +222,10 @@ def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLA
     softdep = _table(view, folder, "modules.softdep", missing="")
     builtin = _table(view, folder, "modules.builtin")
     chosen = with_dependencies(choose(dep, builtin.split(), alias, classes), dep, softdep, alias)
-    names = {name_of(path) for path in chosen}
+    devices = with_dependencies(
+        choose(dep, builtin.split(), alias, tuple(one for one in classes if not one.by_name)), dep, softdep, alias
+    )
+    names, answering = ({name_of(path) for path in paths} for paths in (chosen, devices))
     plain = {path: f"{bare(path)}.ko" for path in dep}
     return Modules(
         folder=folder,
@@ -231,7 +235,7 @@ def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLA
                 f"{plain[path]}:{''.join(f' {plain[other]}' for other in dep[path])}\n" for path in sorted(chosen)
             ),
             "modules.alias": "".join(
-                f"alias {pattern} {module}\n" for pattern, module in alias if module.replace("-", "_") in names
+                f"alias {pattern} {module}\n" for pattern, module in alias if module.replace("-", "_") in answering
             ),
             "modules.softdep": "".join(
                 f"softdep {name} pre: {' '.join(before)}\n"

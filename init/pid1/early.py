@@ -41,6 +41,8 @@ WAIT_SECONDS = 20.0
 ANSWER_SECONDS = 60.0
 """How long where a disk has not answered yet: the kernel gives one that fails half a minute, and tries again."""
 _FEED_SECONDS = 10.0
+DRIVERS_SECONDS = 60.0
+"""How long drivers may look at their devices: AHCI gives a disk that fails most of a minute."""
 _RECORD_SECONDS = 5.0
 """How long a disk has for the reason of a reboot: the reboot matters more."""
 _STORAGE_SECONDS = 5.0
@@ -292,14 +294,32 @@ class _Boot:
         assert self._devices is not None
         self._devices.again(device_modules.read_index(self._system))
         self._forerun()  # before the drivers: loading those waits for disks
+        self._await_drivers()
         self._devices.coldplug(self._system)
+
+    def _await_drivers(self) -> None:
+        """Wait until each driver has looked at its devices (AHCI: 0.5 s): names of disks and cards hang on the order.
+
+        Whatever module is loaded next waits for that, and a drive may never answer its driver: so a child loads it. It
+        is ext4, for state; left to the kernel, it would start modprobe for it, which takes half a second.
+        """
+        system, devices = self._system, self._devices
+        assert devices is not None
+
+        def load() -> bytes:
+            devices.load(system, "ext4")
+            return b"done"
+
+        if apart.within(system, DRIVERS_SECONDS, load, alive=self._feed) is None:
+            devices.hurry()
+            self.note(
+                f"a driver waits for a device that has not answered it in {DRIVERS_SECONDS:.0f} s: going on without"
+            )
 
     def _await_storage(self) -> None:
         """Take all news that there are, and wait for more while a disk is missing that a bus has announced."""
         assert self._devices is not None
         system = self._system
-        # For state, and here because loading it lasts until every driver has looked at its devices (AHCI: 0.5 s).
-        # Left to the kernel, it would start modprobe for it, which takes half a second.
         self._devices.load(system, "ext4")
         deadline = system.now() + _STORAGE_SECONDS
         while self._uevents is not None:

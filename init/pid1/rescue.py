@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WORDS = "rescue status · rescue retry · reboot · poweroff"
 _FRONT = ("berthctl", "rescue")  # people type the whole verb
+_BUTTON_DRIVERS = ("button", "evdev")
 _TICK = 10.0
 _MOST_REFUSALS = 3  # in a row, then a console counts as gone
 _MOST_TYPED = 1024  # bytes of one line
@@ -61,13 +62,16 @@ class Rescue:
         """Say why, and bring up what can be."""
         self._open_consoles()
         self._say_status()
-        self._events.emit("rescue.entered", reason=self._result.reason)
         try:
             for link in self._system.links():
                 self._system.set_link(link.name, up=True)
         except OSError as error:
             self._messages.say(f"the network stays down: {error.strerror}")
+        if self._result.devices is not None:
+            for name in _BUTTON_DRIVERS:  # the initramfs has them for here alone: no device asks for them
+                self._result.devices.load(self._system, name)
         self._buttons.look()
+        self._events.emit("rescue.entered", reason=self._result.reason)  # from here on the power button is heard
         self._let_in()
 
     def _let_in(self) -> None:

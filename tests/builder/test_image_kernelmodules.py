@@ -111,6 +111,14 @@ def test_tables_name_what_is_there_and_nothing_else() -> None:
     assert modules.tables["modules.softdep"] == "softdep libcrc32c pre: crc32c\n"
 
 
+def test_what_is_loaded_by_name_answers_to_no_device() -> None:
+    """Its news would be lost: drivers are loaded before anybody listens."""
+    classes = (km.DeviceClass(name="a card", reason="by name", patterns=("drivers/net/card",), by_name=True),)
+    modules = km.collect(kernel(), "6.12", (*km.CLASSES, *classes))
+    assert "kernel/drivers/net/card.ko" in modules.files
+    assert "card" not in modules.tables["modules.alias"]
+
+
 def test_what_is_needed_and_nowhere_is_said() -> None:
     with pytest.raises(BuildError, match="the kernel has no isofs"):
         km.collect(kernel(dep=DEP.replace("isofs", "udf")), "6.12")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from fakes import machine
 from fakes.disk import SparseDisk
+from fakes.processes import Stuck
 from fakes.system import FakeSystem
 
 from init.formats.disk import PHASE_SECTOR, SECTOR
@@ -39,6 +40,26 @@ def test_the_root_is_found_beside_a_mute_disk(make: Callable[[], FakeSystem]) ->
     """Also when it comes later, on a stick that somebody puts into a machine whose own disk is dying."""
     result = boot(with_mute(make()))
     assert (result.outcome, result.degraded) == ("root", ())
+
+
+def test_a_disk_that_never_answers_its_driver_costs_a_minute() -> None:
+    """The kernel itself waits for its partition table, and whoever loads a module in the plain way waits, too."""
+    system = machine.installed(formatted=True)
+    act = system.load_module
+
+    def load_module(path: str, parameters: str = "") -> None:
+        if "async_probe" not in parameters:
+            if not system.in_child:
+                system.stuck.append(path)
+            raise Stuck
+        act(path, parameters)
+
+    system.load_module = load_module  # type: ignore[method-assign]
+    system.filesystems["sysfs"]["/class/watchdog/watchdog0/identity"] = b"i6300ESB timer\n"
+    result = boot(system)
+    assert (result.outcome, result.state.kind) == ("root", "ext4")
+    assert result.degraded == ("a driver waits for a device that has not answered it in 60 s: going on without",)
+    assert sum(call.name == "feed_watchdog" for call in system.calls) > 50
 
 
 def test_a_disk_that_answers_late_is_waited_for_longer_and_it_is_said() -> None:
