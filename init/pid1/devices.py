@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from errno import ENODEV
+from os import strerror
 
 from init.formats.release import MODULES_PATH
 from init.pid1.modules import ModuleIndex, canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from init.pid1.system import Early, Uevent
+
+    Wanted = Sequence[tuple[str, str]]  # each module's file and parameters, in order
 
 _BUSES = "/sys/bus"
 _ASYNCHRONOUS = "async_probe"
 """The kernel's own parameter of every module: loading doesn't wait for the driver to look at its devices, which takes
 AHCI half a second. What is found comes as uevents. The next module that is loaded without it waits for all."""
 _SETTINGS = ("/usr/lib/modprobe.d", "/etc/modprobe.d")
+_ANSWER_MOST = 4000  # bytes: what a child can answer
 _TABLES = ("modules.dep", "modules.alias", "modules.softdep")
 
 
@@ -47,6 +51,34 @@ def _read_settings(system: Early) -> str:
     return text
 
 
+def load_each(system: Early, wanted: Wanted) -> bytes:
+    """Load modules, in a child; return a line for each that failed: file and errno. `errors_of` reads it."""
+    failed = []
+    for path, parameters in wanted:
+        try:
+            system.load_module(path, parameters)
+        except OSError as error:
+            failed.append(f"{path} {error.errno}")
+    return "\n".join(failed).encode()[:_ANSWER_MOST]
+
+
+def errors_of(answer: bytes) -> dict[str, OSError]:
+    """Return the errors by files."""
+    rows = [line.rpartition(" ") for line in answer.decode("utf-8", "replace").splitlines()]
+    return {
+        path: OSError(int(number), strerror(int(number))) for path, _, number in rows if path and number.isdecimal()
+    }
+
+
+def _there(system: Early) -> set[str]:
+    """Return the modules that the kernel has, also those whose drivers still look at their devices."""
+    try:
+        text = system.read("/proc/modules", 1 << 20).decode("ascii", "replace")
+    except OSError:
+        return set()
+    return {line.partition(" ")[0] for line in text.splitlines()}
+
+
 class Devices:
     """Loads modules for devices. Nothing is loaded twice, and no failure ends anything: it is noted."""
 
@@ -58,6 +90,7 @@ class Devices:
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._aliases: set[str] = set()
+        self._gathered: list[tuple[str, str]] | None = None  # instead of being loaded
 
     def load(self, system: Early, alias: str, parameters: str = "") -> bool:
         """Load what an alias or a name stands for; return whether a module is there for it."""
@@ -76,14 +109,20 @@ class Devices:
             try:
                 asked = own if module == canonical(name) else ""
                 parameters = " ".join(filter(None, (self._parameters, self.index.parameters.get(module), asked)))
-                system.load_module(path, parameters)
+                if self._gathered is not None:
+                    self._gathered.append((path, parameters))
+                else:
+                    system.load_module(path, parameters)
             except OSError as error:
-                if error.errno != ENODEV:  # a driver's way to say that its device isn't there after all
-                    self._failed.add(module)
-                self.problems.append(f"module {module}: {error.strerror}")
+                self._fail(module, error)
                 return False
             self.loaded.append(module)
         return True
+
+    def _fail(self, module: str, error: OSError) -> None:
+        if error.errno != ENODEV:  # a driver's way to say that its device isn't there after all
+            self._failed.add(module)
+        self.problems.append(f"module {module}: {error.strerror}")
 
     def for_device(self, system: Early, modalias: str) -> None:
         """Load the modules for one device; each alias is looked up once."""
@@ -95,6 +134,40 @@ class Devices:
         """Load the modules for all devices that are there; devices that these bring forth come as uevents."""
         for modalias in self.present(system, buses):
             self.for_device(system, modalias)
+
+    def coldplug_by(
+        self, system: Early, load: Callable[[Wanted], Mapping[str, OSError] | None], more: tuple[str, ...] = ()
+    ) -> bool:
+        """Do the same, and for `more` names, with somebody else to load the modules; tell whether that came to an end.
+
+        `load` returns the errors by files. Where it returns None the modules are loaded here, and from then on nothing
+        waits for a driver.
+        """
+        gathered: list[tuple[str, str]] = []
+        self._gathered = gathered
+        try:
+            self.coldplug(system)
+            for name in more:
+                self.load(system, name)
+        finally:
+            self._gathered = None
+        failed = load(gathered)
+        modules = {canonical(path): path for path, _ in gathered}
+        if failed is None:
+            missing = modules.keys() - _there(system)  # who loads one that is being loaded waits with the other
+            self._done -= missing
+            self.loaded = [module for module in self.loaded if module not in missing]
+            self._aliases.clear()
+            self.hurry()
+            self.coldplug(system)
+            for name in more:
+                self.load(system, name)
+            return False
+        for module, path in modules.items():
+            if path in failed:
+                self._fail(module, failed[path])
+                self.loaded.remove(module)
+        return True
 
     def present(self, system: Early, buses: Iterable[str] | None = None) -> list[str]:
         """Return the aliases of all devices that are there."""

@@ -294,33 +294,23 @@ class _Boot:
         assert self._devices is not None
         self._devices.again(device_modules.read_index(self._system))
         self._forerun()  # before the drivers: loading those waits for disks
-        self._await_drivers()
-        self._devices.coldplug(self._system)
+        # Names of disks and cards hang on the order, so loading waits until a driver has looked at its devices (AHCI:
+        # 0.5 s). A drive may never answer its driver, and nothing ends who waits for that: so a child does.
+        # ext4 is for state: left to the kernel, it would start modprobe for it, which takes half a second.
+        if not self._devices.coldplug_by(self._system, self._load_apart, ("ext4",)):
+            self.note(f"a driver waits for a device that does not answer it: going on after {DRIVERS_SECONDS:.0f} s")
 
-    def _await_drivers(self) -> None:
-        """Wait until each driver has looked at its devices (AHCI: 0.5 s): names of disks and cards hang on the order.
-
-        Whatever module is loaded next waits for that, and a drive may never answer its driver: so a child loads it. It
-        is ext4, for state; left to the kernel, it would start modprobe for it, which takes half a second.
-        """
-        system, devices = self._system, self._devices
-        assert devices is not None
-
-        def load() -> bytes:
-            devices.load(system, "ext4")
-            return b"done"
-
-        if apart.within(system, DRIVERS_SECONDS, load, alive=self._feed) is None:
-            devices.hurry()
-            self.note(
-                f"a driver waits for a device that has not answered it in {DRIVERS_SECONDS:.0f} s: going on without"
-            )
+    def _load_apart(self, wanted: device_modules.Wanted) -> dict[str, OSError] | None:
+        system = self._system
+        answer = apart.within(
+            system, DRIVERS_SECONDS, lambda: device_modules.load_each(system, wanted), alive=self._feed
+        )
+        return device_modules.errors_of(answer) if answer is not None else None
 
     def _await_storage(self) -> None:
         """Take all news that there are, and wait for more while a disk is missing that a bus has announced."""
         assert self._devices is not None
         system = self._system
-        self._devices.load(system, "ext4")
         deadline = system.now() + _STORAGE_SECONDS
         while self._uevents is not None:
             missing = disks.awaited(system)
