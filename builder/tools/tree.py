@@ -24,7 +24,7 @@ from builder.lock.model import Lock, LockedPackage
 from builder.progress import Progress
 from builder.rootfs.archive import Bounds, BrokenArchive, ByteStream, expand, parts
 from builder.rootfs.entry import Kind
-from builder.rootfs.mergedusr import resolve
+from builder.rootfs.mergedusr import LINKS, resolve
 from builder.rootfs.tarread import Member, members
 from builder.tools import listing
 from builder.tools.beneath import LeavesTree, open_beneath
@@ -147,6 +147,8 @@ def _unpack_stream(stream: BinaryIO, size: int, into: Path) -> None:
     for part in parts(stream, size):
         if part.name.startswith("data.tar"):
             for member, content in members(ByteStream(expand(stream, part, bounds)), bounds):
+                if member.path in LINKS and member.kind is Kind.SYMLINK:
+                    continue  # base-files' own: every path is resolved through them
                 path = resolve(member.path)
                 if not (path + "/").startswith(_LEFT_OUT) or _KEPT.fullmatch(path):
                     _write(member, path, into, content)

@@ -213,3 +213,17 @@ def test_a_program_that_may_be_damaged_is_told_with_the_cure(tmp_path: Path, scr
     with pytest.raises(ToolError, match="no program `b`") as raised:
         Tools(root=tmp_path, key="k").run("b")
     assert "run `berth tools`" in (raised.value.hint or "")
+
+
+def test_the_links_of_base_files_stand_for_what_is_there(store: Store, tmp_path: Path) -> None:
+    """Whichever is unpacked first."""
+    program = ("a", debs.deb("a", folder("./usr/"), folder("./usr/bin/"), file("./bin/a", b"1", mode=0o755)))
+    base = (
+        "base-files",
+        debs.deb("base-files", folder("./usr/bin/"), link("./bin", "usr/bin"), link("./lib", "usr/lib")),
+    )
+    for order in ((program, base), (base, program)):
+        root = tmp_path / order[0][0]
+        root.mkdir()
+        _one_by_one(store, root, *order)
+        assert (root / "usr/bin/a").read_bytes() == b"1"
