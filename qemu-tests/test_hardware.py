@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from desk import press, status_page, type_line, wait_until_shown
 from machine import Machine
+from remote import Client, Login
 
 from builder.emulate.command import Guest
 from builder.tools.call import Tools
 from init.formats import bootrecord, disk, events
+from init.pid1.console import page
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
 
@@ -42,6 +44,7 @@ class Model:
     firmware: str = "bios"
     keyboard: str = "ps2"  # or `usb`: then there is no other
     screen: str = "driver"  # or `firmware`
+    bare: bool = False  # no serial port, and no watchdog in hardware
     slow: bool = True  # in `make test-all` alone
 
     def change(self, guest: Guest) -> Guest:
@@ -52,6 +55,8 @@ class Model:
                 extra += ("-device", "qemu-xhci,id=keys")
             extra += ("-device", "usb-kbd", "-machine", "i8042=off")
         drives = (replace(guest.drives[0], bus=self.bus), *guest.drives[1:])
+        if self.bare:
+            guest = replace(guest, serial=False, watchdog="")
         return replace(guest, drives=drives, nic=self.nic, extra=extra)
 
 
@@ -68,6 +73,7 @@ MODELS = (
     Model(bus="lsi"),
     Model(bus="sas", nic=VIRTIO, keyboard="usb"),
 )
+BARE = Model(bus="ahci", bare=True)
 RARE = ("lsi", "sas")  # controllers that are tried once, with no claim to pairs
 
 
@@ -94,6 +100,27 @@ def test_the_iso_comes_up(model: Model, built: Built, tools: Tools, tmp_path: Pa
         machine.wait(events.NETWORK_UP)
         machine.wait(events.CONTAINER_HEALTHY)
         wait_until_shown(machine, status_page(machine))
+        press(machine, "ctrl", "alt", "delete")
+        assert machine.wait(events.SHUTDOWN_BEGUN)["why"] == "Ctrl-Alt-Del"
+        machine.wait(events.SHUTDOWN_CLEAN)
+
+
+@pytest.mark.slow
+def test_a_pc_without_serial_port_is_watched_by_its_chipset(
+    built: Built, tools: Tools, client: Client, tmp_path: Path
+) -> None:
+    """Its screen is the only console, so what is to be there is made of what the machine says of itself."""
+    key = client.key("of-the-bare-pc")
+    config = f"#cloud-config\nhostname: bare\nssh_authorized_keys: ['{key.public}']\n"
+    options = {"media": "disk", "config": config, "changed": BARE.change, "forwards": (22,)}
+    with Machine(built(DEFAULT)["iso"], tools=tools, folder=tmp_path, **options) as machine:
+        name = machine.wait(events.CONTAINER_HEALTHY)["name"]
+        status = Login(client=client, machine=machine, user="berth", key=key).json("berthctl status --json")
+        assert (status["watchdog"]["identity"], status["watchdog"]["software"]) == ("iTCO_wdt", False)
+        facts = {"Berth": f"{status['version']} ({status['class']})", "machine": "bare"}
+        wait_until_shown(machine, page(facts, ()).splitlines()[1:])
+        wait_until_shown(machine, page({}, [(name, "healthy", "8080→80")]).splitlines()[1:])
+        assert machine.console == []
         press(machine, "ctrl", "alt", "delete")
         assert machine.wait(events.SHUTDOWN_BEGUN)["why"] == "Ctrl-Alt-Del"
         machine.wait(events.SHUTDOWN_CLEAN)

@@ -61,6 +61,8 @@ class Guest:
     direct: DirectKernel | None = None
     forwards: tuple[Forward, ...] = ()
     nic: str = "virtio-net-pci"  # "" for none
+    watchdog: str = "i6300esb"  # "" for none but the chipset's own
+    serial: bool = True  # False: no serial port, so that the console is the screen alone
     console: int | None = None  # or TERMINAL
     events: int | None = None
     control: int | None = None
@@ -101,8 +103,10 @@ def arguments(guest: Guest) -> list[str]:
     for number, drive in enumerate(guest.drives):
         result += _drive(number, drive)
     result += _network(guest) + _channels(guest)
-    # The machine's own watchdog, and a source of randomness so that keys are made at once.
-    result += ["-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci"]
+    if guest.watchdog:
+        result += ["-device", guest.watchdog]
+    # A source of randomness, so that keys are made at once.
+    result += ["-action", "watchdog=reset", "-device", "virtio-rng-pci"]
     return [*result, *guest.extra]
 
 
@@ -158,7 +162,9 @@ def _network(guest: Guest) -> list[str]:
 
 def _channels(guest: Guest) -> list[str]:
     result: list[str] = []
-    if guest.console == TERMINAL:
+    if not guest.serial:
+        pass
+    elif guest.console == TERMINAL:
         # `signal=off`: Ctrl-C goes to the guest; `mux`: Ctrl-A X ends, Ctrl-A C is QEMU's monitor.
         result += ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console,mode=readline"]
         result += ["-serial", "chardev:console"]

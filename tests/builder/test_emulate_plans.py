@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def test_an_event_is_read() -> None:
 def test_what_is_no_event_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_until(text)
+
+
+def test_a_guest_has_a_serial_port_and_a_watchdog_or_neither() -> None:
+    wired = replace(GUEST, console=3, events=4)
+    assert {("-serial", "chardev:console"), ("-device", "i6300esb")} <= set(pairs(arguments(wired)))
+    bare = " ".join(arguments(replace(wired, serial=False, watchdog="")))
+    assert not [word for word in (" -serial ", "i6300esb", "id=console", "fd=3") if word in bare]
+    assert "id=events,fd=4" in bare
 
 
 def test_a_cd_is_read_only_and_first() -> None:
