@@ -12,6 +12,7 @@ _ACTIVE = "/sys/class/tty/console/active"
 
 
 _STANDARD_INPUT = 0
+_KEPT_MOST = 1000
 
 
 class Messages:
@@ -53,7 +54,7 @@ class Messages:
     def say(self, text: str) -> None:
         """Tell people one thing; the line has the seconds since the kernel started."""
         line = f"[{self._system.now():9.3f}] berth: {text}"
-        self.lines.append(line)
+        self.keep([line])
         for console in self._consoles or (2,):
             try:
                 self._system.write_to(console, line.encode() + b"\r\n")
@@ -63,6 +64,7 @@ class Messages:
     def keep(self, lines: list[str]) -> None:
         """Keep lines for the log alone: a driver without its device is no news for people."""
         self.lines.extend(lines)
+        del self.lines[:-_KEPT_MOST]  # rescue may last for weeks, and says what sshd says
 
     def close_consoles(self) -> None:
         """Let go of the consoles: from here on the running half has them."""

@@ -7,6 +7,7 @@ from fakes.system import FakeSystem
 
 from init.pid1 import early, rescue
 from init.pid1.earlyresult import EarlyResult
+from init.pid1.messages import Messages
 from init.pid1.system import Uevent
 
 
@@ -63,6 +64,14 @@ def test_a_medium_says_what_its_rescue_can_do_and_looks_at_no_disk() -> None:
     assert not [
         call for call in system.calls if call.name in ("mount", "read_blocks") and "/dev/sd" in str(call.arguments)
     ]
+
+
+def test_what_is_said_for_weeks_does_not_fill_the_memory() -> None:
+    messages = Messages(stuck())
+    for number in range(1200):
+        messages.say(f"connection {number}")
+    assert len(messages.lines) == 1000
+    assert messages.lines[-1].endswith("connection 1199")
 
 
 def test_the_power_button_ends_rescue_in_order() -> None:
