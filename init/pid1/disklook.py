@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Asked = Callable[[bytes | None], None]
 
-BOUND = 3.0  # seconds that the disk has for its answer
+BOUND = 10.0  # seconds that the disk has for its answer: berthctl waits for 15
 
 
 class DiskLook:

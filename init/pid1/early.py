@@ -41,13 +41,15 @@ WAIT_SECONDS = 20.0
 ANSWER_SECONDS = 60.0
 """How long where a disk has not answered yet: the kernel gives one that fails half a minute, and tries again."""
 _FEED_SECONDS = 10.0
-DRIVERS_SECONDS = 60.0
-"""How long drivers may look at their devices: AHCI gives a disk that fails most of a minute."""
+DRIVERS_SECONDS = 120.0
+"""How long drivers may look at their devices: AHCI resets a port for a minute, and then asks its disk."""
 _RECORD_SECONDS = 5.0
 """How long a disk has for the reason of a reboot: the reboot matters more."""
 _STORAGE_SECONDS = 5.0
 """How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
 
+
+_LEFT = b"left"
 
 # Why rescue was asked for, by GRUB's word for it (`bootrecord.Decision.why`).
 _ASKED = {
@@ -299,6 +301,7 @@ class _Boot:
         # ext4 is for state: left to the kernel, it would start modprobe for it, which takes half a second.
         if not self._devices.coldplug_by(self._system, self._load_apart, ("ext4",)):
             self.note(f"a driver waits for a device that does not answer it: going on after {DRIVERS_SECONDS:.0f} s")
+        self._devices.hurry()  # what comes later, PID 1 itself loads
 
     def _load_apart(self, wanted: device_modules.Wanted) -> dict[str, OSError] | None:
         system = self._system
@@ -408,11 +411,13 @@ class _Boot:
                 self._record = root.records_without_root(self._system, self._line.record)
         except Exception as error:  # whatever is wrong: the reboot must come
             self._messages.say(f"the boot record was not found: {error}")
-        apart.within(self._system, _RECORD_SECONDS, lambda: self._left(kind, detail))
+        if apart.within(self._system, _RECORD_SECONDS, lambda: self._left(kind, detail)) != _LEFT:
+            self._messages.say("the reason could not be left for the next boot: the disk does not take it")
 
     def _left(self, kind: str, detail: str) -> bytes:
-        self._enter("initramfs", kind, detail)
-        return b"done"
+        if self._record:
+            self._boot_record().enter("initramfs", reason=kind, detail=detail)
+        return _LEFT
 
     def result(self, outcome: str, reason: str) -> EarlyResult:
         """Return what became of it."""

@@ -201,7 +201,7 @@ class Installation:
             return
         pid, self._pid = self._pid, None
         if pid is not None:
-            self._loop.guard(NAME, lambda: self._system.signal(pid, _SIGKILL))
+            self._loop.guard(NAME, lambda: self._system.signal_session(pid, _SIGKILL))
         self._loop.guard(NAME, self._close)
         self._failed(f"the drive does not answer: for {STILL_MOST / 60:g} minutes no disk has done anything")
 

@@ -98,13 +98,13 @@ class WayIn:
 
     def tend(self) -> None:
         """Reap, and start the program where it doesn't run. Raise OSError."""
-        if self._borrowed is None:
-            return
         for pid, status in self._system.reap():
             if pid == self._pid:
                 self._pid = None
                 self._next = self._system.now() + AGAIN
                 self._tell_way(f"the way in ended with {status}; it begins again in {AGAIN:g} s")
+        if self._borrowed is None:
+            return
         if self._pid is None and self._system.now() >= self._next:
             self._next = self._system.now() + AGAIN
             self._start(self._borrowed)

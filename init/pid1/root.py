@@ -82,6 +82,7 @@ class Search:
                 self._refused[device.path] = "does not answer"
                 continue
             self._tried.add(device.path)
+            self._refused.pop(device.path, None)
             try:
                 found = self._look_at(system, device)
             except OSError as error:

@@ -45,8 +45,12 @@ FOLDERS = (
 
 _MIB = disk.MIB
 _MARK_AT = disk.MAKING_SECTOR * disk.SECTOR
-_MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state")
+_MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state", "-E", "nodiscard")  # it is blank
 _CHECK = ("/usr/sbin/e2fsck", "-p")
+# Without -p it goes on with a copy of the superblock, where the power went while that was written.
+_MEND = ("/usr/sbin/e2fsck", "-y")
+_MENDED, _CANNOT = ("0", "1"), "8"  # e2fsck(8): no errors, or corrected; an operational error
+_LABEL = b"berth-state"
 _MOUNTED = mounts.NO_ACCESS_TIME  # set-uid programs and devices of containers live here: no nosuid, no nodev
 _STILL = 120.0  # seconds in which no disk moves: then what works on state has hung
 _DAYS = 7 * 86400.0  # seconds that it may take as long as a disk moves: a large one that has to be checked takes hours
@@ -185,11 +189,22 @@ def _from_disk(system: Early, found: Found | None, partition: str, meanwhile: Me
         mounts.perform(system, step)
     except OSError as error:
         meanwhile.say(f"state on {partition} is checked and mended: on a large disk this takes its time")
-        status, _ = _run(system, (*_CHECK, partition), meanwhile)
-        if status not in ("0", "1"):  # 1: errors were corrected
-            raise OSError(error.errno, f"{error.strerror}; e2fsck -p: status {status}") from error
+        status, said = _run(system, (*_CHECK, partition), meanwhile)
+        if status == _CANNOT and _is_ours(first):
+            meanwhile.say(f"state's superblock is torn: {' '.join(_MEND)}")
+            status, said = _run(system, (*_MEND, partition), meanwhile)
+        if status not in _MENDED:
+            raise OSError(error.errno, f"{error.strerror}; e2fsck: status {status}: {said}") from error
         mounts.perform(system, step)
     return StateMount(kind="ext4", device=partition, fresh=fresh, problem=None)
+
+
+def _is_ours(first: bytes) -> bool:
+    """Tell by magic and label of its superblock whether ext4 was made here (ext4(5), Documentation/filesystems/ext4).
+
+    What lies behind another file system may be the remains of an older one, which mending would bring back.
+    """
+    return first[1024 + 0x38 : 1024 + 0x3A] == b"\x53\xef" and first[1024 + 0x78 :].startswith(_LABEL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,14 +254,17 @@ def _run(system: Early, argv: tuple[str, ...], meanwhile: Meanwhile) -> tuple[st
     """Run a program on state for as long as a disk moves; return its status and its last line. Raise OSError."""
 
     def work() -> bytes:
-        result = system.run(argv, seconds=_DAYS)
+        try:
+            result = system.run(argv, seconds=_DAYS)
+        except OSError as error:
+            return f"- {error.strerror}".encode()
         return (
             f"{result.status} {result.output.decode('utf-8', 'replace').strip().rpartition(chr(10))[2][:1000]}".encode()
         )
 
     answer = apart.within(system, _STILL, work, progress=lambda: disks.moved(system), alive=meanwhile.alive)
     if answer is None:
-        raise OSError(EIO, f"{argv[0]} did not end: it can't be started, or its disk does not answer")
+        raise OSError(EIO, f"{argv[0]} did not end: its disk does not answer")
     status, _, said = answer.decode("utf-8", "replace").partition(" ")
     return status, said
 

@@ -416,6 +416,10 @@ class FakeSystem(FakeNetwork):
         pass
 
     @recorded
+    def reap(self) -> list[tuple[int, int]]:
+        return []
+
+    @recorded
     def apart(self, work: Callable[[], bytes]) -> tuple[int, int]:
         reading = self._number("answer")
         self.in_child = True

@@ -108,6 +108,25 @@ def test_a_state_that_does_not_mount_is_never_written_to() -> None:
     assert [offset for offset, _ in disk.disk.writes if offset >= start] == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("label", [b"berth-state", b"somebody's"])
+def test_a_torn_superblock_is_mended_from_its_copies_if_it_is_ours(label: bytes) -> None:
+    """Behind another file system may lie the remains of an older one: those are not brought back."""
+    system = machine.installed()
+    torn = bytes(0x38) + b"\x53\xef" + bytes(0x3E) + label
+    system.blocks["/dev/vda9"].write(1024, torn.ljust(1024, b"\0"))
+
+    def check(system_: FakeSystem, argv: Sequence[str]) -> ChildResult:
+        if "-y" in argv:
+            system_.kinds["/dev/vda9"] = "ext4"
+        return ChildResult(status=1 if "-y" in argv else 8, output=b"the superblock could not be read\n")
+
+    system.programs["e2fsck"] = check
+    result = boot(system)
+    ours = label == b"berth-state"
+    assert (result.state.kind, result.state.fresh) == ("ext4" if ours else "memory", not ours)
+    assert [call.arguments[0][1] for call in system.calls if call.name == "run"] == (["-p", "-y"] if ours else ["-p"])
+
+
 GUID = machine.table().entries[9].guid
 MARK = ("/dev/vda3", MAKING_SECTOR * SECTOR)
 
