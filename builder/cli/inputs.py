@@ -19,7 +19,8 @@ from builder.lock.file import read_lock
 from builder.lock.recipe import check_fits
 from builder.lock.select import for_build
 from builder.recipe import Asked, asked_for, compile_machine, find, load
-from builder.tools.tree import tools_key, tools_tree
+from builder.tools import listing
+from builder.tools.tree import discard, tools_key, tools_tree
 from builder.writable import require_writable
 
 if TYPE_CHECKING:
@@ -193,6 +194,21 @@ def working_tools(context: Context, network: Network) -> Tools:
     solver's answer that is verified, and a doctor's trial do not.
     """
     return ready_tools(context, replace(network, heal=True))
+
+
+def sound_tools(context: Context, network: Network) -> Tools:
+    """Return `working_tools`, every file checked. A damaged tree goes once its packages are here to make it anew."""
+    tools = working_tools(context, network)
+    found = listing.damage(tools.root)
+    if found is None:
+        return tools
+    context.progress.note(f"{tools.root / found} is not as it was unpacked: the tree is unpacked anew")
+    asked, healing = _tools(), replace(network, heal=True)
+    ensure_packages(
+        asked.lock, open_source(context, healing), asked=asked, heal_into=_heal_into(context, healing, "tools")
+    )
+    discard(tools.root)
+    return working_tools(context, network)
 
 
 def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:

@@ -7,9 +7,8 @@ import json
 import sys
 
 from builder.cli.context import Context
-from builder.cli.inputs import add_network, network_of, working_tools
+from builder.cli.inputs import add_network, network_of, sound_tools
 from builder.tools.programs import PROGRAMS
-from builder.tools.tree import discard_damaged
 
 EXAMPLES = """\
   berth tools              list the programs that are started, and the other packages, with versions
@@ -24,8 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print what is in the tools tree, unpacking it first where needed."""
-    discard_damaged(context.build_root / "tools", context.progress)
-    tools = working_tools(context, network_of(arguments))
+    tools = sound_tools(context, network_of(arguments))
     versions = dict(tools.versions())
     programs = [(name, package, versions[package]) for name, package in PROGRAMS.items() if package in versions]
     if context.as_json:

@@ -85,17 +85,13 @@ def sync_around(folder: Path) -> None:
         os.close(descriptor)
 
 
-def discard_damaged(root: Path, progress: Progress) -> None:
-    """Take away every tree below `root` that is no longer what was unpacked: whoever needs it unpacks it anew."""
-    for tree in (path for path in root.glob("[!.]*") if path.is_dir()):
-        found = listing.damage(tree)
-        if found is not None:
-            progress.note(f"{tree / found} is not as it was unpacked: the tree is taken away")
-            away = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{os.getpid()}-", dir=root))
-            try:
-                tree.rename(away)
-            finally:
-                shutil.rmtree(away, ignore_errors=True)
+def discard(tree: Path) -> None:
+    """Take a tree away that is no longer what was unpacked: whoever needs it unpacks it anew."""
+    away = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{os.getpid()}-", dir=tree.parent))
+    try:
+        tree.rename(away)
+    finally:
+        shutil.rmtree(away, ignore_errors=True)
 
 
 def _remove_leftovers(root: Path) -> None:

@@ -15,12 +15,14 @@ import pytest
 from fakes import debs
 from fakes.debs import file, folder, hard, link
 
+from builder.cli import main as cli
 from builder.errors import BuildError, ToolError
 from builder.fetch.store import Store
+from builder.lock.file import read_lock
 from builder.progress import SilentProgress
 from builder.tools import listing, tree
 from builder.tools.call import Tools
-from builder.tools.tree import _unpack_one, discard_damaged, tools_tree
+from builder.tools.tree import _unpack_one, discard, tools_key, tools_tree
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60  # seconds
@@ -147,13 +149,12 @@ def test_a_damaged_tree_is_taken_away_and_unpacked_anew(
 ) -> None:
     package = ("a", debs.deb("a", file("./bin/a", b"abc", 0o755), link("./lib/l", "/bin/a")))
     root = unpacked(store, tmp_path, package)
-    discard_damaged(root.parent, SilentProgress())
     assert listing.damage(root) is None
     harm(root)
     found = listing.damage(root)
     assert found is not None
     assert found.startswith(named)
-    discard_damaged(root.parent, SilentProgress())
+    discard(root)
     assert list(root.parent.iterdir()) == []
     assert unpacked(store, tmp_path, package) == root
     assert listing.damage(root) is None
@@ -164,6 +165,7 @@ import os, sys
 from pathlib import Path
 from fakes import debs
 from builder.fetch.store import Store
+from builder.lock.file import read_lock
 from builder.progress import SilentProgress
 from builder.tools.tree import tools_tree
 here = Path(sys.argv[1])
@@ -227,3 +229,19 @@ def test_the_links_of_base_files_stand_for_what_is_there(store: Store, tmp_path:
         root.mkdir()
         _one_by_one(store, root, *order)
         assert (root / "usr/bin/a").read_bytes() == b"1"
+
+
+def test_a_damaged_tree_stays_where_nothing_can_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lock = read_lock(ROOT / "recipes/tools.lock")
+    program = tmp_path / "build/tools" / tools_key(lock)[:32] / "usr/sbin/mkfs.erofs"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BERTH_CACHE", str(tmp_path / "empty"))
+    assert cli.main(["tools", "--offline"]) == 1
+    assert program.exists()
+    said = capfd.readouterr().err
+    assert "is not as it was unpacked" in said
+    assert f"{len(lock.packages)} packages" in said
