@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import tempfile
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import BinaryIO
 
@@ -114,6 +115,10 @@ def _unpack_all(packages: tuple[LockedPackage, ...], store: Store, into: Path, p
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for _ in results:
                 task.advance(1)
+        except BrokenProcessPool as error:
+            raise BuildError(
+                "a process that unpacks the tools was killed", hint="is memory short? `dmesg` tells; then try again"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

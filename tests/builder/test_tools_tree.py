@@ -245,3 +245,13 @@ def test_a_damaged_tree_stays_where_nothing_can_take_its_place(
     said = capfd.readouterr().err
     assert "is not as it was unpacked" in said
     assert f"{len(lock.packages)} packages" in said
+
+
+def test_a_worker_that_the_kernel_kills_is_told(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "_unpack_one", _die)
+    with pytest.raises(BuildError, match="a process that unpacks the tools was killed"):
+        unpacked(store, tmp_path, ("a", debs.deb("a", file("./bin/a", b"1"))))
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
