@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dhcp6 import Dhcp6
 from machine import Machine
 from remote import Client, Login
+from updated import CLOUD, Built
 from wires import (
     FIRST,
     LEFT,
@@ -28,8 +29,6 @@ from wires import (
 from builder.tools.call import Tools
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
-
-Built = Callable[..., dict[str, Path]]
 
 RESOLVER = """manage_resolv_conf: true
 resolv_conf: {nameservers: [192.0.2.54], searchdomains: [more.example]}
@@ -84,7 +83,7 @@ def server() -> Iterator[Dhcp6]:
 
 @pytest.fixture(scope="module")
 def image(built: Built) -> Path:
-    return built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
+    return built(*CLOUD)["iso"]
 
 
 @pytest.fixture(scope="module")

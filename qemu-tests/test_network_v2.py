@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from dhcp6 import Dhcp6
 from machine import Machine
 from remote import Client, Login
+from updated import CLOUD, Built
 from wires import (
     FIRST,
     LEFT,
@@ -30,8 +31,6 @@ from builder.emulate.command import Drive, Guest
 from builder.tools.call import Tools
 
 pytestmark = [pytest.mark.qemu, pytest.mark.packages]
-
-Built = Callable[..., dict[str, Path]]
 
 V2 = f"""version: 2
 ethernets:
@@ -68,7 +67,7 @@ def server() -> Iterator[Dhcp6]:
 
 @pytest.fixture(scope="module")
 def image(built: Built) -> Path:
-    return built("minimal", "--set", "build.kernel=cloud", "--out", "build/out/minimal-cloud")["iso"]
+    return built(*CLOUD)["iso"]
 
 
 @pytest.fixture(scope="module")

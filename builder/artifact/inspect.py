@@ -43,9 +43,7 @@ class Inspection:
     size: int
     manifest: Manifest | None
     partitions: tuple[tuple[str, int], ...] = ()  # names and bytes, of disks
-    table: str | None = (
-        None  # which of a disk's partition tables was read: `primary`, or `backup` where that is damaged
-    )
+    table: str | None = None  # the partition table that was read: `primary`, or `backup` where that is damaged
     order: str | None = None
     slots: tuple[tuple[str, SlotFacts], ...] = ()
     files: tuple[tuple[str, int], ...] = field(default=())  # of ISOs and bundles

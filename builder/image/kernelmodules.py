@@ -221,10 +221,14 @@ def collect(view: TreeView, version: str, classes: tuple[DeviceClass, ...] = CLA
     alias = parse_alias(_table(view, folder, "modules.alias"))
     softdep = _table(view, folder, "modules.softdep", missing="")
     builtin = _table(view, folder, "modules.builtin")
-    chosen = with_dependencies(choose(dep, builtin.split(), alias, classes), dep, softdep, alias)
-    devices = with_dependencies(
-        choose(dep, builtin.split(), alias, tuple(one for one in classes if not one.by_name)), dep, softdep, alias
-    )
+    devices, named = (
+        with_dependencies(
+            choose(dep, builtin.split(), alias, tuple(one for one in classes if one.by_name is by_name)),
+            dep, softdep, alias,
+        )
+        for by_name in (False, True)
+    )  # fmt: skip
+    chosen = devices | named
     names, answering = ({name_of(path) for path in paths} for paths in (chosen, devices))
     plain = {path: f"{bare(path)}.ko" for path in dep}
     return Modules(

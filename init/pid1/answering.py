@@ -6,7 +6,7 @@ So each is asked for its first sector by a child of its own, all at once, and PI
 from __future__ import annotations
 
 from init.formats.disk import SECTOR
-from init.pid1 import disks
+from init.pid1 import apart, disks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,11 +59,8 @@ class Answering:
 
     def _let_go(self, system: Early, name: str) -> None:
         reading = self._asked.pop(name, None)
-        try:
-            if reading is not None:
-                system.close(reading)
-        except OSError:
-            return  # whatever it says, it is closed: close(2)
+        if reading is not None:
+            apart.close(system, reading)
 
 
 def _first_sector(system: Early, name: str) -> bytes:

@@ -121,7 +121,7 @@ def within(
     except OSError:
         return None
     finally:
-        _close(system, reading)
+        close(system, reading)
 
 
 def _ready(system: Early, reading: int, seconds: float) -> bool:
@@ -131,7 +131,8 @@ def _ready(system: Early, reading: int, seconds: float) -> bool:
         return False
 
 
-def _close(system: Early, descriptor: int) -> None:
+def close(system: Early, descriptor: int) -> None:
+    """Close a descriptor; raises nothing."""
     try:
         system.close(descriptor)
     except OSError:

@@ -6,6 +6,7 @@ from errno import ENODEV
 from os import strerror
 
 from init.formats.release import MODULES_PATH
+from init.pid1.apart import ANSWER_MOST
 from init.pid1.modules import ModuleIndex, canonical
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ _ASYNCHRONOUS = "async_probe"
 """The kernel's own parameter of every module: loading doesn't wait for the driver to look at its devices, which takes
 AHCI half a second. What is found comes as uevents. The next module that is loaded without it waits for all."""
 _SETTINGS = ("/usr/lib/modprobe.d", "/etc/modprobe.d")
-_ANSWER_MOST = 4000  # bytes: what a child can answer
 _TABLES = ("modules.dep", "modules.alias", "modules.softdep")
 
 
@@ -52,22 +52,20 @@ def _read_settings(system: Early) -> str:
 
 
 def load_each(system: Early, wanted: Wanted) -> bytes:
-    """Load modules, in a child; return a line for each that failed: file and errno. `errors_of` reads it."""
+    """Load modules, in a child; return a line for each that failed: errno and file. `errors_of` reads it."""
     failed = []
     for path, parameters in wanted:
         try:
             system.load_module(path, parameters)
         except OSError as error:
-            failed.append(f"{path} {error.errno}")
-    return "\n".join(failed).encode()[:_ANSWER_MOST]
+            failed.append(f"{error.errno} {path}")
+    return "\n".join(failed).encode()[: ANSWER_MOST - 1]
 
 
 def errors_of(answer: bytes) -> dict[str, OSError]:
-    """Return the errors by files."""
-    rows = [line.rpartition(" ") for line in answer.decode("utf-8", "replace").splitlines()]
-    return {
-        path: OSError(int(number), strerror(int(number))) for path, _, number in rows if path and number.isdecimal()
-    }
+    """Return the errors by files; a file that was cut off is none that anybody asks for."""
+    rows = [line.partition(" ") for line in answer.decode("utf-8", "replace").splitlines()]
+    return {path: OSError(int(number), strerror(int(number))) for number, _, path in rows if number.isdecimal()}
 
 
 def _there(system: Early) -> set[str]:
@@ -130,10 +128,12 @@ class Devices:
             self._aliases.add(modalias)
             self._load_all(system, self.index.for_device(modalias))
 
-    def coldplug(self, system: Early, buses: Iterable[str] | None = None) -> None:
-        """Load the modules for all devices that are there; devices that these bring forth come as uevents."""
+    def coldplug(self, system: Early, buses: Iterable[str] | None = None, more: tuple[str, ...] = ()) -> None:
+        """Load the modules for all devices that are there, and `more`; devices that these bring forth are uevents."""
         for modalias in self.present(system, buses):
             self.for_device(system, modalias)
+        for name in more:
+            self.load(system, name)
 
     def coldplug_by(
         self, system: Early, load: Callable[[Wanted], Mapping[str, OSError] | None], more: tuple[str, ...] = ()
@@ -146,9 +146,7 @@ class Devices:
         gathered: list[tuple[str, str]] = []
         self._gathered = gathered
         try:
-            self.coldplug(system)
-            for name in more:
-                self.load(system, name)
+            self.coldplug(system, more=more)
         finally:
             self._gathered = None
         failed = load(gathered)
@@ -159,9 +157,7 @@ class Devices:
             self.loaded = [module for module in self.loaded if module not in missing]
             self._aliases.clear()
             self.hurry()
-            self.coldplug(system)
-            for name in more:
-                self.load(system, name)
+            self.coldplug(system, more=more)
             return False
         for module, path in modules.items():
             if path in failed:

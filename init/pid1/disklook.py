@@ -1,4 +1,4 @@
-"""What is told to whoever asks, and lies on a disk: a child reads it, for everybody may ask, and a disk may stall.
+"""What has to do with a disk that may stall: a child does it, for whoever asks and whenever it is time.
 
 Who asks while a child reads is answered by the next one, so that nobody hears of what was before his question. While
 the disk does not answer there is one child that waits for it, and nobody else does.
@@ -30,13 +30,16 @@ class DiskLook:
         loop: Loop,
         name: str,
         work: Callable[[], bytes],
+        *,
         tell: Callable[[bytes | None], object] = lambda _: None,
+        seconds: float = BOUND,
     ) -> None:
         self._system = system
         self._loop = loop
         self._name = name
         self._work = work
         self._tell = tell
+        self._seconds = seconds
         self._child: Child | None = None
         self._late = False
         self._asked: list[Asked] = []
@@ -45,7 +48,7 @@ class DiskLook:
     def ask(self, then: Asked) -> None:
         """Call `then` with the answer: empty where the work failed, None where the disk does not answer.
 
-        That is within `BOUND` seconds, or twice that while others are answered.
+        That is within `seconds`, or twice that while others are answered.
         """
         if self._late:
             then(None)
@@ -57,7 +60,7 @@ class DiskLook:
     def _begin(self, asked: list[Asked]) -> None:
         self._asked, self._next = asked, []
         self._child = Child(self._system, self._loop, self._name, self._work, self._read)
-        self._loop.after(self._name, BOUND, self._be_late)
+        self._loop.after(self._name, self._seconds, self._be_late)
         self._child.start()
 
     def _read(self) -> None:

@@ -16,6 +16,7 @@ from init.pid1 import apart, disks, forerun, identity, mounts, reset, root, sett
 from init.pid1 import devices as device_modules
 from init.pid1.earlyresult import EarlyResult
 from init.pid1.messages import Messages
+from init.pid1.outermost import RECORD_BOUND
 from init.pid1.record import BootRecord
 from init.pid1.state import NO_STATE
 
@@ -43,8 +44,6 @@ ANSWER_SECONDS = 60.0
 _FEED_SECONDS = 10.0
 DRIVERS_SECONDS = 120.0
 """How long drivers may look at their devices: AHCI resets a port for a minute, and then asks its disk."""
-_RECORD_SECONDS = 5.0
-"""How long a disk has for the reason of a reboot: the reboot matters more."""
 _STORAGE_SECONDS = 5.0
 """How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
 
@@ -169,14 +168,14 @@ class _Boot:
                 found = search.look(system)
                 if found is not None:
                     return found
-                if search.asking.waiting and patience == WAIT_SECONDS and system.now() - begun > WAIT_SECONDS:
-                    patience = ANSWER_SECONDS
-                    self._messages.say(f"no root yet, and a disk that does not answer: {ANSWER_SECONDS:.0f} s for it")
                 left = begun + patience - system.now()
+                if left <= 0 and search.asking.waiting and patience < ANSWER_SECONDS:
+                    left, patience = left + ANSWER_SECONDS - patience, ANSWER_SECONDS
+                    self._messages.say(f"no root yet, and a disk that does not answer: {ANSWER_SECONDS:.0f} s for it")
                 if left <= 0 or search.hopeless is not None:
                     break
                 self._watch_early()
-                ready = system.wait_readable([uevents, *search.asking.waiting], min(left + 0.001, _FEED_SECONDS))
+                ready = system.wait_readable([uevents, *search.asking.waiting], min(left, _FEED_SECONDS))
                 if uevents in ready:
                     self._take_news(search)
         finally:
@@ -411,12 +410,11 @@ class _Boot:
                 self._record = root.records_without_root(self._system, self._line.record)
         except Exception as error:  # whatever is wrong: the reboot must come
             self._messages.say(f"the boot record was not found: {error}")
-        if apart.within(self._system, _RECORD_SECONDS, lambda: self._left(kind, detail)) != _LEFT:
+        if self._record and apart.within(self._system, RECORD_BOUND, lambda: self._left(kind, detail)) != _LEFT:
             self._messages.say("the reason could not be left for the next boot: the disk does not take it")
 
     def _left(self, kind: str, detail: str) -> bytes:
-        if self._record:
-            self._boot_record().enter("initramfs", reason=kind, detail=detail)
+        self._boot_record().enter("initramfs", reason=kind, detail=detail)
         return _LEFT
 
     def result(self, outcome: str, reason: str) -> EarlyResult:

@@ -90,7 +90,7 @@ class Reporter:
 
     def __init__(self, whole: Whole) -> None:
         self._of = whole
-        self._look = DiskLook(whole.system, whole.loop, _RECORD, self._read_record, self._tell_of_disk)
+        self._look = DiskLook(whole.system, whole.loop, _RECORD, self._read_record, tell=self._tell_of_disk)
 
     # --- the control socket ------------------------------------------------------------------------------
 

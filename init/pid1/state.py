@@ -6,6 +6,7 @@
 | marked: ext4 was being made     | made anew: the power went before anything was kept there                |
 | mounts as ext4                  | used                                                                    |
 | mounts after `e2fsck -p`        | used                                                                    |
+| ours by its torn superblock     | mended by `e2fsck -y` from the superblock's copies, used                |
 | anything else                   | never written to: memory, and the machine is degraded                   |
 | none (ISO, kernel from outside) | memory                                                                  |
 """
@@ -70,8 +71,8 @@ class StateMount:
 class Meanwhile:
     """Whom long work tells: people by `say`, the watchdog each second by `alive`."""
 
-    say: Callable[[str], object] = lambda _: None
-    alive: Callable[[], object] = lambda: None
+    say: Callable[[str], object]
+    alive: Callable[[], object]
 
 
 NO_STATE = StateMount(kind="none", device=None, fresh=False, problem=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from init.formats.bare import signal
 from init.pid1 import identity
-from init.pid1.apart import Child
+from init.pid1.disklook import DiskLook
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class Upkeep:
         self._is_up = is_up
         self._on_devices = on_devices
         self._attempt = attempt
-        self._stamping: Child | None = None
+        self._clock = DiskLook(system, loop, _CLOCK, self._stamp, tell=self._stamped, seconds=CLOCK_BOUND)
 
     def open_signals(self) -> None:
         """Hear of children that ended, and of who wants the machine down. Raise OSError; then it may be tried again."""
@@ -89,11 +89,8 @@ class Upkeep:
     def _stamp_clock(self) -> None:
         """A child writes: a disk that stalls must not hold the loop, for the watchdog is fed by it."""
         self.loop.after("clock", CLOCK_EVERY, self._stamp_clock)
-        waits = self._stamping is not None and self._stamping.answer is None
-        if not waits and self._is_up():
-            self._stamping = Child(self.system, self.loop, _CLOCK, self._stamp, self._stamped)
-            self.loop.after(_CLOCK, CLOCK_BOUND, self._stalls)
-            self._stamping.start()
+        if self._is_up():
+            self._clock.ask(lambda _: None)
 
     def _stamp(self) -> bytes:
         try:
@@ -102,13 +99,9 @@ class Upkeep:
             return f"{error.strerror}".encode()
         return _KEPT
 
-    def _stalls(self) -> None:
-        self._attempt(_CLOCK, lambda: _fail("its disk does not answer"))
-
-    def _stamped(self) -> None:
-        self.loop.cancel(_CLOCK)
-        answer = (self._stamping.answer if self._stamping else None) or b"no child could write it"
-        self._attempt(_CLOCK, lambda: None if answer == _KEPT else _fail(answer.decode()))
+    def _stamped(self, answer: bytes | None) -> None:
+        why = "its disk does not answer" if answer is None else answer.decode() or "no child could write it"
+        self._attempt(_CLOCK, lambda: None if answer == _KEPT else _fail(why))
 
     def feed(self) -> None:
         """Feed the watchdog, from the loop alone: if the loop stands, the machine is to be reset."""
