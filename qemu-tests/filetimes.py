@@ -10,15 +10,20 @@ from collections import defaultdict
 import pytest
 
 _seconds: defaultdict[str, float] = defaultdict(float)  # by file
+_slow: defaultdict[str, float] = defaultdict(float)  # those of them that `make test` leaves out
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Where the run is told: add up set-up, test and tear-down."""
-    _seconds[report.nodeid.partition("::")[0]] += report.duration
+    name = report.nodeid.partition("::")[0]
+    _seconds[name] += report.duration
+    if "slow" in report.keywords:
+        _slow[name] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the files, longest first."""
     terminalreporter.section("seconds by file")
     for name, seconds in sorted(_seconds.items(), key=lambda each: -each[1]):
-        terminalreporter.write_line(f"{seconds:6.0f} s  {name}")
+        slow = f", {_slow[name]:.0f} of them slow tests" if _slow[name] else ""
+        terminalreporter.write_line(f"{seconds:6.0f} s  {name}{slow}")

@@ -9,9 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,22 +34,18 @@ class Elsewhere:
     words: str
 
 
-# A committed lock goes stale by itself (`make run` heals it, too); whether port 8000 is free, nobody knows.
-MORE = {f"{BERTH} build": "--heal", f"{BERTH} serve": "--port 0"}
+MORE = {f"{BERTH} build": "--heal"}  # a committed lock goes stale by itself; `make run` heals it, too
 TYPED = {  # what is typed here, in the page's order, and a part of what it prints
     f"{BERTH} build podman": "podman.iso",
     f"{BERTH} build minimal --set build.kernel=cloud": "minimal.iso",
     f"{BERTH} inspect build/out/podman/podman.iso": "podman-amd64",
     f"{BERTH} doctor": "accelerator",
-    f"{BERTH} keys init keys": "keys",
-    f"{BERTH} publish build/out/podman/podman.bundle --repo www --keys keys": "podman-amd64/1 on stable",
     "berth check box1.yaml": "0 errors",
     "berth inspect --help": "usage: berth inspect",
     "berth man": ".TH",
     "berth man berthctl": ".TH",
     "berth completion bash": "complete",
 }
-SERVES = f"{BERTH} serve www"
 MEANT = {"FILE": "box1.yaml", "VERB": "inspect"}  # what a reader puts for the page's capitals
 ELSEWHERE = {
     "make run": Elsewhere(
@@ -107,7 +101,7 @@ def meant(command: str) -> str:
 
 def test_every_command_of_the_page_is_run_somewhere() -> None:
     found = {meant(each) for each in commands()}
-    assert found == {*TYPED, SERVES, *ELSEWHERE, EVERYTHING}
+    assert found == {*TYPED, *ELSEWHERE, EVERYTHING}
 
 
 @pytest.mark.parametrize("command", ELSEWHERE)
@@ -178,28 +172,3 @@ def test_the_pages_commands_do_what_it_says(folder: Path) -> None:
         assert done.returncode in ((0, 1) if command.endswith("doctor") else (0,)), f"{command}\n{done.stderr}"
         assert said in done.stdout + done.stderr, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
-    served(folder)
-
-
-def served(folder: Path) -> None:
-    """`serve` gives what was published, and prints the lines that a machine's config needs."""
-    words = f"exec {typed_as(SERVES)}"
-    with subprocess.Popen(
-        ["bash", "-c", words], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as server:
-        try:
-            assert server.stderr is not None
-            assert server.stdout is not None
-            first = server.stderr.readline()
-            port = re.search(r"port (\d+)", first)
-            assert port, first
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"http://127.0.0.1:{port[1]}/metadata/timestamp.json", timeout=60) as answer:
-                assert answer.status == 200
-        finally:
-            server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 130
-        printed = server.stdout.read()
-    compiled = compile_document(f"#cloud-config\n{printed}".encode(), file="printed")
-    assert compiled.machine is not None
-    assert compiled.machine.update.repository == f"http://10.0.2.2:{port[1]}/"
