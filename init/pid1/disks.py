@@ -14,11 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from init.pid1.system import Early
 
-_CLASS = "/sys/class/block"
-_USB = "/sys/bus/usb/devices"
-_STORAGE = b"08"  # bInterfaceClass of mass storage, USB's class codes
-_SCSI = "/sys/bus/scsi"  # SATA's disks and CDs, too
-_SCSI_DRIVERS = {b"0": "sd", b"5": "sr"}  # by SCSI's peripheral device type
+CLASS = "/sys/class/block"
 _NEVER = ("loop", "dm-", "ram", "zram", "fd", "nbd")  # what can't hold a root image by itself
 
 
@@ -39,7 +35,7 @@ class BlockDevice:
 def present(system: Early) -> tuple[BlockDevice, ...]:
     """Return the disks and partitions that are there and hold something, disks first; raise OSError."""
     found = []
-    for name in system.names(_CLASS):
+    for name in system.names(CLASS):
         if name.startswith(_NEVER):
             continue
         device = _describe(system, name)
@@ -50,12 +46,12 @@ def present(system: Early) -> tuple[BlockDevice, ...]:
 
 def _describe(system: Early, name: str) -> BlockDevice | None:
     try:
-        if int(system.read(f"{_CLASS}/{name}/size", 64) or b"0") == 0:
+        if int(system.read(f"{CLASS}/{name}/size", 64) or b"0") == 0:
             return None  # a drive without a medium
-        if not system.exists(f"{_CLASS}/{name}/partition"):
+        if not system.exists(f"{CLASS}/{name}/partition"):
             return BlockDevice(name=name, disk=name, number=None)
-        number = int(system.read(f"{_CLASS}/{name}/partition", 64))
-        disk = system.read_link(f"{_CLASS}/{name}").split("/")[-2]
+        number = int(system.read(f"{CLASS}/{name}/partition", 64))
+        disk = system.read_link(f"{CLASS}/{name}").split("/")[-2]
     except (OSError, ValueError, IndexError):
         return None  # it went away meanwhile
     return BlockDevice(name=name, disk=disk, number=number)
@@ -104,38 +100,3 @@ def moved(system: Early) -> tuple[tuple[str, ...], ...]:
         return ()
     lines = [line.split() for line in text.splitlines()]
     return tuple((words[2], words[3], words[7], words[9], *words[18:19]) for words in lines if len(words) > 9)
-
-
-def awaited(system: Early) -> tuple[str, ...]:
-    """Return the devices that announced storage and whose disk hasn't come yet. Raise OSError."""
-    return (*_usb_awaited(system), *_scsi_awaited(system))
-
-
-def _usb_awaited(system: Early) -> tuple[str, ...]:
-    """The USB storage interfaces: sticks take a second or more."""
-    if not system.exists(_USB):
-        return ()
-    interfaces = []
-    for name in system.names(_USB):
-        path = f"{_USB}/{name}/bInterfaceClass"
-        if system.exists(path) and system.read(path, 16).strip() == _STORAGE:
-            interfaces.append(name)
-    if not interfaces:
-        return ()
-    places = [system.read_link(f"{_CLASS}/{name}") for name in system.names(_CLASS)]
-    return tuple(name for name in interfaces if not any(f"/{name}/" in place for place in places))
-
-
-def _scsi_awaited(system: Early) -> tuple[str, ...]:
-    """The SCSI disks and CDs whose driver is here and hasn't taken them yet."""
-    if not system.exists(f"{_SCSI}/devices"):
-        return ()
-    found = []
-    for name in system.names(f"{_SCSI}/devices"):
-        path = f"{_SCSI}/devices/{name}"
-        if not system.exists(f"{path}/type") or system.exists(f"{path}/block"):
-            continue
-        driver = _SCSI_DRIVERS.get(system.read(f"{path}/type", 16).strip())
-        if driver is not None and system.exists(f"{_SCSI}/drivers/{driver}"):
-            found.append(name)
-    return tuple(found)

@@ -12,7 +12,7 @@ import sys
 from init.formats import cmdline
 from init.formats.release import PATH as RELEASE_PATH
 from init.formats.release import Release
-from init.pid1 import apart, disks, forerun, identity, mounts, reset, root, settings, state, watchdog
+from init.pid1 import apart, awaited, forerun, identity, mounts, reset, root, settings, state, watchdog
 from init.pid1 import devices as device_modules
 from init.pid1.earlyresult import EarlyResult
 from init.pid1.messages import Messages
@@ -46,6 +46,8 @@ DRIVERS_SECONDS = 120.0
 """How long drivers may look at their devices: AHCI resets a port for a minute, and then asks its disk."""
 _STORAGE_SECONDS = 5.0
 """How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
+_BUS_SECONDS = 3.0  # for a USB bus that does not come to rest: a device that is broken is tried again and again
+_BUS_LOOK = 0.1  # seconds between looks at it: that it rests is no news
 
 
 _LEFT = b"left"
@@ -310,20 +312,22 @@ class _Boot:
         return device_modules.errors_of(answer) if answer is not None else None
 
     def _await_storage(self) -> None:
-        """Take all news that there are, and wait for more while a disk is missing that a bus has announced."""
+        """Take all news that there are, and wait for more while a bus owes a disk, or may announce one."""
         assert self._devices is not None
         system = self._system
-        deadline = system.now() + _STORAGE_SECONDS
+        begun = system.now()
         while self._uevents is not None:
-            missing = disks.awaited(system)
-            left = deadline - system.now()
-            if left <= 0:
+            missing = awaited.awaited(system)
+            passed = system.now() - begun
+            if passed >= _STORAGE_SECONDS:
                 if missing:
                     self._messages.say(f"storage that gives no disk: {', '.join(missing)}")
                 return
-            if system.wait_readable([self._uevents], left if missing else 0.0):
+            moves = not missing and passed < _BUS_SECONDS and awaited.more_may_come(system)
+            left = _STORAGE_SECONDS - passed if missing else _BUS_LOOK if moves else 0.0
+            if system.wait_readable([self._uevents], left):
                 self._take_news(None)
-            elif not missing:
+            elif not missing and not moves:
                 return
 
     def _watch(self) -> str | None:

@@ -217,6 +217,70 @@ def test_a_stick_that_is_plugged_in_and_not_ready_is_waited_for() -> None:
     assert 4.5 <= system.seconds < 5
 
 
+_HUB, _STICK = "/sys/bus/usb/devices/usb1", "/sys/bus/usb/devices/1-1"
+
+
+def young(system: FakeSystem, path: str, kind: bytes, age: int) -> None:
+    system.tree.fill({f"{path}/bDeviceClass": kind, f"{path}/power/connected_duration": b"%d\n" % age})
+
+
+def test_a_stick_that_no_bus_has_announced_yet_is_waited_for() -> None:
+    """The hub has just come; the kernel has yet to ask its ports, and the disk comes a second after that."""
+    system = machine.installed(formatted=True)
+    port = "/sys/bus/usb/devices/1-0:1.0/usb1-port1/state"
+
+    def hub(machine_: FakeSystem) -> None:
+        young(machine_, _HUB, b"09\n", 0)
+
+    def asked(machine_: FakeSystem) -> None:
+        machine_.tree.fill({port: b"addressed\n"})
+
+    def older(machine_: FakeSystem) -> None:
+        young(machine_, _HUB, b"09\n", 1000)
+
+    def announced(machine_: FakeSystem) -> Uevent:
+        machine_.tree.fill({port: b"configured\n", "/sys/bus/usb/devices/1-1:1.0/bInterfaceClass": b"08\n"})
+        young(machine_, _STICK, b"00\n", 300)
+        return Uevent(action="add", path="/devices/usb1/1-1", variables={"SUBSYSTEM": "usb"})
+
+    def ready(machine_: FakeSystem) -> Uevent:
+        machine_.tree.fill({"/sys/class/block/sda": Link("../../devices/pci0/usb1/1-1/1-1:1.0/host6/block/sda")})
+        young(machine_, _STICK, b"00\n", 1300)
+        return Uevent(action="add", path="/devices/sda", variables={"SUBSYSTEM": "block", "DEVNAME": "sda"})
+
+    def loaded(machine_: FakeSystem) -> None:
+        now = machine_.seconds
+        after = ((0.0, hub), (0.9, asked), (1.0, older), (1.5, announced), (2.5, ready))
+        machine_.news.extend((now + seconds, what) for seconds, what in after)
+
+    system.on_module["ext4"] = loaded
+    result = boot(system)
+    assert (result.outcome, result.degraded) == ("root", ())
+    assert "/sys/class/block/sda" in system.tree.nodes
+
+
+def test_a_bus_that_never_rests_costs_a_few_seconds() -> None:
+    system = machine.installed(formatted=True)
+    system.filesystems["sysfs"]["/bus/usb/devices/1-0:1.0/usb1-port1/state"] = b"default\n"
+    assert boot(system).outcome == "root"
+    assert 4 < system.seconds < 6
+
+
+def test_a_bus_that_rests_costs_nothing() -> None:
+    plain = machine.installed(formatted=True)
+    boot(plain)
+    system = machine.installed(formatted=True)
+    system.filesystems["sysfs"] |= {
+        "/bus/usb/devices/usb1/bDeviceClass": b"09\n",
+        "/bus/usb/devices/usb1/power/connected_duration": b"1000\n",
+        "/bus/usb/devices/1-0:1.0/usb1-port1/state": b"not attached\n",
+        "/bus/usb/devices/1-1/bDeviceClass": b"00\n",
+        "/bus/usb/devices/1-1/power/connected_duration": b"500\n",
+    }
+    assert boot(system).outcome == "root"
+    assert system.seconds == plain.seconds
+
+
 def test_a_cd_on_a_slow_bus_is_there_before_the_configuration_is_looked_for() -> None:
     """Its driver is asked for by news that came meanwhile, and takes the drive a little later."""
     system = machine.installed(formatted=True)
