@@ -8,6 +8,7 @@ afterwards.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -15,6 +16,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import BinaryIO
@@ -33,10 +35,12 @@ from builder.tools.call import Tools
 
 _FORMAT = "3"  # raise it when the way of unpacking changes
 _PARTIAL = ".unpacking-"
+_UNUSED = 30 * 86400  # seconds after which a tree is taken away when another one comes
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 # Never read by a tool that runs here, and half of the bytes. Copyright texts stay: GRUB's goes into every slot.
 _LEFT_OUT = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "etc/", "var/")
+_NAME = re.compile("[0-9a-f]{32}")
 _KEPT = re.compile(r"usr/share/doc/[^/]+/copyright")
 
 
@@ -56,6 +60,7 @@ def tools_tree(lock: Lock, store: Store, root: Path, progress: Progress) -> Tool
     if not final.is_dir():
         root.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(root)
+        _remove_unused(root)
         temporary = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{os.getpid()}-", dir=root))
         try:
             temporary.chmod(0o755)
@@ -69,6 +74,8 @@ def tools_tree(lock: Lock, store: Store, root: Path, progress: Progress) -> Tool
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another user's tree
+        os.utime(final)  # by this `_remove_unused` judges
     return Tools(root=final, key=key, packages=lock.packages)
 
 
@@ -101,6 +108,15 @@ def _remove_leftovers(root: Path) -> None:
         process = path.name.removeprefix(_PARTIAL).partition("-")[0]
         if process.isdecimal() and not Path(f"/proc/{process}").exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_unused(root: Path) -> None:
+    """Delete the trees that nobody has used for a month: each has 250 MB, and every new tools lock brings one."""
+    before = time.time() - _UNUSED
+    for path in root.iterdir():
+        with contextlib.suppress(OSError):  # another build was faster, or it is another user's
+            if _NAME.fullmatch(path.name) and path.stat().st_mtime < before:
+                discard(path)
 
 
 def _unpack_all(packages: tuple[LockedPackage, ...], store: Store, into: Path, progress: Progress) -> None:

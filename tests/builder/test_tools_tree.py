@@ -125,6 +125,18 @@ def test_a_tree_is_on_the_disk_before_it_has_its_name(
     assert root.is_dir()
 
 
+def test_a_tree_goes_that_nobody_used_for_a_month_once_another_comes(store: Store, tmp_path: Path) -> None:
+    a, b, c = ((name, debs.deb(name, file(f"./bin/{name}", b"x"))) for name in "abc")
+    old, used = unpacked(store, tmp_path, a), unpacked(store, tmp_path, b)
+    foreign = old.parent / "notes"
+    foreign.mkdir()
+    for path in (old, used, foreign):
+        os.utime(path, (0, 0))
+    assert unpacked(store, tmp_path, b) == used
+    new = unpacked(store, tmp_path, c)
+    assert set(old.parent.iterdir()) == {used, new, foreign}
+
+
 def _edit(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
