@@ -16,7 +16,7 @@ from desk import press, status_page, type_line, wait_until_shown
 from machine import Machine
 from remote import Client, Login
 
-from builder.emulate.command import Guest
+from builder.emulate.command import Drive, Guest, quoted
 from builder.tools.call import Tools
 from init.formats import bootrecord, disk, events
 from init.pid1.console import page
@@ -54,10 +54,19 @@ class Model:
             if self.bus != "usb":
                 extra += ("-device", "qemu-xhci,id=keys")
             extra += ("-device", "usb-kbd", "-machine", "i8042=off")
-        drives = (replace(guest.drives[0], bus=self.bus), *guest.drives[1:])
+        drives = (replace(guest.drives[0], bus=self.bus),)
+        for stick in guest.drives[1:]:
+            extra += behind_a_hub(stick)
         if self.bare:
             guest = replace(guest, serial=False, watchdog="")
         return replace(guest, drives=drives, nic=self.nic, extra=extra)
+
+
+def behind_a_hub(stick: Drive) -> tuple[str, ...]:
+    """Plug a stick in where the kernel finds it last: it asks the hub first, and a slow one."""
+    drive = f"if=none,id=stick,format={stick.format},file={quoted(stick.path)},snapshot=on"
+    where = ("-device", "qemu-xhci,id=far", "-device", "usb-hub,bus=far.0,port=1")
+    return (*where, "-drive", drive, "-device", "usb-storage,bus=far.0,port=1.1,drive=stick")
 
 
 VIRTIO = "virtio-net-pci"
@@ -96,7 +105,10 @@ def test_the_models_hold_every_pair() -> None:
 def test_the_iso_comes_up(model: Model, built: Built, tools: Tools, tmp_path: Path) -> None:
     iso = built(DEFAULT)["iso"]
     options = {"firmware": model.firmware, "media": "disk"}
+    if model.bus == "nvme":  # the root is there at once, and the configuration is on a stick
+        options["config"] = "#cloud-config\nhostname: told\n"
     with Machine(iso, tools=tools, folder=tmp_path, changed=model.change, **options) as machine:
+        assert machine.wait(events.CONFIG_APPLIED)["source"] == ("cidata" if "config" in options else "recipe")
         machine.wait(events.NETWORK_UP)
         machine.wait(events.CONTAINER_HEALTHY)
         wait_until_shown(machine, status_page(machine))
