@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_PLACES = ("place", "machine_place", "suite_place", "path")  # names of fields
+from builder.errors import Place
+
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,15 +33,10 @@ def canonical(value: Any) -> Any:
         return value
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
-    if isinstance(value, Path):
-        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        # Where a thing was written down (`Place`) is for messages: it changes no result.
-        return {
-            item.name: canonical(getattr(value, item.name))
-            for item in fields(value)
-            if item.name not in _PLACES or isinstance(getattr(value, item.name), str)
-        }
+        # Where a thing was written down, and where a file lies, changes no result: who reads a file adds what is in it.
+        within = {item.name: getattr(value, item.name) for item in fields(value)}
+        return {name: canonical(each) for name, each in within.items() if not isinstance(each, Place | Path)}
     if isinstance(value, dict):
         return {str(key): canonical(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
