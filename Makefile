@@ -27,8 +27,8 @@ endif
 setup: .venv/ready ## make .venv with the `berth` command and everything it needs
 
 run: setup    ## build the default recipe and boot its ISO in QEMU on your terminal (Ctrl-A X ends it); without one, to its first healthy container
-	@$(BERTH) build --heal $(RECIPE)
-	@$(BERTH) run $(PASS) --unattended container.healthy $(RECIPE)
+	@$(BERTH) build --heal '$(RECIPE)'
+	@$(BERTH) run $(PASS) --unattended container.healthy '$(RECIPE)'
 
 test: setup   ## run the tests, but for the slow ones (some 45 minutes on two cores)
 	@sh .ci/tests

@@ -153,7 +153,7 @@ def build(order: Order) -> Built:
 
 def _build(order: Order, inputs: str) -> Built:
     unpacked = build_tree(order.lock, order.recipe, order.store, order.progress, diversions_of)
-    baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+    baked = bake(order.recipe, order.lock, order.store, order.progress)
     release = release_of(order.recipe, order.lock, inputs, unpacked.kernel_version)
     tree, staged = root_tree(order, unpacked, release, baked)
     saved = (*unpacked.saved, *unpacked.cut, *baked.saved, *staged)
@@ -172,7 +172,10 @@ def savings(saved: Iterable[Saved]) -> str:
         return "left out: nothing, for the recipe has no rules"
     size, files = sum(rule.size for rule in rules), sum(rule.files for rule in rules)
     most = ", ".join(f"{rule.pattern} {rule.size / 1e6:.1f} MB" for rule in rules[:3])
-    return f"left out by {len(rules)} rules: {size / 1e6:.1f} MB in {files} files, most by {most}"
+    return (
+        f"left out by {len(rules)} rules: {size / 1e6:.1f} MB in {files} files, most by {most} "
+        "(`berth inspect --all` tells each, with its reason)"
+    )
 
 
 def root_tree(order: Order, unpacked: Unpacked, release: Release, baked: Baked) -> tuple[Tree, tuple[Saved, ...]]:

@@ -243,7 +243,7 @@ def _slots(image: _Image, table: gpt.Table, record: bootrecord.Record | None) ->
 def _command_line(image: _Image, partition: gpt.Entry) -> str | None:
     """Return the kernel command line of a boot image: `cmdline.env` of its ustar archive; None where it is none."""
     offset, end = partition.first * disk.SECTOR, (partition.last + 1) * disk.SECTOR
-    for _ in range(16):  # members; a boot image has three
+    for _ in range(16):  # members; a boot image has four
         header = image.read_at(offset, disk.SECTOR)
         if offset >= end or header[257:262] != b"ustar":
             return None

@@ -5,24 +5,27 @@ As a program it is given the command, and prints one JSON object on its last lin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+_LOOK = 0.2  # seconds between looks at its memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Seconds by the clock, seconds of processor, and bytes of the largest process among all of them."""
+    """Seconds by the clock, seconds of processor, and the most bytes that all its processes held together."""
 
     seconds: float
     processor: float
@@ -46,15 +49,37 @@ def parse(output: str) -> Measured:
     return Measured(seconds=float(value["seconds"]), processor=float(value["processor"]), memory=int(value["memory"]))
 
 
+def held(top: int) -> int:
+    """Return the bytes that a process and all below it hold now: proportional set sizes (proc(5), smaps_rollup)."""
+    below: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(path.read_bytes().rpartition(b")")[2].split()[1])
+            below.setdefault(parent, []).append(int(path.parent.name))
+    size, found = 0, [top]
+    for process in found:
+        found += below.get(process, [])
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+                if line.startswith("Pss:"):
+                    size += int(line.split()[1]) * 1024
+    return size
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command and print how it was."""
-    started = time.monotonic()
-    status = subprocess.run(argv, stdout=subprocess.DEVNULL, check=False).returncode
+    started, most = time.monotonic(), 0
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            most = max(most, held(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK)
+        status = process.returncode
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = Measured(
         seconds=time.monotonic() - started,
         processor=usage.ru_utime + usage.ru_stime,
-        memory=usage.ru_maxrss * 1024,
+        memory=max(most, usage.ru_maxrss * 1024),  # one that ended between two looks counts alone
     )
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
     return status

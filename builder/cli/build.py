@@ -14,6 +14,7 @@ from builder.cli.configfile import checked, read_config
 from builder.cli.context import Context
 from builder.cli.inputs import ELSEWHERE, add_network, load_recipe, network_of, ready
 from builder.cli.watch import show_bytes
+from builder.errors import Place, RecipeError
 from builder.lock.file import render_lock
 from builder.outfolder import Built
 from builder.pipeline import Order, build
@@ -42,6 +43,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Build, and print what came of it."""
     started = time.monotonic()
     recipe = load_recipe(arguments.recipe, arguments.set)
+    if recipe.build.kernel == "none":
+        raise RecipeError(
+            f"{recipe.name} is no machine: it has no kernel",
+            hint="build a recipe with `kernel: full` or `kernel: cloud`, such as podman",
+            place=Place(file=str(recipe.path)),
+        )
     config = None
     if arguments.config is not None:
         config = read_config(arguments.config)

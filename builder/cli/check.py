@@ -48,7 +48,14 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             data = read_standard_input() if name == STANDARD_INPUT else read_config(path)
         except InputError as error:  # the other files are looked at all the same
             diagnostics.append(
-                Diagnostic(severity=Severity.ERROR, place=Place(name), path="", message=error.message, code="file")
+                Diagnostic(
+                    severity=Severity.ERROR,
+                    place=Place(name),
+                    path="",
+                    message=error.message,
+                    hint=error.hint,
+                    code="file",
+                )
             )
             errors += 1
             continue

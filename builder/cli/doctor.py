@@ -28,6 +28,10 @@ EXAMPLES = """\
 """
 SUITE, ARCHITECTURE = "trixie", "amd64"  # what the shipped recipes are made of
 _NEEDED_SPACE = 4 << 30  # bytes: packages, tools tree, artifacts of three recipes
+_ROOM = {
+    "downloads": "`berth cache prune`, or point BERTH_CACHE to a larger disk",
+    "builds": "delete build/steps and what build/out has, or work in a folder on a larger disk",
+}
 _ATTEMPTS = 2  # of the mirror: who asks what is wrong waits for an answer, not for better times
 _SKEW = 600  # seconds that a clock may be off before signatures and dates begin to fail
 
@@ -97,7 +101,7 @@ def check_space(context: Context) -> Finding:
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
         if free < _NEEDED_SPACE:
-            cure = "free some, `berth cache prune`, or point BERTH_CACHE to a larger disk"
+            cure = f"free some, {_ROOM[what]}"
             message = f"{free / 1e9:.1f} GB free for {what} in {existing}, {_NEEDED_SPACE / 1e9:.1f} are needed"
             return Finding(name="space", level="wrong", message=message, cure=cure)
     return Finding(name="space", level="ok", message=f"enough in {context.store.root} and {context.build_root}")

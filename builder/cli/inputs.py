@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FetchError, InputError, LockError, OfflineError, Place
+from builder.errors import FetchError, InputError, LockError, LockStale, OfflineError, Place
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors, find_mirrors
-from builder.fetch.packages import missing_packages, offline_error
+from builder.fetch.packages import FilesGone, missing_packages, offline_error
 from builder.fetch.snapshots import find_snapshots
 from builder.lock.apt import AptSolver
 from builder.lock.archive import Source
@@ -139,12 +139,16 @@ def _tools() -> Asked:
 def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lock]:
     """Return the tools tree and the recipe's lock, with all that both need in the store.
 
-    Raises OfflineError that names at once what both lack.
+    Raises OfflineError, or LockStale, that names at once what both lack.
     """
+    asked = _as_asked(recipe, network)
+    require_fit(recipe, locked(asked))  # before anything is fetched
     try:
         tree = ready_tools(context, network)
     except OfflineError as error:
         raise _all_that_lacks(recipe, context, network) from error
+    except FilesGone as error:
+        raise _all_that_is_gone(error, recipe, context, network) from error
     return tree, ready_lock(recipe, tree, context, network)
 
 
@@ -158,7 +162,6 @@ def _heal_into(context: Context, network: Network, name: str) -> Path | None:
 
 def _all_that_lacks(recipe: Recipe, context: Context, network: Network) -> OfflineError:
     asked = _as_asked(recipe, network)
-    require_fit(recipe, locked(asked))
     tools, own = (
         lock_in_force(locked(each), each.lock, _heal_into(context, network, name))
         for each, name in ((_tools(), "tools"), (asked, recipe.name))
@@ -168,6 +171,14 @@ def _all_that_lacks(recipe: Recipe, context: Context, network: Network) -> Offli
         for each in (tools, for_build(own, recipe.build.kernel))
     ]
     return offline_error(*(each for each in lacking if each[1]), cure=asked.to_fetch())
+
+
+def _all_that_is_gone(tools: FilesGone, recipe: Recipe, context: Context, network: Network) -> LockStale:
+    try:
+        ready_lock(recipe, None, context, network)
+    except FilesGone as own:
+        return tools.and_also(own)
+    return tools
 
 
 def ready_tools(context: Context, network: Network) -> Tools:
@@ -211,8 +222,11 @@ def sound_tools(context: Context, network: Network) -> Tools:
     return working_tools(context, network)
 
 
-def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:
-    """Return the recipe's lock with every package that a build of it needs in the store."""
+def ready_lock(recipe: Recipe, tools: Tools | None, context: Context, network: Network) -> Lock:
+    """Return the recipe's lock with every package that a build of it needs in the store.
+
+    Healing solves by a program of `tools`; without them (None) by Python's own solver.
+    """
     build = recipe.build
     asked = _as_asked(recipe, network)
     require_fit(recipe, locked(asked))
@@ -220,5 +234,5 @@ def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network)
         asked.lock, open_source(context, network), asked=asked,
         select=lambda lock: for_build(lock, build.kernel),
         heal_into=_heal_into(context, network, recipe.name),
-        solver=lambda: AptSolver(tools, context.store, build.architecture),
+        solver=None if tools is None else lambda: AptSolver(tools, context.store, build.architecture),
     )  # fmt: skip

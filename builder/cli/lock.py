@@ -21,6 +21,7 @@ from builder.lock.model import Lock, LockedRelease
 from builder.lock.recipe import check_fits, lock_from
 from builder.recipe.asked import asked_for
 from builder.recipe.model import Recipe
+from builder.writable import require_writable
 
 EXAMPLES = """\
   berth lock podman               make the lock, or add to it what the recipe newly asks for; versions stay
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         if context.as_json:
             print(json.dumps(fact_of(old, path, None, written=False)))
         return 0
+    require_writable(path.parent, hint="copy the recipe into a folder of yours and lock it there")
     new = lock_anew(recipe, old, context, network_of(arguments), update=arguments.update)
     write_lock(new, path)
     difference = compare_locks(old, new) if old is not None else None

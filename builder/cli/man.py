@@ -28,6 +28,9 @@ The command line or what the user gave is wrong.
 
 130
 It was interrupted.
+
+141
+Whoever read what it printed went away.
 """
 _NOTES = {
     "berth": {
@@ -41,6 +44,15 @@ The base URL of an archive of snapshots, which is asked for the packages of a lo
 
 BERTH_CACHE
 The folder of downloads, instead of the one in the user's cache folder.
+
+BERTH_KEY_PASSPHRASE
+The passphrase of encrypted root keys, where nobody can be asked.
+
+HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+The proxy for mirrors and archives, and the hosts that are asked without it.
+
+SSL_CERT_FILE
+The certificates that are trusted, instead of the host's.
 
 BERTH_DEBUG
 Shows where in the program a mistake of Berth itself happened.

@@ -58,7 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unattended", metavar="EVENT[:NAME]", help="as --until, where there is no terminal for the console, or --json"
     )
-    parser.add_argument("--timeout", metavar="S", type=number(1, 86400), help="give up after S seconds")
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=number(1, 86400),
+        help="give up after S seconds (with --until or --unattended: 300)",
+    )
     parser.add_argument("--print", action="store_true", dest="print_command", help="print QEMU's command, run nothing")
     parser.add_argument("--direct", action="store_true", help="start the kernel without firmware and GRUB")
     parser.add_argument("--append", metavar="WORDS", default="", help="kernel command line to add, with --direct")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,8 +63,7 @@ def made_if_missing(disk: Path, source: Image, runner: Runner) -> None:
     try:
         if source.kind in (Kind.RAW, Kind.QCOW2):
             runner.run("qemu-img", "convert", "-f", source.kind.value, "-O", kind, str(source.path), str(part))
-            size = part.stat().st_size if kind == "raw" else 0
-            if size < DISK_SIZE:
+            if size_of(part, runner) < DISK_SIZE:
                 runner.run("qemu-img", "resize", "-q", "-f", kind, str(part), str(DISK_SIZE))
         else:
             runner.run("qemu-img", "create", "-q", "-f", kind, str(part), str(DISK_SIZE))
@@ -71,6 +71,14 @@ def made_if_missing(disk: Path, source: Image, runner: Runner) -> None:
     except (ToolError, OSError):
         part.unlink(missing_ok=True)
         raise
+
+
+def size_of(disk: Path, runner: Runner) -> int:
+    """Return the bytes that a guest sees of a disk image. Raises ToolError."""
+    if format_of(disk) == "raw":
+        return disk.stat().st_size
+    told = json.loads(runner.run("qemu-img", "info", "-f", "qcow2", "--output=json", str(disk)))
+    return int(told["virtual-size"])
 
 
 def drives(image: Image, *, media: str, disk: Path | None) -> tuple[Drive, ...]:

@@ -41,16 +41,27 @@ class FilesGone(LockStale):
         self, asked: Asked, gone: Sequence[LockedPackage], *, snapshots: Snapshots | None = None, instead: str = ""
     ) -> None:
         who = "the mirror no longer has what"
-        again = f"lock again what is gone: {asked.to_lock('--update')}"
-        if snapshots is None:
-            again += "; or, for the very same files, name an archive of snapshots: --snapshots URL or BERTH_SNAPSHOTS"
-        else:
+        if snapshots is not None:
             who = f"neither the mirror nor the archive of snapshots at {shown(snapshots.base)} has what"
         has = "it" if snapshots is None else "the mirror"
         lines = f". What {has} has instead:\n{instead}" if instead else ":\n" + _lines(gone)
-        super().__init__(f"{who} {asked.lock} names{lines}", hint=again)
+        super().__init__(f"{who} {asked.lock} names{lines}", hint=_cure((asked,), snapshots))
+        self.asked = asked
         self.gone = tuple(gone)
         self.snapshots = snapshots
+
+    def and_also(self, other: FilesGone) -> LockStale:
+        """Return the error for two locks that are stale."""
+        both = (self.asked, other.asked)
+        return LockStale(f"{self.message}\n{other.message}", hint=_cure(both, self.snapshots))
+
+
+def _cure(stale: Sequence[Asked], snapshots: Snapshots | None) -> str:
+    commands = " && ".join(asked.to_lock("--update") for asked in stale)
+    cure = f"lock again what is gone: {commands}; or for this folder alone, and no lock of yours changes: --heal"
+    if snapshots is None:
+        cure += "; or, for the very same files, name an archive of snapshots: --snapshots URL or BERTH_SNAPSHOTS"
+    return cure
 
 
 def _lines(packages: Sequence[LockedPackage]) -> str:

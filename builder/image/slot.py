@@ -16,7 +16,7 @@ from builder.image.treeview import TreeView
 from builder.progress import SilentProgress
 from builder.rootfs.entry import Entry, Kind, Tree
 from builder.rootfs.tarstream import write_tar
-from init.formats import bootimage, envblock
+from init.formats import bootimage, disk, envblock
 
 if TYPE_CHECKING:
     from builder.fetch.store import Store
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from builder.recipe.model import Recipe
     from init.formats.release import Release
 
-MIB = 1 << 20
-BOOT_PARTITION = 128 * MIB
 _WITH_BYTES = (Kind.FILE, Kind.HARDLINK)
 MOST_CMDLINE = 2047  # Linux on x86: COMMAND_LINE_SIZE is 2048 with its zero byte
 
@@ -101,7 +99,7 @@ def build_slot(
 
     cmdline = command_line(sealed, recipe.build.cmdline)
     boot = boot_image(kernel, packed, cmdline, epoch=release.epoch)
-    fits("boot", len(boot), BOOT_PARTITION, "leave out kernel modules in build.modules")
+    fits("boot", len(boot), disk.BOOT_MIB * disk.MIB, "leave out kernel modules in build.modules")
     for name, data in (("vmlinuz", kernel), ("initramfs", packed), ("boot.img", boot)):
         (out / f"{name}.part").write_bytes(data)
         publish(out / f"{name}.part", out / name)
@@ -119,7 +117,7 @@ def build_slot(
 def _initramfs(view: TreeView, tools: Tools, kernel: str, level: int, progress: Progress) -> bytes:
     task = progress.task("initramfs", unit="steps")
     packed = initramfs.build(view, tools, kernel, level=level)
-    task.done(f"{len(packed) / MIB:.1f} MiB")
+    task.done(f"{len(packed) / disk.MIB:.1f} MiB")
     return packed
 
 
@@ -144,8 +142,8 @@ def _root(
     salt = hashlib.sha256(f"berth.verity {release.machine_class}".encode()).digest()
     sealed = verity.append(part, tools, salt=salt, uuid=uuid_of("verity", tree_id))
     size = part.stat().st_size
-    task.done(f"{size / MIB:.1f} MiB")
-    fits("root", size, recipe.build.root_mib * MIB, "raise build.root_mib")
+    task.done(f"{size / disk.MIB:.1f} MiB")
+    fits("root", size, recipe.build.root_mib * disk.MIB, "raise build.root_mib")
     publish(part, out / "root.img")
     return sealed
 

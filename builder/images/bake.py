@@ -18,7 +18,6 @@ from builder.recipe.model import BakedImage, Recipe
 from builder.rootfs.deb import Deb, read_deb
 from builder.rootfs.entry import Entry
 from builder.rootfs.exclude import Saved
-from builder.tools.call import Tools
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +32,7 @@ class Baked:
     saved: tuple[Saved, ...] = ()
 
 
-def bake(recipe: Recipe, lock: Lock, store: Store, tools: Tools, progress: Progress) -> Baked:  # noqa: ARG001 - one form for all steps
+def bake(recipe: Recipe, lock: Lock, store: Store, progress: Progress) -> Baked:
     """Return the recipe's baked images; without entries where there are none.
 
     Raise BuildError or VerificationError for an image that cannot be made, LockError for one that the lock does not

@@ -44,10 +44,6 @@ class LockDifference:
     old_epoch: int
     new_epoch: int
 
-    def of(self, kind: Kind) -> tuple[Change, ...]:
-        """Return the changes of one kind."""
-        return tuple(change for change in self.changes if change.kind == kind)
-
 
 def compare_locks(old: Lock, new: Lock) -> LockDifference:
     """Return what moved from `old` to `new`."""

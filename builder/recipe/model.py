@@ -22,7 +22,7 @@ class PackageRequest:
 class Exclusion:
     """Paths left out. `pattern` is a glob over whole paths (`/usr/share/doc/**`, `**` crosses slashes).
 
-    `keep` are patterns that stay although `pattern` matches. `reason` is shown in the build's report.
+    `keep` are patterns that stay although `pattern` matches. `reason` is what `berth inspect --all` shows.
     """
 
     pattern: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from init.dialects.merge import REPLACE, merge
 from init.dialects.position import Mapping, Node, Scalar, is_null, parse, plain_value
 from init.dialects.shape import INVALID
 from init.dialects.text import decode
+from init.formats.offer import NAME
 
 SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
 _LONGEST_CHAIN = 8
@@ -38,6 +40,7 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
     for assignment in sets:
         over = tree(assignment)
         node = _merge_recipes(node, over, concatenate=False)
+    _check_name(path, report)
     fields = RECIPE.read(node, "", report)
     if fields is INVALID:
         raise RecipeErrors(report.all())
@@ -65,6 +68,15 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
     )
 
 
+def _check_name(path: Path, report: Report) -> None:
+    """A recipe's name is its file's. It is part of the artifacts' names, of GRUB's title and of the machine class."""
+    if not re.fullmatch(NAME, f"{path.stem}-amd64"):
+        report.error(
+            NodePlace(str(path)), "", f"`{path.stem}` can't be a recipe's name", code="value",
+            hint="rename the file: small letters, digits, `.`, `_` and `-`, at most 58",
+        )  # fmt: skip
+
+
 def _place_of(node: Node, *keys: str) -> Place:
     """Return where the value of a key stands that is known to be there."""
     for key in keys:
@@ -79,7 +91,7 @@ def find(name_or_path: str | Path, recipes: Path | None = None) -> Path:
     """Return the file of a recipe; raise RecipeError that lists what there is."""
     text = str(name_or_path)
     folders = [recipes if recipes is not None else Path("recipes"), SHIPPED]
-    if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
+    if isinstance(name_or_path, Path) or _is_path(text):
         path = Path(name_or_path)
         if not path.is_file():
             raise RecipeError(f"{path}: there is no such recipe file", hint=_near(path.stem, folders))
@@ -91,9 +103,15 @@ def find(name_or_path: str | Path, recipes: Path | None = None) -> Path:
     raise RecipeError(f"there is no recipe of the name {text}", hint=_near(text, folders))
 
 
+def _is_path(text: str) -> bool:
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
 def _near(name: str, folders: Sequence[Path]) -> str:
     """Return the cure of a recipe's name that is none."""
-    known = sorted({each.stem for folder in folders if folder.is_dir() for each in folder.glob("*.yaml")})
+    found = (each for folder in folders if folder.is_dir() for each in folder.glob("*.yaml"))
+    # What Berth ships without a lock is there to be extended.
+    known = sorted({each.stem for each in found if each.parent != SHIPPED or each.with_suffix(".lock").is_file()})
     there = f"there are: {', '.join(known) or 'none'}"
     close = difflib.get_close_matches(name, known, n=1)
     return f"{close[0]} ({there})" if close else there
@@ -116,7 +134,7 @@ def _read_chain(path: Path, recipes: Path | None, report: Report, seen: tuple[Pa
     chain = (*seen, path.resolve())
     name = extends.text
     try:
-        parent = find(path.parent / name if "/" in name or name.endswith(".yaml") else name, recipes or path.parent)
+        parent = find(path.parent / name if _is_path(name) else name, recipes or path.parent)
     except RecipeError as error:
         report.error(extends.place, "extends", error.message, hint=error.hint, code="value")
         return node, False

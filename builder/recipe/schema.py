@@ -11,6 +11,7 @@ from init.dialects.diagnostic import Report
 from init.dialects.position import Mapping, Node
 from init.dialects.record import Key, Named, Record
 from init.dialects.shape import INVALID, Anything, Choice, Custom, Integer, Listing, Size, Text
+from init.formats.offer import NAME
 
 KERNELS = ("full", "cloud", "none")
 ENGINES = ("none", "crun", "podman", "docker")
@@ -142,7 +143,7 @@ def _cut(pattern: Text, **more: Key) -> Record:
             "pattern": Key(
                 shape=pattern, required=True, doc="what is left out; `**` crosses slashes, braces list choices"
             ),
-            "reason": Key(shape=_REASON, required=True, doc="why; the build's report shows it"),
+            "reason": Key(shape=_REASON, required=True, doc="why; `berth inspect --all` shows it"),
             "keep": Key(shape=Listing(pattern), doc="what stays all the same"),
         },
     )
@@ -169,7 +170,7 @@ BUILD = Record(
             doc="the release's version; by default from the lock's date",
         ),
         "class": Key(
-            shape=Text(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", what="a machine class"),
+            shape=Text(pattern=NAME, what="small letters, digits, `.`, `_` and `-`, at most 64"),
             doc="which machines take this as an update; RECIPE-ARCH by default",
         ),
         "suite": Key(

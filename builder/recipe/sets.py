@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from builder.errors import UsageError
+from builder.recipe.schema import RECIPE
 from init.dialects.diagnostic import Place, Report, Unreadable
 from init.dialects.position import Mapping, Node, Scalar, parse
 
@@ -38,10 +39,12 @@ def _names(name: str) -> list[str]:
             raise UsageError(f"--set {name}: not a key", hint="write names with dots between them: build.kernel")
         names.append(found[1] or found[2])
         end = found.end()
-    if name.endswith(".") or names[0] not in ("build", "machine"):
-        raise UsageError(
-            f"--set {name}: a key begins with `build.` or `machine.`", hint=f"--set build.{names[0]}=VALUE"
-        )
+    if name.endswith("."):
+        raise UsageError(f"--set {name}: a key's name is missing after the last dot", hint="write build.kernel=cloud")
+    if names[0] not in ("build", "machine"):
+        where = RECIPE.elsewhere.get(names[0], "").strip("`")
+        meant = where + name.removeprefix(names[0]) + "=VALUE" if where else "build.kernel=cloud, for example"
+        raise UsageError(f"--set {name}: a key begins with `build.` or `machine.`", hint=f"--set {meant}")
     return names
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from builder.fetch.store import Store
 
-_FETCH_AGAIN = "run `berth cache prune` and fetch again"
+_FETCH_AGAIN = "run the same command again: it is fetched anew; if that comes back, check the disk and the memory"
 _SMALL = 1 << 20  # bytes; larger files go to the store as a stream
 _CONTROL_BOUNDS = Bounds(content=64 << 20, entries=1000)
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*)$")

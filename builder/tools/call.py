@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -31,7 +31,6 @@ class Tools:
     root: Path
     key: str
     packages: tuple[LockedPackage, ...] = ()
-    extra_environment: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, relative: str) -> Path:
         """Return a data file or folder of the tree; raise ToolError where it is absent."""
@@ -45,7 +44,7 @@ class Tools:
 
     def program(self, tool: str) -> Path:
         """Find a program by name."""
-        for folder in ("usr/bin", "usr/sbin", "usr/lib/klibc/bin"):
+        for folder in ("usr/bin", "usr/sbin"):
             path = self.root / folder / tool
             if path.is_file():
                 return path
@@ -80,7 +79,6 @@ class Tools:
             "PYTHONHASHSEED": "0",
             "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - the tools' own default
         }
-        environment.update(self.extra_environment)
         environment.update(extra or {})
         return environment
 

@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from init.formats.codec import decode, encode
 
 FORMAT = "berth.offer/1"
+NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+"""The pattern of a class's or a channel's name: it becomes a file's, and none that is hidden."""
 LARGEST = 64 << 10  # bytes of an encoded offer
 METADATA_PATH = "metadata/"
 TARGETS_PATH = "targets/"
 
 _MOST_SEQUENCE = 1 << 53  # what JSON's readers agree on
 _HEX = re.compile(r"[0-9a-f]{64}")
-_WORD = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")  # a class or a channel: a file's name, nothing hidden
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~-]{0,62}")
 
 
@@ -100,7 +101,7 @@ def index_path(sha256: str) -> str:
 
 def name_of(what: str, text: str) -> str:
     """Return a class's or channel's name as it is; raise ValueError where it can't be part of a path."""
-    if not _WORD.fullmatch(text):
+    if not re.fullmatch(NAME, text):
         raise ValueError(f"a {what} is named by small letters, digits, `.`, `_` and `-`, at most 64: not {text[:80]!r}")
     return text
 

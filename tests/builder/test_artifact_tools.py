@@ -20,6 +20,9 @@ from builder.artifact import bundle, inspect, iso, iso9660, qcow2, raw
 from builder.artifact.output import Artifact
 from builder.cli.context import Context
 from builder.cli.inputs import Network, ready_tools
+from builder.emulate import disks
+from builder.emulate.image import Image
+from builder.emulate.image import Kind as ImageKind
 from builder.errors import BuildError, InputError
 from builder.fetch.store import Store
 from builder.grub import core, script
@@ -313,3 +316,15 @@ def test_a_slot_that_is_too_large_is_refused_and_leaves_nothing(made: Made, tool
             root_mib=16,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("size", "grown"), [(3 << 20, disks.DISK_SIZE), (9 << 30, 9 << 30)])
+@pytest.mark.parametrize("name", ["disk.qcow2", "disk.raw"])
+def test_a_disk_that_lasts_is_no_smaller_than_its_image(
+    tools: Tools, tmp_path: Path, name: str, size: int, grown: int
+) -> None:
+    image = tmp_path / "image.raw"
+    with image.open("wb") as file:
+        file.truncate(size)
+    disks.made_if_missing(tmp_path / name, Image(path=image, kind=ImageKind.RAW), tools)
+    assert disks.size_of(tmp_path / name, tools) == grown

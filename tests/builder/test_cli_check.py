@@ -41,6 +41,7 @@ def test_the_bound_is_the_machines(tmp_path: Path, capsys: pytest.CaptureFixture
     status, [found] = check(capsys, str(path))
     assert (status, found["code"]) == (2, "file")
     assert f"{LARGEST >> 20} MiB" in str(found["message"])
+    assert found["hint"]
 
 
 @pytest.mark.parametrize(("text", "status"), [("#cloud-config\nhostname: a\n", 0), ("#cloud-config\nhostnam: a\n", 2)])

@@ -111,6 +111,19 @@ def test_too_little_space_is_said_with_the_folder(
     assert "BERTH_CACHE" in said["space"]["cure"]
 
 
+def test_what_keeps_downloads_small_is_no_cure_for_builds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    downloads = tmp_path / "cache"
+    downloads.mkdir()
+    monkeypatch.setenv("BERTH_CACHE", str(downloads))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12 if path == downloads else 10**9))
+    found = doctor(capsys, "--offline")["space"]
+    assert "free for builds in " in found["message"]
+    assert "build/steps" in found["cure"]
+    assert "cache" not in found["cure"]
+
+
 def test_a_port_that_is_taken_is_no_more_than_a_warning() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

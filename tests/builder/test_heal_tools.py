@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,6 +82,26 @@ def test_a_build_asks_for_leave(moved: FakeMirror, capsys: pytest.CaptureFixture
     assert main(["build", "minimal"]) == 1
     assert not HEALED.exists()
     assert "berth lock tools --update" in capsys.readouterr().err
+
+
+def test_all_that_is_gone_is_said_at_once(moved: FakeMirror, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tools' packages and the recipe's, with one command for both and with the two that change no lock."""
+    Path("recipes/own.yaml").write_text(Path("recipes/tools.yaml").read_text().replace("}", ", kernel: none}"))
+    lock = replace(read_lock(Path("recipes/tools.lock")), recipe="own")
+    write_lock(lock, Path("recipes/own.lock"))
+    assert main(["fetch", "own"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("qemu-system-x86 1.0-1 → 2.0-1") == 2, said
+    for word in ("berth lock tools --update && berth lock own --update", "--heal", "--snapshots"):
+        assert word in said
+
+
+def test_a_recipe_without_a_lock_fetches_nothing(moved: FakeMirror, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("recipes/own.yaml").write_text(Path("recipes/tools.yaml").read_text())
+    asked = len(moved.asked)
+    assert main(["fetch", "own"]) == 1
+    assert "berth lock own" in capsys.readouterr().err
+    assert len(moved.asked) == asked
 
 
 @pytest.mark.parametrize("by_flag", [True, False])

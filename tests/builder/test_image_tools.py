@@ -86,7 +86,7 @@ def packed(context: Context, tools: Tools, tmp_path_factory: pytest.TempPathFact
         out=folder, config=None, progress=SilentProgress(),
     )  # fmt: skip
 
-    baked = bake(recipe, lock, context.store, tools, SilentProgress())
+    baked = bake(recipe, lock, context.store, SilentProgress())
 
     def tree_of(one: Release) -> Tree:
         return root_tree(order, unpacked, one, baked)[0]

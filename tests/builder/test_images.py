@@ -88,8 +88,7 @@ def test_an_image_of_files_alone_needs_no_part_of_the_lock(store: Store) -> None
         given="x", sets=(), path=Path("x.yaml"),
     )  # fmt: skip
     lock: Any = Lock(recipe="x", architecture="amd64", epoch=0, releases=(), packages=())
-    tools: Any = None
-    assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, tools, SilentProgress()).entries))
+    assert any(path.endswith("/app") for path in tree(bake(recipe, lock, store, SilentProgress()).entries))
 
 
 def test_what_stays_out_of_an_image_is_told_with_its_reason(store: Store) -> None:

@@ -27,8 +27,9 @@ build:
 def inputs(recipe: str, work: Path) -> str:
     """Return the hash of the inputs of a recipe as it is typed in the working folder."""
     order = Order(
-        recipe=load(recipe), lock=debs.lock(), lock_sha256="", store=Store(work), tools=Tools(root=work, key="", packages=()),
-        steps=Steps(work), out=work, config=None, progress=SilentProgress(),
+        recipe=load(recipe), lock=debs.lock(), lock_sha256="", store=Store(work),
+        tools=Tools(root=work, key="", packages=()), steps=Steps(work), out=work, config=None,
+        progress=SilentProgress(),
     )  # fmt: skip
     return inputs_digest(order)
 

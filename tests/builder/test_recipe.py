@@ -23,6 +23,7 @@ from builder.recipe.model import Compression, HotFiles
 from builder.recipe.patterns import expand
 from init.dialects.compile import compile_document
 from init.dialects.diagnostic import Severity
+from init.formats.offer import name_of
 
 SHIPPED = ("base", "minimal", "podman", "docker", "tools")
 
@@ -69,6 +70,22 @@ def wrong(folder: Path, text: str) -> list[tuple[int, int, str]]:
 
 
 HEAD = "build:\n  suite: trixie\n  architecture: amd64\n"
+
+
+@pytest.mark.parametrize("name", ["Box", "größe", "my box", "-box", "a" * 59])
+def test_a_name_that_no_machine_class_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    """Else the first `berth publish` would refuse it, with machines of that class installed."""
+    path = write(tmp_path, HEAD).rename(tmp_path / f"{name}.yaml")
+    with pytest.raises(RecipeErrors, match="can't be a recipe's name"):
+        load(path)
+    load(path.rename(tmp_path / f"{'a' * 58}.yaml"))
+
+
+@pytest.mark.parametrize("name", ["Edge", "box-", "a" * 65])
+def test_a_class_that_can_not_be_updated_is_refused(tmp_path: Path, name: str) -> None:
+    assert wrong(tmp_path, HEAD + f"  class: {name}\n") == [(4, 10, "build.class")]
+    with pytest.raises(ValueError, match="class"):
+        name_of("class", name)
 
 
 def test_all_errors_are_told_at_once_each_at_its_place(tmp_path: Path) -> None:
@@ -389,6 +406,22 @@ def test_set_is_typed_by_the_schema() -> None:
 def test_a_set_that_is_none_is_a_wrong_command_line(text: str) -> None:
     with pytest.raises(UsageError):
         load("minimal", [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("kernel=cloud", "--set build.kernel=VALUE"),
+        ("hostname=box1", "--set machine.hostname=VALUE"),
+        ("containers.web.image=demo", "--set machine.containers.web.image=VALUE"),
+        ("colour=red", "--set build.kernel=cloud"),
+        ("build.kernel.=cloud", "build.kernel=cloud"),
+    ],
+)
+def test_a_set_without_its_half_is_told_the_half_that_has_it(text: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load("minimal", [text])
+    assert meant in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("value", ["[a", "{a: 1", '"a', "[a]]"])

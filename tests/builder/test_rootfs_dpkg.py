@@ -302,6 +302,23 @@ def test_every_difference_to_dpkg_is_explained(reference, installed):
     assert own <= {"usr/bin/berthctl", "usr/bin/vi"}
 
 
+def test_names_of_one_file_are_names_of_one_file(reference, installed):
+    theirs: dict[str, set[str]] = {}
+    with tarfile.open(installed) as archive:
+        for member in archive:
+            if member.islnk():
+                first = member.linkname.removeprefix("./")
+                theirs.setdefault(first, {first}).add(member.name.removeprefix("./"))
+    ours: dict[str, set[str]] = {}
+    for node in reference.tree.entries:
+        if node.kind is Kind.HARDLINK:
+            ours.setdefault(node.target, {node.target}).add(node.path)
+    there = reference.tree.by_path()
+    kept = [names for names in theirs.values() if all(name in there for name in names)]
+    assert kept
+    assert sorted(map(sorted, kept)) == sorted(map(sorted, ours.values()))
+
+
 def content(installed: Path, path: str) -> bytes:
     with tarfile.open(installed) as archive:
         stream = archive.extractfile(f"./{path}")

@@ -244,7 +244,7 @@ def baked(store, tmp_path, excuses, **packages):
     recipe = debs.recipe(images=(image,), scripts=rows)
     tools = Tools(root=tmp_path, key="", packages=())
     lock = debs.lock(*locked)
-    baked = bake(recipe, lock, store, tools, SilentProgress())
+    baked = bake(recipe, lock, store, SilentProgress())
     ((_, members),) = baked.packages
     try:
         found = answers_of_image(image, members, recipe)
