@@ -6,7 +6,7 @@ boot: a stage that waits has a bound, and a stage that fails leaves a sentence b
 Before it, `seeddisk` looks for the disk labelled `cidata`, with bounds of its own.
 
     stage     does                                                      waits for
-    seed      DHCP on all cards, where the config lies at an address    an address, at most 20 s
+    seed      DHCP on all cards, where the config lies at an address    an address, at most 90 s
     config    starts the config child over the sources that there are   its report, at most 30 s
     identity  host name, time zone, accounts, modules, sysctls          –
     bootcmd   the commands of `bootcmd`, one script                     its end, at most 120 s
@@ -33,7 +33,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SEED_BOUND = 20.0  # a switch port that learns its spanning tree first takes 15 s
+SEED_BOUND = (
+    90.0  # a port with classic spanning tree is deaf for 30 s, and a client that it does not hear asks at 28 and 60
+)
 FETCH_BOUND = 15.0  # more for the config child where it asks the network
 CONFIG_BOUND = 30.0  # an emulated machine on a busy host took 13 s; a config that is lost is worse than a wait
 BOOTCMD_BOUND = 120.0

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from init.pid1.loop import Loop
     from init.pid1.system import System
 
-ACTIVE = "/sys/class/tty/console/active"
+_TTYS = "/sys/class/tty"
+ACTIVE = f"{_TTYS}/console/active"
 RETRY = 0.2  # seconds
 QUEUE_MOST = 512  # lines
 WIDTH = 78  # columns of the status page
@@ -40,11 +41,23 @@ class Console:
         except OSError:
             names = []
         for name in names:
+            if self._is_socket_without_chip(name):
+                continue
             try:
                 flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
                 self._open[name] = (self._system.open(f"/dev/{name}", flags), Queue(QUEUE_MOST))
             except OSError:
                 continue
+
+    def _is_socket_without_chip(self, name: str) -> bool:
+        """Tell whether a serial port is none. The kernel takes ttyS0 for a console on a PC without one, too.
+
+        Its `type` is 0 then (Documentation/ABI/testing/sysfs-tty), and whatever is written to it fails.
+        """
+        try:
+            return name.startswith("ttyS") and self._system.read(f"{_TTYS}/{name}/type", 16).strip() == b"0"
+        except OSError:
+            return False
 
     def names(self) -> tuple[str, ...]:
         """Return the consoles' names, the kernel's main one last."""

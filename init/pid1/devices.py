@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Wanted = Sequence[tuple[str, str]]  # each module's file and parameters, in order
 
 _BUSES = "/sys/bus"
+_MMC = "mmc:block"
 _ASYNCHRONOUS = "async_probe"
 """The kernel's own parameter of every module: loading doesn't wait for the driver to look at its devices, which takes
 AHCI half a second. What is found comes as uevents. The next module that is loaded without it waits for all."""
@@ -184,6 +185,8 @@ class Devices:
             for device in devices:
                 path = f"{_BUSES}/{bus}/devices/{device}/modalias"
                 if not system.exists(path):
+                    if bus == "mmc":  # its cards are told by uevent alone (drivers/mmc/core/bus.c)
+                        found.append(_MMC)
                     continue
                 try:
                     found.append(system.read(path, 4096).decode("utf-8", "replace").strip())

@@ -39,12 +39,16 @@ SYSROOT = "/sysroot"
 MOUNTING = "mounting the root"
 WAIT_SECONDS = 20.0
 """How long a root may take to appear. A slow USB stick takes 5 to 10 seconds."""
-ANSWER_SECONDS = 60.0
-"""How long where a disk has not answered yet: the kernel gives one that fails half a minute, and tries again."""
+ANSWER_SECONDS = 90.0
+"""How long where a disk has not answered, or GRUB read this slot from one that is not here yet.
+
+The kernel gives a disk that fails half a minute, and tries again; a SATA port is reset for up to a minute, and a SAS
+controller may look at its expanders for half of one.
+"""
 _FEED_SECONDS = 10.0
 DRIVERS_SECONDS = 120.0
 """How long drivers may look at their devices: AHCI resets a port for a minute, and then asks its disk."""
-_STORAGE_SECONDS = 5.0
+_STORAGE_SECONDS = 10.0
 """How long the root waits for storage that a bus announced and that is no disk yet: the configuration may lie on it."""
 _BUS_SECONDS = 3.0  # for a USB bus that does not come to rest: a device that is broken is tried again and again
 _BUS_LOOK = 0.1  # seconds between looks at it: that it rests is no news
@@ -152,10 +156,20 @@ class _Boot:
         self.step = "listening to the kernel's news about devices"
         if self._uevents is None:
             self._uevents = system.open_uevents()  # first this, so that none is missed
+        if self._line.media == "iso":
+            self._look_for_discs()
         self._devices.coldplug(system)
         needed = forerun.NEEDED + (root.NEEDED_FOR_ISO if self._line.media == "iso" else ())
         for name in needed:
             self._devices.load(system, name)  # a kernel may have it built in: the mount will tell
+
+    def _look_for_discs(self) -> None:
+        """Let the kernel ask drives for their disc: one that still spins up says that it has none, and no more."""
+        setting = settings.DISCS
+        try:
+            setting.write_to(self._system)()
+        except OSError as error:
+            self._messages.say(f"{setting.path} can't be set ({error.strerror}): a disc that comes late is not seen")
 
     def _find_root(self) -> root.Found:
         """Wait for the root, by the kernel's news and never by sleeping."""
@@ -171,9 +185,10 @@ class _Boot:
                 if found is not None:
                     return found
                 left = begun + patience - system.now()
-                if left <= 0 and search.asking.waiting and patience < ANSWER_SECONDS:
+                owed = "a disk that does not answer" if search.asking.waiting else search.owed
+                if left <= 0 and owed and patience < ANSWER_SECONDS:
                     left, patience = left + ANSWER_SECONDS - patience, ANSWER_SECONDS
-                    self._messages.say(f"no root yet, and a disk that does not answer: {ANSWER_SECONDS:.0f} s for it")
+                    self._messages.say(f"no root yet, and {owed}: {ANSWER_SECONDS:.0f} s for it")
                 if left <= 0 or search.hopeless is not None:
                     break
                 self._watch_early()
@@ -266,7 +281,7 @@ class _Boot:
         unwatched = self._watch()
         if unwatched is not None:
             self.note(unwatched)
-        for setting in settings.for_memory(settings.memory(system)):
+        for setting in (settings.PIDS, *settings.for_memory(settings.memory(system))):
             self.attempt(f"setting {setting.path}", setting.write_to(system))
         self._use_state()
         if self._devices is not None:

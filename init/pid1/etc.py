@@ -168,13 +168,16 @@ def _authorized_keys(accounts: Accounts) -> tuple[EtcFile, ...]:
 
 
 def _chrony(machine: Machine) -> str:
-    """chrony.conf(5): the clock jumps in the first three updates alone; the socket is for `chronyc` on the machine."""
+    """chrony.conf(5): the clock may jump at any time, for a guest that was suspended comes back hours later.
+
+    The socket is for `chronyc` on the machine.
+    """
     pools = machine.ntp_pools or (() if machine.ntp_servers else (_POOL,))
     lines = [
         *(f"server {each} iburst" for each in machine.ntp_servers),
         *(f"pool {each} iburst" for each in pools),
         "driftfile /var/lib/chrony/chrony.drift",
-        "makestep 1 3",
+        "makestep 1 -1",
         "rtcsync",
         "port 0",
         "cmdport 0",

@@ -336,7 +336,7 @@ def _do(system: Early, action: Action) -> None:
 
 
 def up(links: tuple[LinkState, ...], addresses: tuple[AddressState, ...]) -> dict[str, tuple[str, ...]]:
-    """Return the links that have an address for the world, with their addresses: what `network.up` tells.
+    """Return the links that have a carrier and an address for the world, with their addresses: what `network.up` tells.
 
     Bridges and veths of containers don't count, unless the configuration made them: they have no hardware below.
     """
@@ -344,7 +344,7 @@ def up(links: tuple[LinkState, ...], addresses: tuple[AddressState, ...]) -> dic
     real = {
         link.index: link.name
         for link in links
-        if not link.loopback and (link.kind in ("", "bond", "vlan") or link.index in below)
+        if link.carrier and not link.loopback and (link.kind in ("", "bond", "vlan") or link.index in below)
     }
     found: dict[str, tuple[str, ...]] = {}
     for address in addresses:

@@ -43,6 +43,12 @@ def begin(running: Running, now: float) -> tuple[Running, list[Action]]:
     return running, [Arm(timer=Timer.PROBE, seconds=WAITING_FIRST if probe.waiting else min(FIRST, probe.interval))]
 
 
+def again(running: Running) -> list[Action]:
+    """Ask later, after a probe that could not be started: where no process can be had, nobody has missed anything."""
+    probe = running.service.probe
+    return [Arm(timer=Timer.PROBE, seconds=probe.interval)] if probe else []
+
+
 def count(running: Running, now: float, *, good: bool, yet: bool = True) -> tuple[Running, list[Action]]:
     """Return the state after a probe that ended well or not; its health may be unhealthy then.
 

@@ -58,6 +58,7 @@ class Search:
         self._tried: set[str] = set()
         self.asking = Answering()
         self.seen: tuple[BlockDevice, ...] = ()
+        self._is_here = False  # the disk that booted
         self.hopeless: str | None = None  # the slot's partition is there and holds another image: no waiting helps
 
     @property
@@ -66,6 +67,12 @@ class Search:
         if self._line.media == "iso":
             return "iso"
         return "disk" if self._line.record and self._line.slot else "direct"
+
+    @property
+    def owed(self) -> str:
+        """The disk that has to be there, since GRUB read this kernel from it, while it is not seen; else empty."""
+        booted = self.media == "disk" and not self._is_here
+        return "the disk that booted is not here" if booted else ""
 
     def look(self, system: Early) -> Found | None:
         """Look at what is there now."""
@@ -111,6 +118,7 @@ class Search:
         if table is None or not disks.is_booted(table, self._line.record or ""):
             self._refused[device.path] = "isn't the disk that booted" if table else "has no partition table"
             return None
+        self._is_here = True
         if system.sector_size(device.path) != SECTOR:
             self._refused[device.path] = "has sectors of 4 KiB, which Berth can't boot from"
             return None

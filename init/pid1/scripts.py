@@ -140,8 +140,7 @@ def mounts(wanted: Iterable[Mount]) -> tuple[Service, ...]:
                 cleanup=(("/bin/umount", mount.target),),
                 after=network,
                 readiness=Readiness.EXIT,
-                restart=Restart.ON_FAILURE,
-                restart_limit=5,
+                restart=Restart.ON_FAILURE,  # for ever: after a power cut a file server may be up minutes later
             )
         )
     return tuple(services)

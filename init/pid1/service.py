@@ -100,7 +100,7 @@ def _step(running: Running, event: Event, now: float) -> Outcome:
         case Spawned():
             return starting.spawned(running, event, now)
         case NotSpawned():
-            return _not_spawned(running, event, now)
+            return _not_spawned(running, event)
         case Exited(role=Role.PROBE):
             return _probe_ended(running, event, now)
         case Exited():
@@ -129,7 +129,7 @@ def _main_found(running: Running, event: MainFound, now: float) -> Outcome:
     return starting.main_runs(replace(running, main=event.pid, started=now), now)
 
 
-def _not_spawned(running: Running, event: NotSpawned, now: float) -> Outcome:
+def _not_spawned(running: Running, event: NotSpawned) -> Outcome:
     note = Note(text=f"could not be started ({event.role}): {event.reason}")
     match event.role:
         case Role.PREPARE | Role.MAIN if running.state in (State.PREPARING, State.STARTING):
@@ -140,9 +140,8 @@ def _not_spawned(running: Running, event: NotSpawned, now: float) -> Outcome:
         case Role.STOP if running.state is State.STOPPING:  # then the signal has to do
             signals = [Signal(pid=running.main, number=running.service.stop_signal)] if running.main else []
             return running, [note, *signals]
-        case Role.PROBE:
-            after, actions = _probe_result(running, now, good=False)
-            return after, [note, *actions]
+        case Role.PROBE if running.state in (State.STARTING, State.RUNNING):
+            return running, [note, *probes.again(running)]
         case _:
             return running, [note]
 

@@ -19,6 +19,7 @@ _RESERVE_MOST = 4096  # kB
 _LOW = "/proc/sys/vm/lowmem_reserve_ratio"
 _LISTS = "/proc/sys/vm/percpu_pagelist_high_fraction"
 _READ_AHEAD = 16  # KiB
+_PIDS_MOST = 4 << 20  # PID_MAX_LIMIT of a 64-bit kernel (include/linux/threads.h)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,12 @@ class Setting:
     def write_to(self, system: Early) -> Callable[[], None]:
         """Return the act of writing it; it raises OSError."""
         return lambda: system.write(self.path, self.value.encode())
+
+
+PIDS = Setting(path="/proc/sys/kernel/pid_max", value=f"{_PIDS_MOST}")
+"""As many processes as memory allows. The kernel begins with 32768, threads too: one container could use up all."""
+DISCS = Setting(path="/sys/module/block/parameters/events_dfl_poll_msecs", value="2000")
+"""How often drives with removable media are asked, in milliseconds. The kernel begins with never."""
 
 
 def read_ahead(device: str) -> Setting:

@@ -50,6 +50,7 @@ _MAKE = ("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "1", "-L", "berth-state", "-E"
 _CHECK = ("/usr/sbin/e2fsck", "-p")
 # Without -p it goes on with a copy of the superblock, where the power went while that was written.
 _MEND = ("/usr/sbin/e2fsck", "-y")
+_ERROR_FS = 2  # s_state: damage was met (Documentation/filesystems/ext4/super.rst)
 _MENDED, _CANNOT = ("0", "1"), "8"  # e2fsck(8): no errors, or corrected; an operational error
 _LABEL = b"berth-state"
 _MOUNTED = mounts.NO_ACCESS_TIME  # set-uid programs and devices of containers live here: no nosuid, no nodev
@@ -185,6 +186,15 @@ def _from_disk(system: Early, found: Found | None, partition: str, meanwhile: Me
         if growth is not None:
             grow_partition(system, growth)
         _make(system, partition, mark, meanwhile)
+    problem = None
+    if not fresh and _had_errors(first):
+        meanwhile.say(f"state on {partition} had errors, so it is checked: on a large disk this takes its time")
+        status, said = _run(system, (*_CHECK, partition), meanwhile)
+        meanwhile.say(f"e2fsck: status {status}: {said}")
+        if status not in _MENDED:
+            problem = (
+                f"{partition} has errors that need a person (e2fsck: status {status}): keep a copy, run e2fsck on it"
+            )
     step = mounts.MountStep(source=partition, target=PLACE, kind="ext4", flags=_MOUNTED, data="errors=remount-ro")
     try:
         mounts.perform(system, step)
@@ -197,7 +207,7 @@ def _from_disk(system: Early, found: Found | None, partition: str, meanwhile: Me
         if status not in _MENDED:
             raise OSError(error.errno, f"{error.strerror}; e2fsck: status {status}: {said}") from error
         mounts.perform(system, step)
-    return StateMount(kind="ext4", device=partition, fresh=fresh, problem=None)
+    return StateMount(kind="ext4", device=partition, fresh=fresh, problem=problem)
 
 
 def _is_ours(first: bytes) -> bool:
@@ -206,6 +216,11 @@ def _is_ours(first: bytes) -> bool:
     What lies behind another file system may be the remains of an older one, which mending would bring back.
     """
     return first[1024 + 0x38 : 1024 + 0x3A] == b"\x53\xef" and first[1024 + 0x78 :].startswith(_LABEL)
+
+
+def _had_errors(first: bytes) -> bool:
+    """Tell by the superblock's `s_state` whether the kernel found ext4 damaged: it mounts it all the same, as it is."""
+    return first[1024 + 0x38 : 1024 + 0x3A] == b"\x53\xef" and bool(first[1024 + 0x3A] & _ERROR_FS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,15 +315,16 @@ def _show(system: Early, name: str, place: str, mode: int) -> None:
     """Bind the folder; where the image has files of its own at the place, lay state over them."""
     folder = f"{PLACE}/{name}"
     system.make_folder(folder, mode)
-    if system.exists(FACTORY + place):
-        system.fill_tree(FACTORY + place, folder)
     if not system.names(place):
         mounts.perform(system, mounts.MountStep(source=folder, target=place, flags=mounts.BIND))
-        return
-    work = f"{PLACE}/.overlay-{name}"
-    system.make_folder(work, 0o700)
-    data = f"lowerdir={place},upperdir={folder},workdir={work}"
-    mounts.perform(system, mounts.MountStep(source="overlay", target=place, kind="overlay", flags=_MOUNTED, data=data))
+    else:
+        work = f"{PLACE}/.overlay-{name}"
+        system.make_folder(work, 0o700)
+        data = f"lowerdir={place},upperdir={folder},workdir={work}"
+        step = mounts.MountStep(source="overlay", target=place, kind="overlay", flags=_MOUNTED, data=data)
+        mounts.perform(system, step)
+    if system.exists(FACTORY + place):  # last: on a full disk what is there has to be seen all the same
+        system.fill_tree(FACTORY + place, place)
 
 
 def unmount_order() -> tuple[str, ...]:

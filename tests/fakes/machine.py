@@ -80,6 +80,7 @@ def base(command_line: str, *, fail_at: int | None = None) -> FakeSystem:
         "/cmdline": command_line.encode(),
         "/sys/kernel/osrelease": KERNEL.encode() + b"\n",
         "/sys/kernel/panic_on_oops": b"0\n",
+        "/sys/kernel/pid_max": b"32768\n",
         "/sys/kernel/random/boot_id": b"0-1-2\n",
         "/sys/vm/min_free_kbytes": b"3944",
         "/sys/vm/lowmem_reserve_ratio": b"256\t256\t32\t0\t0",
@@ -90,6 +91,7 @@ def base(command_line: str, *, fail_at: int | None = None) -> FakeSystem:
         "/class/tty/console/active": b"tty0 ttyS0\n",
         "/class/block": None,
         "/bus/virtio/devices": None,
+        "/module/block/parameters/events_dfl_poll_msecs": b"0\n",
         "/kernel/mm/transparent_hugepage/enabled": b"[always] madvise never",
         "/fs/cgroup": None,
     }

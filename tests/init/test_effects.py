@@ -87,6 +87,7 @@ def test_a_container_waits_for_the_mount_below_its_volume() -> None:
     services = [Service(name=name, argv=(), is_container=True) for name in ("one", "two", "three")]
     after = [service.after for service in scripts.behind_mounts(wanted, services)]
     assert after == [("mount-0",), ("mount-1",), ()]
+    assert {one.restart_limit for one in scripts.mounts(wanted.mounts)} == {None}, "a file server is up later"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 
+from fakes.system import FakeSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,3 +104,9 @@ def test_no_module_is_loaded_twice_and_a_refusal_is_noted_once() -> None:
     assert loader.loaded == ["crc32c_intel", "low", "mid_one", "top"]
     assert devices.problems == ["module mid_one: No such device"]
     assert devices.loaded == ["crc32c_intel", "low", "top"]
+
+
+def test_a_card_of_the_mmc_bus_has_its_driver_though_no_file_names_it() -> None:
+    system = FakeSystem()
+    system.tree.fill({"/sys/bus/mmc/devices/mmc0:aaaa/type": b"SD\n", "/sys/bus/pci/devices/0000:00:00.0/class": b"0"})
+    assert Devices(INDEX).present(system) == ["mmc:block"]

@@ -189,6 +189,7 @@ def test_the_network_is_up_with_an_address_for_the_world() -> None:
     def address(index: int, text: str, **more: object) -> AddressState:
         return AddressState(index=index, address=text, **{"scope": "global", "tentative": False, **more})  # type: ignore[arg-type]
 
+    assert network.up((fake_link(2, "eth0", carrier=False),), (address(2, "10.0.2.15/24"),)) == {}, "no cable yet"
     found = network.up(
         links,
         (

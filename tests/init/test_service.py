@@ -305,6 +305,17 @@ def test_a_probe_that_hangs_is_killed_and_counts_as_a_miss():
     assert running.misses == 1, "its end is no second miss"
 
 
+def test_a_probe_that_can_not_be_started_is_no_miss():
+    """One container that uses up all processes would else have the healthy ones stopped, for good."""
+    running = started(probe=PROBE, is_container=True)
+    for now in range(6, 60, 6):
+        running, actions = drive(
+            running, life.Elapsed(timer=Timer.PROBE), life.NotSpawned(role=Role.PROBE, reason="no process"), now=now
+        )
+        assert (running.misses, running.health, running.state) == (0, Health.STARTING, State.RUNNING)
+        assert life.Arm(timer=Timer.PROBE, seconds=PROBE.interval) in actions
+
+
 def test_a_container_that_does_not_run_yet_misses_nothing_as_long_as_a_start_may_take():
     """Else a slow machine would start it again and again, and it would never come up."""
     running = started(probe=PROBE, is_container=True, start_timeout=90.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 
 from fakes import machine
@@ -171,3 +172,22 @@ def test_what_the_image_has_for_a_folder_of_state_is_there_after_a_boot() -> Non
     kept = {name: system.read(f"{state.PLACE}/{name}/from-image") for name, _, _ in state.FOLDERS}
     assert kept.pop("usr-local") == b"mine"
     assert set(kept.values()) == {b"image"}
+
+
+def test_a_disk_that_is_full_shows_what_it_has() -> None:
+    """What an image adds finds no room there; the configuration and the keys are needed all the same."""
+    system = FakeSystem()
+    tree = {f"/usr/share/factory{place}/from-image": b"image" for _, place, _ in state.FOLDERS}
+    kept = {f"{state.PLACE}/{name}/kept": b"mine" for name, _, _ in state.FOLDERS}
+    system.tree.fill({**tree, **kept, **{place: None for _, place, _ in state.FOLDERS}})
+
+    def full(source: str, target: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    system.fill_tree = full  # type: ignore[method-assign]
+    disk = state.StateMount(kind="ext4", device="/dev/vda9", fresh=False, problem=None)
+    problems = state.spread(system, disk)
+    assert len(problems) == len(state.FOLDERS)
+    assert all("No space left on device" in problem for problem in problems)
+    for _, place, _ in state.FOLDERS:
+        assert system.read(f"{place}/kept") == b"mine"
