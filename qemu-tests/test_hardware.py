@@ -123,12 +123,16 @@ def test_a_pc_without_serial_port_is_watched_by_its_chipset(
 ) -> None:
     """Its screen is the only console, so what is to be there is made of what the machine says of itself."""
     key = client.key("of-the-bare-pc")
-    config = f"#cloud-config\nhostname: bare\npassword: of-the-bare-pc\nssh_authorized_keys: ['{key.public}']\n"
+    word = tools.run("openssl", "passwd", "-6", "-salt", "saltsalt", "of-the-bare-pc").decode().strip()
+    config = f"#cloud-config\nhostname: bare\npassword: {word}\nssh_authorized_keys: ['{key.public}']\n"
     options = {"media": "disk", "config": config, "changed": BARE.change, "forwards": (22,)}
     with Machine(built(DEFAULT)["iso"], tools=tools, folder=tmp_path, **options) as machine:
         name = machine.wait(events.CONTAINER_HEALTHY)["name"]
-        status = Login(client=client, machine=machine, user="berth", key=key).json("berthctl status --json")
-        assert status["health"]["state"] == "healthy", "nobody waits for a log-in where no port is"
+        machine.wait(events.HEALTH_PASSED)
+        login = Login(client=client, machine=machine, user="berth", key=key)
+        status, services = login.json("berthctl status --json"), login.json("berthctl ps --json")["services"]
+        logins = {each["name"] for each in services if each["name"].startswith("getty-")}
+        assert logins == {"getty-tty0"}, "nobody waits for a log-in where no port is"
         assert (status["watchdog"]["identity"], status["watchdog"]["software"]) == ("iTCO_wdt", False)
         facts = {"Berth": f"{status['version']} ({status['class']})", "machine": "bare"}
         wait_until_shown(machine, page(facts, ()).splitlines()[1:])

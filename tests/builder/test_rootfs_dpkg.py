@@ -310,8 +310,8 @@ def test_names_of_one_file_are_names_of_one_file(reference, installed):
                 first = member.linkname.removeprefix("./")
                 theirs.setdefault(first, {first}).add(member.name.removeprefix("./"))
     ours: dict[str, set[str]] = {}
-    for node in reference.tree.entries:
-        if node.kind is Kind.HARDLINK:
+    for node in reference.tree.entries:  # equal copyright texts are one file here: stage `copyrights`
+        if node.kind is Kind.HARDLINK and not node.path.endswith("/copyright"):
             ours.setdefault(node.target, {node.target}).add(node.path)
     there = reference.tree.by_path()
     kept = [names for names in theirs.values() if all(name in there for name in names)]
