@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from init.formats import events, wayin
+from init.formats import wayin
 from init.formats.release import IMAGES_PATH, PROGRAM
 from init.pid1 import lifecycle, reset, scripts, state, written
 from init.pid1.boot import Stage
 from init.pid1.etcwriter import EtcWriter
 from init.pid1.sources import LAST_GOOD, LAST_GOOD_SHA256
 from init.pid1.sshd import KEY
-from init.pid1.supervisor import NETWORK
+from init.pid1.uplink import Uplink
 
 # Spelt so, type checkers take it for true, and `typing` isn't imported.
 TYPE_CHECKING = False
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from init.formats.service import Service
     from init.pid1.earlyresult import EarlyResult
     from init.pid1.events import Announcer
-    from init.pid1.links import LinkState
     from init.pid1.loop import Loop
     from init.pid1.perform import Performer
     from init.pid1.sshd import SshDoor
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 AGAIN = 2.0  # seconds until work that failed is tried again, doubling to the next
 AGAIN_MOST = 120.0
-NEWS_PAUSE = 0.1  # seconds between looks at the links: a container that starts changes a dozen things about them
 BAKED_LISTS = ("overlay-images/images.json", "overlay-layers/layers.json")
 
 
@@ -62,10 +60,7 @@ class Applier:
         self._early = early
         self.say = say
         self._etc = EtcWriter(system, self, early)
-        self._network_news: int | None = None
-        self._heard = False  # that links or addresses have changed since they were last looked at
-        self._cards: frozenset[int] = frozenset()
-        self.up: dict[str, tuple[str, ...]] = {}
+        self.uplink = Uplink(system, loop, self, performer, announcer)
         self.consoles: tuple[str, ...] = ()
         self._problems: dict[str, str] = {}
         self._numbers: dict[str, int] = {}  # of every container that there was in this boot
@@ -84,7 +79,7 @@ class Applier:
         except Exception as error:
             self.problem(f"{what}: {_words(error)}", about=what)
             return False
-        self._solved(what)
+        self.solved(what)
         return True
 
     def insist(self, what: str, act: Callable[[], object], pause: float = AGAIN) -> None:
@@ -99,7 +94,8 @@ class Applier:
         self._problems[about or text] = text
         self._loop.soon("change", self.on_change)
 
-    def _solved(self, about: str) -> None:
+    def solved(self, about: str) -> None:
+        """Forget a sentence that is no longer true."""
         if self._problems.pop(about, None) is not None:
             self._loop.soon("change", self.on_change)
 
@@ -108,7 +104,7 @@ class Applier:
         if text:
             self.problem(text, about)
         else:
-            self._solved(about)
+            self.solved(about)
 
     def perform(self, stage: Stage, machine: Machine) -> None:
         """Do a stage's work."""
@@ -122,7 +118,7 @@ class Applier:
             case Stage.FILES:
                 self._write_files(machine, deferred=False)
             case Stage.NETWORK:
-                self.insist("network", lambda: self._network(machine))
+                self.insist("network", lambda: self.uplink.bring_up(machine))
             case Stage.SERVICES:
                 self._services(machine)
             case Stage.SEED | Stage.CONFIG | Stage.SETTLED:
@@ -197,65 +193,6 @@ class Applier:
         self._system.make_folder(LAST_GOOD, 0o700)
         self._system.replace(f"{LAST_GOOD}/user-data", decode_base64(document), 0o600)
         self._system.replace(LAST_GOOD_SHA256, f"{sha256}\n".encode(), 0o600)
-
-    # --- network -----------------------------------------------------------------------------------------
-
-    def _network(self, machine: Machine) -> None:
-        from init.pid1 import linknames, network  # noqa: PLC0415 - the initramfs can do without them
-
-        if self._network_news is None:
-            news = self._system.open_network_news()
-            self._network_news = news
-            self._loop.watch(news, "network", lambda: self._on_network_news(machine, news))
-        links = self._system.links()
-        self._cards = hardware(links)
-        plan = network.plan(machine.network, links, linknames.read(self._system, links))
-        for problem in (*plan.missing, *network.apply(self._system, plan.actions)):
-            self.problem(problem)
-        # When the containers of the same turn are started: they need not wait for an address, and it takes longer.
-        self._loop.soon("network", lambda: self.insist("DHCP", lambda: self._performer.load(plan.services)))
-        self._look_at_addresses(self._system.links())
-
-    def _on_network_news(self, machine: Machine, news: int) -> None:
-        """Links or addresses changed. What came is all read: only that something came matters."""
-        try:
-            for _ in range(64):
-                if not self._system.read_from(news, 1 << 16):
-                    break
-        except BlockingIOError:
-            pass
-        except OSError as error:  # ENOBUFS: some news were lost; that there were some is enough
-            self.say(f"network news: {error}")
-        self._heard = True
-        if not self._loop.armed("network news"):
-            self._look_at_links(machine)
-
-    def _look_at_links(self, machine: Machine, pause: float = NEWS_PAUSE) -> None:
-        """See what has changed, and again after a pause: where something changed within it, or this failed."""
-        if not self._heard:
-            return
-        self._heard = not self.attempt("links and addresses", lambda: self._see_links(machine))
-        again = min(pause * 2, AGAIN_MOST) if self._heard else NEWS_PAUSE
-        self._loop.after("network news", again, lambda: self._look_at_links(machine, again))
-
-    def _see_links(self, machine: Machine) -> None:
-        links = self._system.links()
-        if hardware(links) - self._cards:  # a card came late: USB, hot plug
-            self.insist("network", lambda: self._network(machine))
-        else:
-            self._look_at_addresses(links)
-
-    def _look_at_addresses(self, links: tuple[LinkState, ...]) -> None:
-        from init.pid1 import network  # noqa: PLC0415 - the same
-
-        up = network.up(links, self._system.addresses())
-        for name, addresses in up.items():
-            if self.up.get(name) != addresses:
-                self._announcer.emit(events.NETWORK_UP, interface=name, addresses=list(addresses))
-        first = bool(up) and not self.up
-        self.up = up
-        if first:
-            self._performer.reach(NETWORK)
 
     # --- services ----------------------------------------------------------------------------------------
 
@@ -385,11 +322,6 @@ def sysctl_path(key: str) -> str:
     if ".." in parts or "" in parts:
         raise ValueError(f"{key} is no sysctl")
     return "/proc/sys/" + "/".join(parts)
-
-
-def hardware(links: tuple[LinkState, ...]) -> frozenset[int]:
-    """Return the numbers of the network cards. Not their MACs: a bond changes those."""
-    return frozenset(link.index for link in links if not link.kind and not link.loopback)
 
 
 def _words(error: Exception) -> str:

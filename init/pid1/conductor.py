@@ -380,7 +380,7 @@ class Conductor:
         if now != self._look:
             self._look = now
             self._gate(now)
-        if supervisor.is_up(services) and self.applier.up:
+        if supervisor.is_up(services) and self.applier.uplink.up:
             self._finally()
         self.last_word.look()
 

@@ -18,6 +18,8 @@ STATIC = f"{SERVERS}/00-static"
 RESOLV_CONF = "/etc/resolv.conf"
 FOLDERS = (SERVERS, "/run/dhcpcd", "/var/lib/dhcpcd")
 
+SERVICE = "dhcpcd"
+
 HARDWARE = ("eth*", "en*", "usb*", "wwan*")
 """What the kernel calls cards; one that is put in later is served as well."""
 
@@ -57,12 +59,25 @@ BOUND|RENEW|REBIND|REBOOT|TIMEOUT|INFORM|STATIC)
     put "$interface.4" "$new_domain_name_servers" "${new_domain_search:-$new_domain_name}" ;;
 BOUND6|RENEW6|REBIND6|REBOOT6|INFORM6)
     put "$interface.6" "$new_dhcp6_name_servers" "$new_dhcp6_domain_search" ;;
+ROUTERADVERT) # every router's, each with up to four lists of servers and of search domains, as far as they live
+    servers="" search="" router=1
+    while eval "acquired=\$nd${router}_acquired now=\$nd${router}_now" && [ -n "$acquired" ]; do
+        age=$((${now:-$acquired} - acquired))
+        for number in 1 2 3 4; do
+            eval "server=\$nd${router}_rdnss${number}_servers life=\$nd${router}_rdnss${number}_lifetime"
+            [ "${life:-0}" -le "$age" ] || servers="$servers $server"
+            eval "domain=\$nd${router}_dnssl${number}_search life=\$nd${router}_dnssl${number}_lifetime"
+            [ "${life:-0}" -le "$age" ] || search="$search $domain"
+        done
+        router=$((router + 1))
+    done
+    put "$interface.ra" "$servers" "${search# }" ;;
 EXPIRE|NAK|RELEASE|FAIL)
     busybox rm -f "$folder/$interface.4" ;;
 EXPIRE6|RELEASE6|STOP6)
     busybox rm -f "$folder/$interface.6" ;;
 STOP|STOPPED|DEPARTED|NOCARRIER)
-    busybox rm -f "$folder/$interface.4" "$folder/$interface.6" ;;
+    busybox rm -f "$folder/$interface.4" "$folder/$interface.6" "$folder/$interface.ra" ;;
 *)
     exit 0 ;;
 esac
@@ -106,6 +121,14 @@ def configuration(clients: Iterable[Client], *, hardware: bool, never: Iterable[
     return text
 
 
+def leases(clients: Iterable[Client], *, hardware: bool) -> tuple[str, ...]:
+    """Return how the hook's files end that come with name servers: a lease's by DHCPv4, where that is asked for."""
+    clients = tuple(clients)
+    if hardware or any(client.dhcp4 for client in clients):
+        return (".4",)
+    return (".6", ".ra") if clients else ()
+
+
 def resolv_conf(servers: Iterable[str], search: Iterable[str]) -> str:
     """Return resolv.conf's lines for servers and search domains, each once."""
     text = "".join(f"nameserver {server}\n" for server in dict.fromkeys(servers))
@@ -115,4 +138,4 @@ def resolv_conf(servers: Iterable[str], search: Iterable[str]) -> str:
 
 def service() -> Service:
     """Return the service: one process for all links, in the foreground."""
-    return Service(name="dhcpcd", argv=("/usr/sbin/dhcpcd", "-B", "-f", CONFIGURATION, "-c", HOOK))
+    return Service(name=SERVICE, argv=("/usr/sbin/dhcpcd", "-B", "-f", CONFIGURATION, "-c", HOOK))

@@ -105,11 +105,15 @@ Action = AlternativeName | Rename | MakeLink | SetLink | GiveAddress | AddRoute 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What to do, in order; the services that go with it; and a sentence for each thing that can't be done."""
+    """What to do, in order; the services that go with it; and a sentence for each thing that can't be done.
+
+    `leases` says how the names of the files end of which one tells that a network has said what its name servers are.
+    """
 
     actions: tuple[Action, ...]
     services: tuple[Service, ...]
     missing: tuple[str, ...]
+    leases: tuple[str, ...]
 
 
 def plan(network: Network, links: tuple[LinkState, ...], names: Mapping[str, tuple[str, ...]]) -> Plan:
@@ -146,7 +150,8 @@ def plan(network: Network, links: tuple[LinkState, ...], names: Mapping[str, tup
             WriteText(path=dhcp.HOOK, text=dhcp.HOOK_TEXT, mode=0o755),
         ]
         services = (dhcp.service(),)
-    return Plan(actions=tuple(actions), services=services, missing=tuple(missing))
+    leases = dhcp.leases(clients, hardware=network.default_dhcp)
+    return Plan(actions=tuple(actions), services=services, missing=tuple(missing), leases=leases)
 
 
 def _match(

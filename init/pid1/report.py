@@ -246,7 +246,7 @@ class Reporter:
             versions=of.returned.versions,
             last_return=of.returned.last,
             free=free,
-            addresses=of.applier.up,
+            addresses=of.applier.uplink.up,
             memory=answers.read_memory(self._text("/proc/meminfo")),
             now=of.system.now(),
         )
@@ -300,7 +300,7 @@ class Reporter:
         facts = {
             "Berth": f"{release.version} ({release.machine_class}{kind})" if release else "",
             "machine": of.boot.in_force.machine.hostname,
-            "network": "  ".join(f"{name} {' '.join(values)}" for name, values in of.applier.up.items()),
+            "network": "  ".join(f"{name} {' '.join(values)}" for name, values in of.applier.uplink.up.items()),
             "config": of.boot.in_force.source,
             "state": "in memory, lost at power-off" if of.early.state.kind != "ext4" else "",
         }

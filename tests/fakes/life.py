@@ -15,7 +15,7 @@ from fakes.tree import Link
 from init.formats import machine as formats
 from init.formats.machine import Command, Container, Health, Machine, User
 from init.formats.release import DEFAULT_MACHINE_PATH
-from init.pid1 import halves
+from init.pid1 import dhcp, halves
 from init.pid1.control import PATH
 from init.pid1.events import Announcer
 from init.pid1.system import Spawn
@@ -42,6 +42,7 @@ def gets_an_address(system: RunningSystem, spawn: Spawn) -> None:
     def act() -> None:
         system.addressed.append(("eth0", "10.0.2.15/24"))
         system.readable.update(number for number, what in system._descriptors.items() if what == "network")
+        system.later(0.1, lambda: system.tree.put(f"{dhcp.SERVERS}/eth0.4", b"nameserver 10.0.2.3\n"))  # by its hook
 
     system.later(0.5, act)
 

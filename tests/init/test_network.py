@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from init.formats import netlinkattributes as attributes
 from init.formats.machine import Link, Network, Route
-from init.pid1 import apply, dhcp, linknames, network
+from init.pid1 import dhcp, linknames, network, uplink
 from init.pid1.linkparameters import texts
 from init.pid1.links import AddressState
 
@@ -148,7 +148,7 @@ def test_a_card_that_comes_late_leaves_a_bond_as_it_is() -> None:
     assert not [action for action in again.actions if isinstance(action, network.MakeLink | network.Rename)]
     assert not [action for action in again.actions if getattr(action, "path", "").startswith("/sys/class/net")]
     assert not [action for action in again.actions if getattr(action, "up", None) is False]
-    before, after = apply.hardware(tuple(system.interfaces)), apply.hardware(now)
+    before, after = uplink.hardware(tuple(system.interfaces)), uplink.hardware(now)
     assert len(after - before) == 1, "and only the new one is new"
 
 
@@ -267,6 +267,14 @@ def test_the_hook_puts_resolv_conf_together_and_takes_away_what_is_gone(tmp_path
         "nameserver 192.0.2.53\nnameserver 10.0.2.3\nsearch example.org lan\n"
     )
     assert "nameserver 2001:db8::53\n" in call(reason="BOUND6", interface="eth0", new_dhcp6_name_servers="2001:db8::53")
+    router = {"nd1_acquired": "100", "nd1_now": "130", "nd1_rdnss1_lifetime": "600", "nd1_rdnss1_servers": "fd00::1"}
+    router |= {"nd1_rdnss2_lifetime": "20", "nd1_rdnss2_servers": "fd00::2", "nd2_acquired": "130", "nd2_now": "130"}
+    router |= {"nd2_rdnss1_lifetime": "0", "nd2_rdnss1_servers": "fd00::3", "nd2_rdnss2_lifetime": "4294967295"}
+    router |= {"nd2_rdnss2_servers": "fd00::4", "nd1_dnssl1_lifetime": "600", "nd1_dnssl1_search": "six.example"}
+    assert call(reason="ROUTERADVERT", interface="eth0", **router) == (
+        "nameserver 192.0.2.53\nnameserver 10.0.2.3\nnameserver 2001:db8::53\nnameserver fd00::1\nnameserver fd00::4\n"
+        "search example.org lan six.example\n"
+    ), "what has outlived its time is none"
     assert call(reason="STOPPED", interface="eth0") == "nameserver 192.0.2.53\nsearch example.org\n"
     assert call(reason="PREINIT", interface="eth0") == "nameserver 192.0.2.53\nsearch example.org\n"
 

@@ -181,7 +181,7 @@ def test_the_status_page_says_that_an_image_is_for_virtual_machines_alone(kernel
     whole = SimpleNamespace(
         early=SimpleNamespace(release=release, state=SimpleNamespace(kind="ext4")),
         boot=SimpleNamespace(in_force=SimpleNamespace(machine=Machine(), source="recipe")),
-        applier=SimpleNamespace(up={}, attempt=None),
+        applier=SimpleNamespace(uplink=SimpleNamespace(up={}), attempt=None),
         performer=SimpleNamespace(supervisor=SimpleNamespace(services={})),
         system=None, loop=None, record=None,
     )  # fmt: skip
