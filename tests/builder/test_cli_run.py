@@ -256,5 +256,5 @@ def test_without_a_whole_terminal_a_run_has_an_end(missing: int | None) -> None:
 
 def test_make_run_leaves_the_rule_to_berth() -> None:
     done = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "run  --unattended container.healthy podman" in done.stdout
+    assert "run  --unattended container.healthy 'podman'" in done.stdout
     assert "-t 1" not in done.stdout
