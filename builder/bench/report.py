@@ -145,8 +145,8 @@ def _builds(figures: Sequence[Figures]) -> list[str]:
         )
     head = ("recipe, kernel", "nothing cached", "packages cached", "one package more", "unchanged: s", "peak, MiB")
     return [
-        "Builds: seconds, seconds of processor; the peak is the largest process's. With nothing cached all packages",
-        "come from a mirror on the same computer; else nothing is downloaded",
+        "Builds: seconds, seconds of processor; the peak is that of all processes together. With nothing cached all",
+        "packages come from a mirror on the same computer; else nothing is downloaded",
         "",
         *table(head, rows),
     ]

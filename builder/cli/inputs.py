@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FetchError, InputError, LockError, LockStale, OfflineError, Place
+from builder.errors import BerthError, FetchError, InputError, LockError, LockStale, OfflineError, Place
 from builder.fetch.http import Client
 from builder.fetch.mirrors import Mirrors, find_mirrors
 from builder.fetch.packages import FilesGone, missing_packages, offline_error
@@ -178,6 +178,8 @@ def _all_that_is_gone(tools: FilesGone, recipe: Recipe, context: Context, networ
         ready_lock(recipe, None, context, network)
     except FilesGone as own:
         return tools.and_also(own)
+    except BerthError:
+        pass  # told when the tools' lock is right
     return tools
 
 

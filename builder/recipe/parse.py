@@ -25,6 +25,7 @@ from init.formats.offer import NAME
 
 SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
 _LONGEST_CHAIN = 8
+_TITLE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | None = None) -> Recipe:
@@ -40,7 +41,7 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
     for assignment in sets:
         over = tree(assignment)
         node = _merge_recipes(node, over, concatenate=False)
-    _check_name(path, report)
+    _check_name(path, node, report)
     fields = RECIPE.read(node, "", report)
     if fields is INVALID:
         raise RecipeErrors(report.all())
@@ -68,9 +69,11 @@ def load(name_or_path: str | Path, sets: Sequence[str] = (), *, recipes: Path | 
     )
 
 
-def _check_name(path: Path, report: Report) -> None:
-    """A recipe's name is its file's. It is part of the artifacts' names, of GRUB's title and of the machine class."""
-    if not re.fullmatch(NAME, f"{path.stem}-amd64"):
+def _check_name(path: Path, node: Node, report: Report) -> None:
+    """A recipe's name is its file's: part of artifacts' names, of GRUB's title and, without `class`, of the class."""
+    build = node.get("build") if isinstance(node, Mapping) else None
+    has_class = isinstance(build, Mapping) and build.get("class") is not None
+    if not re.fullmatch(_TITLE if has_class else NAME, f"{path.stem}-amd64"):
         report.error(
             NodePlace(str(path)), "", f"`{path.stem}` can't be a recipe's name", code="value",
             hint="rename the file: small letters, digits, `.`, `_` and `-`, at most 58",
@@ -109,9 +112,7 @@ def _is_path(text: str) -> bool:
 
 def _near(name: str, folders: Sequence[Path]) -> str:
     """Return the cure of a recipe's name that is none."""
-    found = (each for folder in folders if folder.is_dir() for each in folder.glob("*.yaml"))
-    # What Berth ships without a lock is there to be extended.
-    known = sorted({each.stem for each in found if each.parent != SHIPPED or each.with_suffix(".lock").is_file()})
+    known = sorted({each.stem for folder in folders if folder.is_dir() for each in folder.glob("*.yaml")})
     there = f"there are: {', '.join(known) or 'none'}"
     close = difflib.get_close_matches(name, known, n=1)
     return f"{close[0]} ({there})" if close else there

@@ -89,7 +89,9 @@ _COMMON = {
     "dhcp-identifier": Key(ignored="the MAC address identifies it"),
     "ipv6-privacy": Key(ignored="a server keeps its address"),
     "link-local": Key(ignored="IPv6 has link-local addresses, IPv4 none"),
-    "ignore-carrier": Key(ignored="an interface is set up with or without a cable"),
+    "ignore-carrier": Key(
+        ignored="an interface is set up with or without a cable; what waits for the network waits for a link"
+    ),
     "activation-mode": Key(ignored="all interfaces come up"),
     "routing-policy": Key(ignored="routes are of the main table"),
     "optional-addresses": Key(ignored="write `optional`"),

@@ -122,7 +122,7 @@ def configuration(clients: Iterable[Client], *, hardware: bool, never: Iterable[
 
 
 def leases(clients: Iterable[Client], *, hardware: bool) -> tuple[str, ...]:
-    """Return how the hook's files end that come with name servers: a lease's by DHCPv4, where that is asked for."""
+    """Return how the hook's files end that tell that a network has said all: a lease's by DHCPv4, where it is asked."""
     clients = tuple(clients)
     if hardware or any(client.dhcp4 for client in clients):
         return (".4",)

@@ -185,7 +185,8 @@ def _fits(link: Link, state: LinkState, others: tuple[str, ...]) -> bool:
         return (state.permanent or state.mac).lower() == link.match_mac.lower()
     everything = (state.name, *state.alternative_names, *others)
     if link.match_name is not None:
-        return any(matches(link.match_name, name) for name in everything)
+        mine = link.rename and state.name == link.name  # it was found and renamed before
+        return mine or any(matches(link.match_name, name) for name in everything)
     return link.name in everything
 
 

@@ -166,7 +166,7 @@ def _exited(running: Running, event: Exited, now: float) -> Outcome:
             return running, [FindMain(path=service.pid_file)]
         if service.readiness is Readiness.EXIT:
             after, actions = starting.become_ready(running)
-            return replace(after, state=State.DONE), [*actions, *_quiet()]
+            return replace(after, state=State.DONE, attempt=0), [*actions, *_quiet()]
     return _main_ended(running, now)
 
 
@@ -175,7 +175,7 @@ def _main_ended(running: Running, now: float) -> Outcome:
     actions: list[Action] = []
     if running.service.is_container:
         actions.append(Emit(event=events.CONTAINER_EXITED, status=running.status))
-    if now - running.started >= STABLE:
+    if now - running.started >= STABLE and running.service.readiness is not Readiness.EXIT:  # that one hung, and failed
         running = replace(running, attempt=0)
     if running.state is State.KILLING:
         if not running.empty:
@@ -249,7 +249,8 @@ def _stop(running: Running, following: Next) -> Outcome:
 def _clean(running: Running) -> Outcome:
     """The cgroup is empty: run the cleanup commands."""
     running = replace(running, main=None, task=None, stopper=None, empty=False)
-    if not running.service.cleanup:
+    undone = running.service.readiness is Readiness.EXIT and running.status != 0
+    if not running.service.cleanup or undone:  # what was never done is not undone: it may be somebody else's by now
         return _ended(running)
     actions: list[Action] = [*_quiet(), Arm(timer=Timer.STEP, seconds=CLEANUP_BOUND)]
     actions.append(Run(role=Role.CLEANUP, argv=running.service.cleanup[0]))

@@ -5,6 +5,7 @@
 | first and last MiB are zero     | grown to the disk's end, ext4 made, mounted                             |
 | marked: ext4 was being made     | made anew: the power went before anything was kept there                |
 | mounts as ext4                  | used                                                                    |
+| ext4 that met errors before     | `e2fsck -p` first; used, and degraded where that can't mend it          |
 | mounts after `e2fsck -p`        | used                                                                    |
 | ours by its torn superblock     | mended by `e2fsck -y` from the superblock's copies, used                |
 | anything else                   | never written to: memory, and the machine is degraded                   |

@@ -133,14 +133,16 @@ class Uplink:
             self._loop.after("lease", LEASE_PAUSE, lambda: self._await_lease(since))
 
     def _has_lease(self) -> bool:
-        """Tell whether a client has written down which name servers it was given, or there is none to wait for."""
+        """Tell whether name servers are known, or a lease has come that brought none, or there is none to wait for."""
         from init.pid1 import dhcp  # noqa: PLC0415 - the same
 
         try:
             names = self._system.names(dhcp.SERVERS)
         except OSError:
             return True
-        return not self._leases or any(name.endswith(self._leases) for name in names)
+        if not self._leases or any(name.endswith(self._leases) for name in names):
+            return True
+        return any("nameserver" in self._text(f"{dhcp.SERVERS}/{name}") for name in names)
 
 
 def hardware(links: tuple[LinkState, ...]) -> frozenset[int]:

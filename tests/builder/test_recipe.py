@@ -81,6 +81,13 @@ def test_a_name_that_no_machine_class_can_have_is_refused(tmp_path: Path, name: 
     load(path.rename(tmp_path / f"{'a' * 58}.yaml"))
 
 
+def test_a_class_of_its_own_leaves_a_recipe_more_names(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + "  class: edge\n").rename(tmp_path / "Edge.yaml")
+    assert load(path).name == "Edge"
+    with pytest.raises(RecipeErrors, match="can't be a recipe's name"):
+        load(path.rename(tmp_path / "größe.yaml"))
+
+
 @pytest.mark.parametrize("name", ["Edge", "box-", "a" * 65])
 def test_a_class_that_can_not_be_updated_is_refused(tmp_path: Path, name: str) -> None:
     assert wrong(tmp_path, HEAD + f"  class: {name}\n") == [(4, 10, "build.class")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -365,9 +366,21 @@ def test_a_controller_that_looks_at_its_disks_for_half_a_minute_has_that_time() 
     assert "no root yet, and the disk that booted is not here: 90 s for it" in system.said.decode()
 
 
+BLOCK = {"SUBSYSTEM": "block", "DEVNAME": "sda"}
+
+
 def test_a_disc_that_spins_up_is_asked_for_again() -> None:
     """The drive says that it holds none; that one has come is news that the kernel gives once it was told to ask."""
     system = machine.from_iso(at=4.0)
+    act, change = system.read_blocks, Uevent(action="change", path="/devices/sda", variables=BLOCK)
+
+    def read_blocks(path: str, offset: int, size: int) -> bytes:
+        if path == "/dev/sda" and system.seconds < 9.0:
+            raise OSError(errno.ENOMEDIUM, "No medium found")
+        return act(path, offset, size)
+
+    system.read_blocks = read_blocks  # type: ignore[method-assign]
+    system.news.append((9.0, lambda machine_: change))
     assert boot(system).outcome == "root"
     assert system.tree.nodes["/sys/module/block/parameters/events_dfl_poll_msecs"] == b"2000"
 

@@ -96,6 +96,18 @@ def test_a_card_is_found_by_mac_pattern_or_path_name_the_surest_first() -> None:
     assert by_name(system)["bymac"].mac == "52:54:00:00:00:02"
 
 
+def test_a_card_that_was_renamed_is_found_again() -> None:
+    """The network is planned anew when a card comes late; by then the first one has another name."""
+    wanted = Network(default_dhcp=False, links=(Link(name="uplink", match_name="eth0", rename=True, dhcp4=True),))
+    system, made = carried_out(wanted)
+    assert made.missing == ()
+    assert "interface uplink" in text(system, dhcp.CONFIGURATION)
+    again = network.plan(wanted, (*system.interfaces, LATE), {})
+    assert again.missing == ()
+    assert network.apply(system, again.actions) == ()
+    assert "interface uplink" in text(system, dhcp.CONFIGURATION)
+
+
 def test_what_is_missing_is_named_with_what_is_there() -> None:
     wanted = Network(links=(Link(name="ens9", dhcp4=True), Link(name="ens10", dhcp4=True, optional=True)))
     (sentence,) = network.plan(wanted, CARDS, NAMES).missing

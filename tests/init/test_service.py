@@ -13,7 +13,7 @@ from init.formats import events
 from init.formats.exitstatus import NOT_YET
 from init.formats.service import Probe, Readiness, Restart, Service
 from init.pid1 import lifecycle as life
-from init.pid1 import service
+from init.pid1 import service, supervisor
 from init.pid1.lifecycle import Health, Next, Role, Running, State, Timer
 
 PROBE = Probe(argv=("/probe",), interval=5.0, timeout=2.0, retries=3, start_period=0.0)
@@ -162,6 +162,39 @@ def test_readiness_exit_is_done_and_stays_ready():
         life.Exited(role=Role.MAIN, pid=1, status=0),
     )
     assert (running.state, running.ready) == (State.DONE, True)
+
+
+MOUNT = {"readiness": Readiness.EXIT, "restart": Restart.ON_FAILURE, "cleanup": (("/bin/umount", "/data"),)}
+
+
+def fails(running: Running, now: float, after: float) -> tuple[Running, list]:
+    return drive(
+        drive(running, life.Exited(role=Role.MAIN, pid=1, status=32), now=now + after)[0], life.GroupEmpty(),
+        now=now + after,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hangs", [0.1, 90.0])
+def test_a_mount_is_tried_until_it_is_there_ever_more_slowly_and_is_well_then(hangs):
+    """What hangs until it is killed has not lasted: it is told like what fails at once."""
+    running, waits = Running(service=make(**MOUNT)), []
+    running, _ = drive(running, life.Start(), life.Spawned(role=Role.MAIN, pid=1))
+    for number in range(12):
+        running, actions = fails(running, 200.0 * number, hangs)
+        assert not [action for action in actions_of(life.Run, actions) if action.role is Role.CLEANUP], (
+            "nothing to undo"
+        )
+        waits += [action.seconds for action in actions_of(life.Arm, actions) if action.timer is Timer.BACKOFF]
+        now = 200.0 * (number + 1)
+        running, _ = drive(running, life.Elapsed(timer=Timer.BACKOFF), life.Spawned(role=Role.MAIN, pid=1), now=now)
+    assert waits == sorted(waits)
+    assert len(waits) == 12
+    assert supervisor.wrong(supervisor.Supervisor(services={"web": running}))
+    running, _ = drive(running, life.Exited(role=Role.MAIN, pid=1, status=0), now=2401.0)
+    assert running.state is State.DONE
+    assert supervisor.wrong(supervisor.Supervisor(services={"web": running})) == {}
+    running, actions = drive(running, life.Stop(), life.GroupEmpty(), now=2500.0)
+    assert life.Run(role=Role.CLEANUP, argv=("/bin/umount", "/data")) in actions, "at the end it is unmounted"
 
 
 def test_readiness_notify_waits_for_the_datagram():

@@ -56,6 +56,17 @@ def test_an_address_by_router_advertisement_is_no_network_yet(lease: float | Non
     assert asked + expected <= reached < asked + expected + 2 * uplink.LEASE_PAUSE
 
 
+@pytest.mark.parametrize("text", [b"nameserver fd00::53\n", b"search example.org\n"])
+def test_name_servers_of_a_router_are_enough(text: bytes) -> None:
+    """A network may have no DHCPv4 at all."""
+    watched = Watched(address="2001:db8::15/64", lease=None)
+    watched.system.at(12.0, lambda: watched.system.tree.put(f"{dhcp.SERVERS}/eth0.ra", text))
+    watched.run()
+    (asked,), (reached,) = watched.when["dhcpcd"], watched.when["chronyd"]
+    assert asked + 0.5 + uplink.LEASE_BOUND > 12.0
+    assert (reached < 12.0 + 2 * uplink.LEASE_PAUSE) is (b"nameserver" in text)
+
+
 def test_a_static_network_waits_for_no_lease() -> None:
     static = Link(name="eth0", addresses=("192.0.2.7/24",))
     configured = replace(life.CONFIGURED, network=Network(default_dhcp=False, links=(static,)))
