@@ -76,7 +76,7 @@ class Workshop:
         recipe = replace(self._order.recipe, build=replace(build, cmdline=(*build.cmdline, *cmdline)))
         order = replace(self._order, recipe=recipe)
         release = replace(release_of(order.recipe, order.lock, "", self._unpacked.kernel_version), version=version)
-        baked = bake(order.recipe, order.lock, order.store, order.tools, order.progress)
+        baked = bake(order.recipe, order.lock, order.store, order.progress)
         tree = root_tree(order, self._unpacked, release, baked)[0].by_path()
         if without:
             gone = [path for path in tree if path.endswith(without)]
