@@ -149,7 +149,7 @@ def ready(recipe: Recipe, context: Context, network: Network) -> tuple[Tools, Lo
         raise _all_that_lacks(recipe, context, network) from error
     except FilesGone as error:
         raise _all_that_is_gone(error, recipe, context, network) from error
-    return tree, ready_lock(recipe, tree, context, network)
+    return tree, _own(recipe, tree, context, network)
 
 
 def _as_asked(recipe: Recipe, network: Network) -> Asked:
@@ -175,7 +175,7 @@ def _all_that_lacks(recipe: Recipe, context: Context, network: Network) -> Offli
 
 def _all_that_is_gone(tools: FilesGone, recipe: Recipe, context: Context, network: Network) -> LockStale:
     try:
-        ready_lock(recipe, None, context, network)
+        _own(recipe, None, context, network)
     except FilesGone as own:
         return tools.and_also(own)
     except BerthError:
@@ -224,14 +224,16 @@ def sound_tools(context: Context, network: Network) -> Tools:
     return working_tools(context, network)
 
 
-def ready_lock(recipe: Recipe, tools: Tools | None, context: Context, network: Network) -> Lock:
-    """Return the recipe's lock with every package that a build of it needs in the store.
+def ready_lock(recipe: Recipe, tools: Tools, context: Context, network: Network) -> Lock:
+    """Return the recipe's lock with every package that a build of it needs in the store."""
+    require_fit(recipe, locked(_as_asked(recipe, network)))
+    return _own(recipe, tools, context, network)
 
-    Healing solves by a program of `tools`; without them (None) by Python's own solver.
-    """
+
+def _own(recipe: Recipe, tools: Tools | None, context: Context, network: Network) -> Lock:
+    """Do the same for a lock that is known to fit. `tools` are for healing, and None where that is not allowed."""
     build = recipe.build
     asked = _as_asked(recipe, network)
-    require_fit(recipe, locked(asked))
     return ensure_packages(
         asked.lock, open_source(context, network), asked=asked,
         select=lambda lock: for_build(lock, build.kernel),

@@ -153,7 +153,8 @@ class Applier:
         except OSError:
             return b""
 
-    def _text(self, path: str) -> str:
+    def text(self, path: str) -> str:
+        """Return a file's text; empty where it can't be read."""
         return self._bytes(path).decode("utf-8", "replace")
 
     # --- kernel and files --------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class Applier:
 
     def condition(self) -> str:
         """Return the status with which the condition's command ended, as text; empty where that isn't known."""
-        return self._text(scripts.CONDITION_STATUS).strip()
+        return self.text(scripts.CONDITION_STATUS).strip()
 
     def _without_network(self) -> None:
         """A machine that has no network runs the commands all the same: they may be what brings one."""

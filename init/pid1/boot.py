@@ -33,9 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SEED_BOUND = (
-    90.0  # a port with classic spanning tree is deaf for 30 s, and a client that it does not hear asks at 28 and 60
-)
+SEED_BOUND = 90.0  # a port with classic spanning tree is deaf for 30 s: who is not heard asks again at 28 and 60
 FETCH_BOUND = 15.0  # more for the config child where it asks the network
 CONFIG_BOUND = 30.0  # an emulated machine on a busy host took 13 s; a config that is lost is worse than a wait
 BOOTCMD_BOUND = 120.0

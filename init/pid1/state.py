@@ -216,12 +216,16 @@ def _is_ours(first: bytes) -> bool:
 
     What lies behind another file system may be the remains of an older one, which mending would bring back.
     """
-    return first[1024 + 0x38 : 1024 + 0x3A] == b"\x53\xef" and first[1024 + 0x78 :].startswith(_LABEL)
+    return _is_ext4(first) and first[1024 + 0x78 :].startswith(_LABEL)
 
 
 def _had_errors(first: bytes) -> bool:
     """Tell by the superblock's `s_state` whether the kernel found ext4 damaged: it mounts it all the same, as it is."""
-    return first[1024 + 0x38 : 1024 + 0x3A] == b"\x53\xef" and bool(first[1024 + 0x3A] & _ERROR_FS)
+    return _is_ext4(first) and bool(first[1024 + 0x3A] & _ERROR_FS)
+
+
+def _is_ext4(first: bytes) -> bool:
+    return first[1024 + 0x38 : 1024 + 0x3A] == b"\x53\xef"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

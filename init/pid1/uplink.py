@@ -58,9 +58,9 @@ class Uplink:
         self._cards = hardware(links)
         plan = network.plan(machine.network, links, linknames.read(self._system, links))
         self._leases = plan.leases
-        before = self._text(dhcp.CONFIGURATION)
+        before = self._applier.text(dhcp.CONFIGURATION)
         self._tell((*plan.missing, *network.apply(self._system, plan.actions)))
-        changed = before not in ("", self._text(dhcp.CONFIGURATION))
+        changed = before not in ("", self._applier.text(dhcp.CONFIGURATION))
 
         def serve() -> None:
             self._performer.load(plan.services)
@@ -78,12 +78,6 @@ class Uplink:
         self._missing = frozenset(problems)
         for text in problems:
             self._applier.problem(text)
-
-    def _text(self, path: str) -> str:
-        try:
-            return self._system.read(path).decode("utf-8", "replace")
-        except OSError:
-            return ""
 
     def _on_news(self, machine: Machine, news: int) -> None:
         """Links or addresses changed. What came is all read: only that something came matters."""
@@ -142,7 +136,7 @@ class Uplink:
             return True
         if not self._leases or any(name.endswith(self._leases) for name in names):
             return True
-        return any("nameserver" in self._text(f"{dhcp.SERVERS}/{name}") for name in names)
+        return any("nameserver" in self._applier.text(f"{dhcp.SERVERS}/{name}") for name in names)
 
 
 def hardware(links: tuple[LinkState, ...]) -> frozenset[int]:
