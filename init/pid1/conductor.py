@@ -380,14 +380,17 @@ class Conductor:
         if now != self._look:
             self._look = now
             self._gate(now)
-        if supervisor.is_up(services) and self.applier.uplink.up:
+        if self._is_up():
             self._finally()
         self.last_word.look()
 
+    def _is_up(self) -> bool:
+        return supervisor.is_up(self.performer.supervisor) and bool(self.applier.uplink.up)
+
     def _finally(self) -> None:
-        """All is up for the first time, or has had `settle` seconds."""
+        """All is up, or has had `settle` seconds."""
         if self._settled and not self.installation.waiting:
-            self.last_word.tell()
+            self.last_word.tell(up=self._is_up())
             self.loop.guard("passage", self.passage.begin)
 
     def _show_event(self, name: str, line: bytes) -> None:

@@ -1,4 +1,8 @@
-"""When all is up: the page on the console, `final_message`, and what `power_state` wants; each comes once."""
+"""When all is up: the page on the console, `final_message`, and what `power_state` wants; each comes once.
+
+A machine that needs longer than `settle` seconds shows the page then, as far as it is, and what became of it when all
+is up.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,23 @@ class LastWord:
     def __init__(self, conductor: Conductor) -> None:
         self._of = conductor
         self._told = False
+        self._shown = ""  # the page as it came
+        self._shown_up = False
         self._asked = False  # what the condition says, where there is one
         self._decided = False
 
-    def tell(self) -> None:
-        """All is up for the first time, or has had `settle` seconds."""
+    def tell(self, *, up: bool) -> None:
+        """All is up, or has had `settle` seconds and is not `up`."""
+        of = self._of
+        if not self._shown_up:
+            self._shown_up = up
+            page = of.reporter.page()
+            if page != self._shown:
+                self._shown = page
+                of.console.show(page)
         if self._told:
             return
         self._told = True
-        of = self._of
-        of.console.show(of.reporter.page())
         message = of.boot.in_force.machine.final_message
         if message:
             of.say(final_text(message, of.reporter.facts()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import signal
 import threading
@@ -114,11 +115,17 @@ MARKS = tuple(scripts.instance_marker("i-1", work) for work in ("runcmd", "phone
 
 
 def live(
-    marks: Sequence[str] = (), *, network: bool = True, wanted: Machine = WANTED, condition: bytes = b""
+    marks: Sequence[str] = (),
+    *,
+    network: bool = True,
+    address_after: float = 0.5,
+    wanted: Machine = WANTED,
+    condition: bytes = b"",
 ) -> tuple[RunningSystem, list[str]]:
     """Live one life; `marks` are on state before `bootcmd` ends. Return the machine, and why it went down.
 
-    `condition`: what the shell leaves as the status of `power_state`'s.
+    `address_after`: the seconds that the network's server takes. `condition`: what the shell leaves as the status of
+    `power_state`'s.
     """
     reasons: list[str] = []
 
@@ -128,7 +135,8 @@ def live(
         if scripts.CONDITION in argv[-1]:
             return Program(seconds=3.0, then=lambda system: system.replace(scripts.CONDITION_STATUS, condition))
         if "dhcpcd" in argv[0]:
-            return Program(begins=gets_an_address) if network else Program()
+            begins = functools.partial(gets_an_address, seconds=address_after)
+            return Program(begins=begins) if network else Program()
         return Program() if "chronyd" in argv[0] else Program(seconds=0.1)
 
     made = running(machine.installed(), begin)
@@ -152,12 +160,12 @@ def note(system: RunningSystem, marks: Sequence[str]) -> None:
         system.replace(mark, b"")
 
 
-def gets_an_address(system: RunningSystem, spawn: Spawn) -> None:
+def gets_an_address(system: RunningSystem, spawn: Spawn, *, seconds: float) -> None:
     def act() -> None:
         system.addressed.append(("eth0", "10.0.2.15/24"))
         system.readable.update(number for number, what in system._descriptors.items() if what == "network")
 
-    system.later(0.5, act)
+    system.later(seconds, act)
 
 
 def test_what_is_done_once_per_instance() -> None:
@@ -214,6 +222,17 @@ def test_a_boot_that_takes_longer_than_it_has_to_rest_has_its_last_word_too() ->
     """Without a network nothing else says that the end has come."""
     _, reasons = live(network=False, wanted=replace(WANTED, health=Health(settle=0.05)))
     assert reasons == ["power_state of the config"]
+
+
+@pytest.mark.parametrize(
+    ("address_after", "pages"), [(0.5, [["eth0 10.0.2.15/24"]] * 2), (60.0, [[], [], *[["eth0 10.0.2.15/24"]] * 2])]
+)
+def test_the_page_comes_again_when_a_slow_machine_is_up(address_after: float, pages: list[list[str]]) -> None:
+    """Each comes on two consoles."""
+    made, _ = live(address_after=address_after, wanted=Machine(health=Health(settle=5.0)))
+    shown = [page.split("\r\n\r\n")[0] for page in made.said.decode().split("  machine  ")[1:]]
+    lines = [[line for line in page.splitlines() if line.startswith("  network  ")] for page in shown]
+    assert [[line.removeprefix("  network  ") for line in page] for page in lines] == pages
 
 
 @pytest.fixture

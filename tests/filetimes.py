@@ -9,6 +9,8 @@ from collections import defaultdict
 
 import pytest
 
+TOLD = 5.0  # seconds: what took less is told as one sum
+
 _seconds: defaultdict[str, float] = defaultdict(float)  # by file
 _slow: defaultdict[str, float] = defaultdict(float)  # those of them that `make test` leaves out
 
@@ -24,6 +26,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the files, longest first."""
     terminalreporter.section("seconds by file")
-    for name, seconds in sorted(_seconds.items(), key=lambda each: -each[1]):
+    told = {name: seconds for name, seconds in _seconds.items() if seconds >= TOLD}
+    for name, seconds in sorted(told.items(), key=lambda each: -each[1]):
         slow = f", {_slow[name]:.0f} of them slow tests" if _slow[name] else ""
         terminalreporter.write_line(f"{seconds:6.0f} s  {name}{slow}")
+    if others := _seconds.keys() - told.keys():
+        terminalreporter.write_line(f"{sum(_seconds[name] for name in others):6.0f} s  in {len(others)} others")
