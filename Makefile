@@ -34,7 +34,7 @@ test: setup   ## run the tests, but for the slow ones (some 45 minutes on two co
 	@sh .ci/tests
 
 test-fast: setup ## run the tests that need no QEMU, no packages and no patience (a minute)
-	@$(PYTEST) -q -n 2 -m "not qemu and not packages and not slow and not long" tests
+	@BERTH_CASES=few $(PYTEST) -q -n 2 -m "not qemu and not packages and not slow and not long" tests
 
 test-all: setup ## run all tests: also what takes too long for `make test`
 	@BERTH_TEST_ALL=1 sh .ci/tests

@@ -23,6 +23,8 @@ from builder.lock.file import read_lock, write_lock
 from builder.lock.select import for_build
 from builder.recipe import load
 
+pytestmark = pytest.mark.long  # each call is a process of its own
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

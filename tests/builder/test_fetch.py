@@ -25,6 +25,8 @@ from builder.fetch.parallel import for_each
 from builder.fetch.redirect import allowed_target, is_inside
 from builder.fetch.store import Store
 
+pytestmark = pytest.mark.long  # real servers, which keep one waiting
+
 BODY = random.Random(3).randbytes(50_000)
 NAME = hashlib.sha256(BODY).hexdigest()
 QUICK = Patience(attempts=3, first_wait=0.01, longest_wait=0.02)

@@ -21,6 +21,8 @@ from builder.lock.recipe import check_fits
 from builder.lock.select import for_build, root_packages
 from builder.recipe.model import Waiver
 
+pytestmark = pytest.mark.long  # real servers
+
 
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[pysequoia.Tsk, Path]:

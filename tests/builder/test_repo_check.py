@@ -27,6 +27,8 @@ from builder.repository.signing import KeyFolder
 from builder.repository.source import FolderSource, WebSource
 from builder.repository.state import read_state, target_file_path
 
+pytestmark = pytest.mark.long  # real servers
+
 DAY = datetime.timedelta(days=1)
 
 

@@ -22,6 +22,8 @@ from builder.cli.serve import Log
 from builder.repository.server import Server, asked_range, found
 from init.dialects.compile import compile_document
 
+pytestmark = pytest.mark.long  # each server is a process of its own
+
 CLONE = Path(__file__).resolve().parents[2]
 
 

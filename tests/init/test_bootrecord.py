@@ -106,6 +106,11 @@ def both_damaged_of_some() -> Iterator[Pair]:
         yield from _damaged_pairs(body, age, index, (2,))
 
 
+def some() -> Iterator[Pair]:
+    """Every 31st of all those pairs."""
+    yield from itertools.islice(itertools.chain(one_damaged(), both_damaged()), 0, None, 31)
+
+
 def _damaged_pairs(body: Record, age: str, index: int, numbers: Collection[int]) -> Iterator[Pair]:
     """Give a record as copy `index` beside its neighbour, so many of the two damaged, in every way."""
     own, other = _own_copies(body), NEIGHBOUR_COPIES[age]
@@ -119,8 +124,9 @@ def _own_copies(body: Record) -> dict[str, bytes]:
     return damaged(encode(body))
 
 
-each_pair = pytest.mark.parametrize("pairs", [one_damaged, pytest.param(both_damaged, marks=pytest.mark.long)])
-each_of_some = pytest.mark.parametrize("pairs", [one_damaged, both_damaged_of_some])
+_all_one, _all_both = (pytest.param(pairs, marks=pytest.mark.long) for pairs in (one_damaged, both_damaged))
+each_pair = pytest.mark.parametrize("pairs", [_all_one, _all_both, some])
+each_of_some = pytest.mark.parametrize("pairs", [_all_one, both_damaged_of_some])
 
 
 def test_the_pairs_are_what_they_are_said_to_be() -> None:
@@ -240,13 +246,14 @@ def interruptions(before: bytes, after: bytes) -> Iterator[bytes]:
     yield after[: disk.SECTOR + 256] + before[disk.SECTOR + 256 :]
 
 
-def test_one_interrupted_write_leaves_the_old_record_or_the_new() -> None:
+@pytest.mark.parametrize("bodies", [SAMPLED, pytest.param(BODIES, marks=pytest.mark.long)], ids=["some", "all"])
+def test_one_interrupted_write_leaves_the_old_record_or_the_new(bodies: list[Record]) -> None:
     """PID 1's plan from every record, its neighbour damaged in every way, each write interrupted in every way.
 
     The neighbour is an older one; of the records of `SAMPLED` also an equally new one, which no write leaves behind: it
     is then as good as the one in force.
     """
-    for body, age, damage, index in itertools.product(BODIES, NEIGHBOURS, DAMAGES, (0, 1)):
+    for body, age, damage, index in itertools.product(bodies, NEIGHBOURS, DAMAGES, (0, 1)):
         if age != "older" and body not in SAMPLED:
             continue
         pair = [NEIGHBOUR_COPIES[age][damage]] * 2

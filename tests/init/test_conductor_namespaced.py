@@ -20,6 +20,8 @@ from init.formats.machine import Command, Container, Health, HealthCheck, Instal
 from init.formats.release import Release
 from init.pid1 import scripts
 
+pytestmark = pytest.mark.long  # a real PID 1, in namespaces
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = REPOSITORY / "tests/namespaces/conduct.py"
 RELEASE = Release(name="t", version="1", machine_class="t-amd64", engine="crun", kernel="6", epoch=1)

@@ -17,6 +17,8 @@ from builder.recipe.schema import RECIPE
 from init.dialects.record import Record
 from init.dialects.schema import NAMES, schema
 
+pytestmark = pytest.mark.long  # another program reads the schemas, slowly
+
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 

@@ -19,6 +19,8 @@ from init.dialects.machine_config import decide
 from init.dialects.netseed import Address, NoAnswer, fetch, shown
 from init.dialects.sources import Places, remote
 
+pytestmark = pytest.mark.long  # real servers, which keep one waiting
+
 ROOT = Path(__file__).parents[2]
 GOOD = b"#cloud-config\nhostname: fetched\n"
 LAST = b"#cloud-config\nhostname: last\n"

@@ -15,6 +15,8 @@ import pytest
 
 from init.formats import events
 
+pytestmark = pytest.mark.long  # real processes
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = REPOSITORY / "tests/namespaces/supervise.py"
 SHELL = "/bin/sh"

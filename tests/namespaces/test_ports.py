@@ -9,6 +9,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.long  # real namespaces
+
 ROOT = Path(__file__).parents[2]
 BEGIN = """
 import json, os, socket, struct, sys
