@@ -58,7 +58,10 @@ class FilesGone(LockStale):
 
 def _cure(stale: Sequence[Asked], snapshots: Snapshots | None) -> str:
     commands = " && ".join(asked.to_lock("--update") for asked in stale)
-    cure = f"lock the newest versions: {commands}; or replace what is gone, here and in no lock of yours: --heal"
+    cure = (
+        f"lock the newest versions: {commands}; "
+        "or replace only what is gone, for this folder alone, and no lock of yours changes: --heal"
+    )
     if snapshots is None:
         cure += "; or, for the very same files, name an archive of snapshots: --snapshots URL or BERTH_SNAPSHOTS"
     return cure

@@ -107,8 +107,8 @@ def both_damaged_of_some() -> Iterator[Pair]:
 
 
 def some() -> Iterator[Pair]:
-    """Every 31st of all those pairs."""
-    yield from itertools.islice(itertools.chain(one_damaged(), both_damaged()), 0, None, 31)
+    """Every 31st pair with at most one damaged copy, and of `SAMPLED` with both."""
+    yield from itertools.islice(itertools.chain(one_damaged(), both_damaged_of_some()), 0, None, 31)
 
 
 def _damaged_pairs(body: Record, age: str, index: int, numbers: Collection[int]) -> Iterator[Pair]:
