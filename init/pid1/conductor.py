@@ -245,7 +245,7 @@ class Conductor:
         if settled:  # all its actions are done: whoever looks now sees every service but the DHCP client
             self._settled = True
             if self._rested:  # a boot that takes longer than `settle`: without a network nothing else would say it
-                self._finally()
+                self._finally(up=self._is_up())
             self._on_change()
 
     def _do_boot(self, action: boot.Action) -> None:
@@ -309,7 +309,7 @@ class Conductor:
         self.gate = replace(self.gate, standing=self.record.standing())
         self._gate(gate.Settled())
         self._rested = True
-        self._finally()
+        self._finally(up=self._is_up())
         self.updates.boot_gate_passed(self.boot.in_force.machine)
 
     # --- health ------------------------------------------------------------------------------------------
@@ -381,16 +381,16 @@ class Conductor:
             self._look = now
             self._gate(now)
         if self._is_up():
-            self._finally()
+            self._finally(up=True)
         self.last_word.look()
 
     def _is_up(self) -> bool:
         return supervisor.is_up(self.performer.supervisor) and bool(self.applier.uplink.up)
 
-    def _finally(self) -> None:
+    def _finally(self, *, up: bool) -> None:
         """All is up, or has had `settle` seconds."""
         if self._settled and not self.installation.waiting:
-            self.last_word.tell(up=self._is_up())
+            self.last_word.tell(up=up)
             self.loop.guard("passage", self.passage.begin)
 
     def _show_event(self, name: str, line: bytes) -> None:

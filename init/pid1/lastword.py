@@ -22,8 +22,7 @@ class LastWord:
 
     def __init__(self, conductor: Conductor) -> None:
         self._of = conductor
-        self._told = False
-        self._shown = ""  # the page as it came
+        self._shown = ""  # the page as it came last; none yet: nothing was told
         self._shown_up = False
         self._asked = False  # what the condition says, where there is one
         self._decided = False
@@ -31,15 +30,15 @@ class LastWord:
     def tell(self, *, up: bool) -> None:
         """All is up, or has had `settle` seconds and is not `up`."""
         of = self._of
+        first = not self._shown
         if not self._shown_up:
             self._shown_up = up
             page = of.reporter.page()
             if page != self._shown:
                 self._shown = page
                 of.console.show(page)
-        if self._told:
+        if not first:
             return
-        self._told = True
         message = of.boot.in_force.machine.final_message
         if message:
             of.say(final_text(message, of.reporter.facts()))
@@ -53,7 +52,7 @@ class LastWord:
         of = self._of
         machine = of.boot.in_force.machine
         wanted = machine.power_state
-        if wanted is None or self._decided or not self._told or self._under_way(RUNCMD):
+        if wanted is None or self._decided or not self._shown or self._under_way(RUNCMD):
             return
         if not self._asked:
             self._asked = True

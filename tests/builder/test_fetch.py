@@ -292,7 +292,6 @@ FETCHER = textwrap.dedent("""
 """)
 
 
-@pytest.mark.long
 def test_killed_at_seeded_instants_the_next_download_is_right(mirror: FakeMirror, store: Store) -> None:
     def slowly(handler, body: bytes) -> None:
         wanted = handler.headers.get("Range", "")

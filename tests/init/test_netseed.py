@@ -141,7 +141,6 @@ def fail(handler: Handler) -> None:
     handler.end_headers()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(drip, ""), (drip_headers, ""), (fail, ""), (lambda handler: None, "")],

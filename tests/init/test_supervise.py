@@ -113,7 +113,6 @@ def test_started_killed_restarted_stopped_and_logged(top):
     assert again - killed >= 0.19
 
 
-@pytest.mark.long
 def test_back_off_doubles(top):
     flappy = sh("echo once; exit 3", name="flappy", restart_limit=3)
     lines, end = supervise(top, [flappy], [{"on": "service.failed:flappy", "do": "close", "name": ""}])
